@@ -1,0 +1,248 @@
+//! `clock-agreement`: all clocks within five minutes of one another (KB 979174, cause 1).
+//!
+//! Every pair is judged, in intervals. Our own clock is the ruler and cancels out.
+
+use crate::{
+    facts::time::Interval,
+    model::{
+        cause::Trouble,
+        check::{Basis, Check, Meta, Need},
+        clocks::{clock_asks, clock_of},
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Fold, Subject, Verdict},
+        plan::ClockLimits,
+    },
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::cmp::Reverse;
+use jiff::SignedDuration;
+
+/// See the module.
+pub struct Agreement;
+
+static META: Meta = Meta {
+    id: "clock-agreement",
+    area: "clock",
+    title: "Clocks agree",
+    question: "Are the clocks of all controllers and mail servers within 5 minutes of one another?",
+    healthy: "within 5 min of every other controller and server",
+    why: "Kerberos refuses tickets across a larger difference. A logon may still work, because a client corrects itself by the controller's answer, while the servers that hand mail to each other answer 454 4.7.0.",
+    remedy: &[
+        "On a member or a controller that is not the forest root's PDC emulator:",
+        "    w32tm /config /syncfromflags:domhier /update",
+        "    w32tm /resync /rediscover",
+        "Only the forest root's PDC emulator gets outside time sources:",
+        "    w32tm /config /manualpeerlist:\"<NTP SERVER>,0x8\" /syncfromflags:manual /reliable:yes /update",
+        "On virtual controllers stop the hypervisor's time synchronisation. Never step the clock of a mounted DAG member far back.",
+    ],
+    references: &["Microsoft KB 979174", "Microsoft KB 956627", "MS-KILE section 3.1.1.2", "RFC 4120 section 1.6"],
+    symptoms: &["454 4.7.0 Temporary authentication failure", "MSExchangeTransport event 1035", "KRB_AP_ERR_SKEW (37)"],
+    fold: Fold::BestInformed,
+    evidence: &[Basis::Spec, Basis::Lab],
+};
+
+impl Check for Agreement {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+        let asks_about = |host: &str| -> Vec<Need> {
+            let subject = Subject::Host(host.to_string());
+            let asks = clock_asks(host, estate, evidence).into_iter();
+            asks.map(|ask| Need { subject: subject.clone(), ask }).collect()
+        };
+        estate.hosts().into_iter().flat_map(asks_about).collect()
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let (mut clocks, mut unseen) = (Vec::new(), Vec::new());
+        for host in estate.hosts() {
+            match clock_of(host, evidence).offset() {
+                Some(offset) => clocks.push(Clock { host, offset, is_outsider: estate.is_outsider(host) }),
+                None if estate.addresses(host).next().is_some() => unseen.push(host),
+                None => {}
+            }
+        }
+        let set = ClockSet::new(clocks, estate);
+        let judged = set.clocks.iter().map(|clock| judge_clock(clock, &set));
+        judged.chain(unseen.into_iter().map(|host| judge_unseen(host, estate))).collect()
+    }
+}
+
+/// A host with a clock that was seen.
+struct Clock<'a> {
+    host: &'a str,
+    /// Host minus us.
+    offset: Interval,
+    /// An Edge server or gateway: no Kerberos binds it.
+    is_outsider: bool,
+}
+
+impl Clock<'_> {
+    fn apart_from(&self, other: &Self) -> Interval {
+        self.offset.relative_to(&other.offset).magnitude()
+    }
+}
+
+/// All clocks, with the one by which the others are blamed.
+struct ClockSet<'a> {
+    clocks: Vec<Clock<'a>>,
+    limits: ClockLimits,
+    /// Index of the clock that is held to be right.
+    reference: Option<usize>,
+}
+
+impl<'a> ClockSet<'a> {
+    fn new(clocks: Vec<Clock<'a>>, estate: &Estate) -> Self {
+        let mut set = Self { clocks, limits: estate.plan.clock, reference: None };
+        let root = set.clocks.iter().position(|clock| Some(clock.host) == estate.time_root.as_deref());
+        set.reference = match root {
+            // The root of time is right unless all others agree that it is not; one other is no majority.
+            Some(root) if set.partners(root) > 0 || set.bound().count() < 3 => Some(root),
+            _ => set.majority().or(root),
+        };
+        set
+    }
+
+    fn bound(&self) -> impl Iterator<Item = (usize, &Clock<'a>)> {
+        self.clocks.iter().enumerate().filter(|(_, clock)| !clock.is_outsider)
+    }
+
+    /// How many others are surely within the limit of this one.
+    fn partners(&self, index: usize) -> usize {
+        let clock = &self.clocks[index];
+        self.bound()
+            .filter(|(other, partner)| *other != index && clock.apart_from(partner).high <= self.limits.limit)
+            .count()
+    }
+
+    /// The clock with which more than half of all agree, the first by name of several.
+    fn majority(&self) -> Option<usize> {
+        let best = self.bound().map(|(index, _)| index).max_by_key(|index| (self.partners(*index), Reverse(*index)))?;
+        ((self.partners(best) + 1) * 2 > self.bound().count()).then_some(best)
+    }
+
+    /// Of two that are too far apart: is it `clock` that is off? The one farther from the reference is; where both are
+    /// about as far, or there is no reference, both are.
+    fn blames(&self, clock: &Clock<'_>, other: &Clock<'_>) -> bool {
+        let Some(reference) = self.reference.map(|index| &self.clocks[index]) else { return true };
+        let (own, others) = (clock.apart_from(reference), other.apart_from(reference));
+        others.low.saturating_sub(own.high) <= self.limits.warn
+    }
+}
+
+/// A partner, and how far away it is.
+type Apart<'s, 'a> = (&'s Clock<'a>, Interval);
+
+fn judge_clock(clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
+    let others = set.bound().map(|(_, other)| other).filter(|other| other.host != clock.host);
+    let mut apart: Vec<Apart<'_, '_>> = others.map(|other| (other, clock.apart_from(other))).collect();
+    apart.sort_by_key(|(other, interval)| (Reverse(interval.low), other.host));
+    let blamed = |(other, _): &&Apart<'_, '_>| clock.is_outsider || set.blames(clock, other);
+    let ClockLimits { limit, warn } = set.limits;
+    let beyond = apart.iter().filter(|(_, interval)| interval.low > limit).find(blamed);
+    let straddling = apart.iter().filter(|(_, i)| i.low <= limit && i.high > limit).find(blamed);
+    let drifting = apart.iter().filter(|(_, interval)| interval.low > warn).find(blamed);
+
+    let finding = match (beyond, straddling, drifting) {
+        (Some(worst), ..) if !clock.is_outsider => off(Verdict::Fail, clock, worst, set),
+        (None, Some(worst), _) if !clock.is_outsider => undecided(clock, worst, set),
+        (.., Some(worst)) => off(Verdict::Warn, clock, worst, set),
+        _ => fits(clock, apart.first()),
+    };
+    let finding = finding.expected(expected(clock, set.limits)).measure("offset-from-this-machine", clock.offset);
+    match set.reference.map(|index| &set.clocks[index]) {
+        Some(reference) if reference.host != clock.host => {
+            finding.measure("offset-from-reference", clock.offset.relative_to(&reference.offset))
+        }
+        _ => finding,
+    }
+}
+
+fn expected(clock: &Clock<'_>, limits: ClockLimits) -> String {
+    if clock.is_outsider {
+        format!("within {:#} of the domain's clocks (outside the domain Kerberos does not bind it)", limits.warn)
+    } else {
+        format!("within {:#} of every other controller and server; healthy is under {:#}", limits.limit, limits.warn)
+    }
+}
+
+fn fits(clock: &Clock<'_>, farthest: Option<&Apart<'_, '_>>) -> Finding {
+    let seen = match farthest {
+        Some((other, interval)) => format!("at most {} from {}, the farthest", seconds(interval.high), other.host),
+        None => "the only clock that was seen".to_string(),
+    };
+    Finding::new(&META, Subject::Host(clock.host.to_string()), Verdict::Pass, seen)
+}
+
+fn off(verdict: Verdict, clock: &Clock<'_>, (other, interval): &Apart<'_, '_>, set: &ClockSet<'_>) -> Finding {
+    let is_ahead = clock.offset.middle() > other.offset.middle();
+    let direction = if is_ahead { "ahead of" } else { "behind" };
+    let seen =
+        format!("{} {direction} {} (+/- {})", seconds(interval.middle()), other.host, seconds(interval.width() / 2));
+    let host = clock.host.to_string();
+    let finding = Finding::new(&META, Subject::Host(host.clone()), verdict, seen).is(Trouble::ClockOff(host));
+    remedies(finding, clock, set)
+}
+
+fn undecided(clock: &Clock<'_>, (other, interval): &Apart<'_, '_>, set: &ClockSet<'_>) -> Finding {
+    let seen = format!(
+        "between {} and {} from {}: the limit lies within what could not be measured better",
+        seconds(interval.low),
+        seconds(interval.high),
+        other.host
+    );
+    let finding = Finding::new(&META, Subject::Host(clock.host.to_string()), Verdict::Unknown, seen);
+    remedies(finding, clock, set)
+}
+
+fn remedies(finding: Finding, clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
+    if clock.is_outsider {
+        return finding
+            .remedy(format!("On {}, point its time service to the source that the domain follows.", clock.host));
+    }
+    let is_reference = set.reference.is_some_and(|index| set.clocks[index].host == clock.host);
+    if is_reference {
+        return finding
+            .remedy(format!("Find out which of the two is off; {} is held to be the root of time.", clock.host));
+    }
+    finding
+        .remedy(format!("On {}, follow the domain's time again:", clock.host))
+        .remedy("    w32tm /config /syncfromflags:domhier /update")
+        .remedy("    w32tm /resync /rediscover")
+        .remedy("If it is the forest root's PDC emulator, give it outside time sources instead:")
+        .remedy("    w32tm /config /manualpeerlist:\"<NTP SERVER>,0x8\" /syncfromflags:manual /reliable:yes /update")
+        .remedy("If it is virtual, stop the hypervisor's time synchronisation first.")
+        .remedy("Step the clock of a mounted DAG member back only after moving its databases.")
+}
+
+fn judge_unseen(host: &str, estate: &Estate) -> Finding {
+    let subject = Subject::Host(host.to_string());
+    let seen = "none of the services that were asked shows the host's clock";
+    if estate.is_outsider(host) {
+        return Finding::new(&META, subject, Verdict::Skip, format!("{seen}; outside the domain nothing binds it"));
+    }
+    Finding::new(&META, subject, Verdict::Unknown, seen)
+        .suspects(Trouble::HostDark(host.to_string()))
+        .remedy(format!("Run from a place that reaches 445/tcp of {host}, or see on the host itself:"))
+        .remedy(format!("    w32tm /monitor /computers:{host}"))
+}
+
+/// A duration for a person: whole minutes and seconds from a minute up, milliseconds below a second.
+fn seconds(duration: SignedDuration) -> String {
+    let magnitude = duration.abs();
+    if magnitude < SignedDuration::from_secs(1) {
+        let millis = (magnitude.as_micros() + 999) / 1_000;
+        return format!("{millis} ms");
+    }
+    if magnitude < SignedDuration::from_secs(60) {
+        return format!("{:.1} s", magnitude.as_secs_f64());
+    }
+    format!("{:#}", magnitude.round(jiff::Unit::Second).unwrap_or(magnitude))
+}

@@ -1,0 +1,130 @@
+//! `directory-reachable`: the ports of a controller, asked in their own protocols where they have one.
+
+use crate::{
+    facts::{
+        directory::{NetlogonPing, RootDse},
+        net::{Connect, Transport},
+        smb::SmbNegotiate,
+    },
+    model::{
+        check::{Basis, Check, Meta, Need},
+        clocks::SMB_PORT,
+        estate::{Estate, GC_PORT, LDAP_PORT},
+        evidence::{Ask, Endpoint, Evidence, Question},
+        finding::{Finding, Fold, Subject},
+        reach::{Reach, Weight, filtered_breaks_mail, judge_port},
+    },
+};
+use alloc::{vec, vec::Vec};
+
+/// See the module.
+pub struct Reachable;
+
+const RPC_PORT: u16 = 135;
+const DNS_PORT: u16 = 53;
+const LDAPS_PORT: u16 = 636;
+const GC_LDAPS_PORT: u16 = 3269;
+
+static META: Meta = Meta {
+    id: "directory-reachable",
+    area: "directory",
+    title: "Controllers are reached",
+    question: "Do the ports answer that Exchange uses on every controller?",
+    healthy: "the port answers in its own protocol",
+    why: "Exchange needs free passage to its controllers; a port that a firewall or a stopped service shuts shows as failed authentication, missing recipients or a stopped transport.",
+    remedy: &[
+        "Refused: on the controller see which service should listen, and start it: Get-Service NTDS,Netlogon,Kdc,DNS,LanmanServer",
+        "Filtered: open the port in every firewall between Exchange servers and controllers: Test-NetConnection <DC> -Port <PORT>",
+        "Between Exchange servers and controllers any restriction is unsupported.",
+    ],
+    references: &["Microsoft KB 179442", "Exchange network ports (Microsoft Learn)", "MS-ADTS section 6.3.3"],
+    symptoms: &["454 4.7.0 Temporary authentication failure", "MSExchange ADAccess events 2102, 2103", "451 4.7.0"],
+    fold: Fold::Worst,
+    evidence: &[Basis::Spec, Basis::Lab],
+};
+
+/// A port, the question that goes to it, and whether mail hangs on it.
+struct Port {
+    to: Endpoint,
+    ask: Question,
+    transport: Transport,
+    is_essential: bool,
+}
+
+impl Check for Reachable {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, _: &Evidence) -> Vec<Need> {
+        let ports = estate.controllers.keys().flat_map(|host| ports_of(host, estate));
+        ports.map(|port| Need { subject: subject_of(&port), ask: Ask::new(port.to, port.ask) }).collect()
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let ports: Vec<_> = estate.controllers.keys().flat_map(|host| ports_of(host, estate)).collect();
+        let judged = ports.iter().filter_map(|port| {
+            let reach = reach_of(port, evidence)?;
+            let same_service = |other: &&Port| other.to.port == port.to.port && other.transport == port.transport;
+            let is_filtered = |other: &Port| matches!(reach_of(other, evidence), Some(Reach::Filtered(_)));
+            let all_filtered = ports.iter().filter(same_service).all(is_filtered);
+            let all_refused =
+                ports.iter().filter(same_service).all(|other| reach_of(other, evidence) == Some(Reach::Refused));
+            let is_essential = match port.transport {
+                Transport::Tcp => port.is_essential,
+                // The DC locator lives on CLDAP, and takes any controller that answers: one that is silent stops nobody.
+                Transport::Udp => all_filtered || all_refused,
+            };
+            let weight = if is_essential {
+                Weight::Essential { filtered_is_fatal: filtered_breaks_mail(estate, &port.to.host, all_filtered) }
+            } else {
+                Weight::Useful
+            };
+            Some(judge_port(&META, subject_of(port), &port.to, reach, weight, evidence))
+        });
+        judged.collect()
+    }
+}
+
+fn ports_of(host: &str, estate: &Estate) -> Vec<Port> {
+    let mut ports = Vec::new();
+    for to in estate.endpoints(host, LDAP_PORT) {
+        let port = |port, ask: Question, transport, is_essential| Port {
+            to: Endpoint { port, ..to.clone() },
+            ask,
+            transport,
+            is_essential,
+        };
+        let root_dse = || RootDse { transport: Transport::Tcp }.into();
+        let ping = NetlogonPing { domain: estate.plan.domain.clone() };
+        ports.extend(vec![
+            port(LDAP_PORT, root_dse(), Transport::Tcp, true),
+            port(LDAP_PORT, ping.into(), Transport::Udp, true),
+            port(SMB_PORT, SmbNegotiate.into(), Transport::Tcp, true),
+            port(RPC_PORT, Connect.into(), Transport::Tcp, true),
+            port(LDAPS_PORT, Connect.into(), Transport::Tcp, false),
+        ]);
+        if estate.controllers.get(host).is_some_and(|controller| controller.is_gc) {
+            ports.push(port(GC_PORT, root_dse(), Transport::Tcp, true));
+            ports.push(port(GC_LDAPS_PORT, Connect.into(), Transport::Tcp, false));
+        }
+        if estate.plan.resolver.is_some_and(|resolver| Some(resolver.ip()) == to.address) {
+            ports.push(port(DNS_PORT, Connect.into(), Transport::Tcp, true));
+        }
+    }
+    ports
+}
+
+fn subject_of(port: &Port) -> Subject {
+    Subject::Port(port.to.host.clone(), port.to.port, port.transport)
+}
+
+fn reach_of<'e>(port: &Port, evidence: &'e Evidence) -> Option<Reach<'e>> {
+    match &port.ask {
+        Question::RootDse(question) => Reach::of(&evidence.get(&port.to, question)),
+        Question::NetlogonPing(question) => Reach::of(&evidence.get(&port.to, question)),
+        Question::SmbNegotiate(question) => Reach::of(&evidence.get(&port.to, question)),
+        Question::Connect(question) => Reach::of(&evidence.get(&port.to, question)),
+        _ => None,
+    }
+}

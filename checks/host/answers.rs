@@ -1,0 +1,82 @@
+//! `host-answers`: a host that answers nowhere is one trouble, not one a port.
+
+use crate::{
+    facts::{directory::RootDse, net::Transport, smb::SmbNegotiate},
+    model::{
+        cause::Trouble,
+        check::{Basis, Check, Meta, Need},
+        clocks::SMB_PORT,
+        estate::{Estate, LDAP_PORT},
+        evidence::{Ask, Evidence},
+        finding::{Finding, Fold, Subject, Verdict},
+    },
+};
+use alloc::{collections::BTreeSet, format, string::ToString, vec::Vec};
+
+/// See the module.
+pub struct Answers;
+
+static META: Meta = Meta {
+    id: "host-answers",
+    area: "host",
+    title: "Hosts answer",
+    question: "Does each host answer at any of the ports that were asked?",
+    healthy: "the host answers at one port at the least",
+    why: "A host that is down, or wholly behind a firewall, makes every other check of it fail. It is named once, and what follows from it is folded under it.",
+    remedy: &[
+        "See whether the host runs and has the address that DNS gives: Test-NetConnection <HOST>",
+        "If it does, look for a firewall between this machine and the host, or run from another place.",
+    ],
+    references: &["design rule: one cause, one alarm"],
+    symptoms: &["451 4.4.0", "441 4.4.1"],
+    fold: Fold::Worst,
+    evidence: &[Basis::Lab],
+};
+
+impl Check for Answers {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, _: &Evidence) -> Vec<Need> {
+        let mut needs = Vec::new();
+        for host in estate.hosts() {
+            let subject = Subject::Host(host.to_string());
+            for to in estate.endpoints(host, SMB_PORT) {
+                needs.push(Need { subject: subject.clone(), ask: Ask::new(to, SmbNegotiate) });
+            }
+            if estate.controllers.contains_key(host) {
+                for to in estate.endpoints(host, LDAP_PORT) {
+                    let ask = Ask::new(to, RootDse { transport: Transport::Tcp });
+                    needs.push(Need { subject: subject.clone(), ask });
+                }
+            }
+        }
+        needs
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        estate.hosts().into_iter().filter_map(|host| judge_host(host, evidence)).collect()
+    }
+}
+
+fn judge_host(host: &str, evidence: &Evidence) -> Option<Finding> {
+    let asked: BTreeSet<u16> = evidence.iter().filter(|o| o.ask.to.host == host).map(|o| o.ask.to.port).collect();
+    if asked.is_empty() {
+        return None;
+    }
+    let subject = Subject::Host(host.to_string());
+    if !evidence.is_dark(host) {
+        return Some(Finding::new(&META, subject, Verdict::Pass, "it answers"));
+    }
+    let ports: Vec<_> = asked.iter().map(ToString::to_string).collect();
+    let seen = format!("not one packet came back from any of the ports {}", ports.join(", "));
+    Some(
+        Finding::new(&META, subject, Verdict::Unknown, seen)
+            .is(Trouble::HostDark(host.to_string()))
+            .suspects(Trouble::Name(host.to_string()))
+            .remedy(format!("See whether {host} runs and has the address that DNS gives:"))
+            .remedy(format!("    Test-NetConnection {host} -Port 445"))
+            .remedy("If it does, a firewall stands between this machine and the host: run from another place."),
+    )
+}

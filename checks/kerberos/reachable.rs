@@ -1,0 +1,113 @@
+//! `kerberos-reachable`: a real AS-REQ over TCP and UDP 88, and the password service on 464.
+
+use crate::{
+    facts::{
+        kerberos::{KdcAnswer, Kpasswd},
+        net::Transport,
+    },
+    model::{
+        check::{Basis, Check, Meta, Need},
+        clocks::{KERBEROS_PORT, KPASSWD_PORT, as_req},
+        estate::Estate,
+        evidence::{Answer, Ask, Endpoint, Evidence},
+        finding::{Finding, Fold, Subject, Verdict},
+        reach::{Reach, Weight, filtered_breaks_mail, judge_port},
+    },
+};
+use alloc::vec::Vec;
+
+/// See the module.
+pub struct Reachable;
+
+static META: Meta = Meta {
+    id: "kerberos-reachable",
+    area: "kerberos",
+    title: "Kerberos ports are reached",
+    question: "Does every controller answer Kerberos over TCP and UDP 88, and password changes over 464?",
+    healthy: "the port answers in Kerberos",
+    why: "Servers fetch their tickets here. Windows uses TCP by default, so TCP 88 is what mail hangs on; other systems begin with UDP.",
+    remedy: &[
+        "Refused: on the controller start the KDC: Start-Service Kdc",
+        "Filtered: open 88/tcp, 88/udp and 464/tcp between servers and controllers: Test-NetConnection <DC> -Port 88",
+    ],
+    references: &["Microsoft KB 979174, cause 4", "RFC 4120 section 7.2", "RFC 3244", "Microsoft KB 179442"],
+    symptoms: &["454 4.7.0 Temporary authentication failure", "MSExchangeTransport event 1035"],
+    fold: Fold::Worst,
+    evidence: &[Basis::Spec, Basis::Lab],
+};
+
+const KPASSWD_UDP: Kpasswd = Kpasswd { transport: Transport::Udp };
+const KPASSWD_TCP: Kpasswd = Kpasswd { transport: Transport::Tcp };
+
+impl Check for Reachable {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, _: &Evidence) -> Vec<Need> {
+        let mut needs = Vec::new();
+        for to in kdcs(estate) {
+            for transport in [Transport::Tcp, Transport::Udp] {
+                let ask = Ask::new(to.clone(), as_req(estate, transport));
+                needs.push(Need { subject: subject_of(&to, transport), ask });
+            }
+            let kpasswd = kpasswd_at(&to);
+            let mut need = |question: Kpasswd| {
+                let subject = subject_of(&kpasswd, question.transport);
+                needs.push(Need { subject, ask: Ask::new(kpasswd.clone(), question) });
+            };
+            need(KPASSWD_TCP);
+            // No mail hangs on it, and whether Windows answers this over UDP nobody has seen: silence would be an
+            // Unknown on every healthy forest.
+            if estate.plan.deep {
+                need(KPASSWD_UDP);
+            }
+        }
+        needs
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let kdcs = kdcs(estate);
+        let tcp = as_req(estate, Transport::Tcp);
+        let is_filtered = |to: &Endpoint| matches!(Reach::of(&evidence.get(to, &tcp)), Some(Reach::Filtered(_)));
+        let all_filtered = kdcs.iter().all(is_filtered);
+        let mut findings = Vec::new();
+        for to in &kdcs {
+            let essential =
+                Weight::Essential { filtered_is_fatal: filtered_breaks_mail(estate, &to.host, all_filtered) };
+            let mut judge = |to: &Endpoint, transport, reach: Option<Reach<'_>>, weight| {
+                let judged = |reach| judge_port(&META, subject_of(to, transport), to, reach, weight, evidence);
+                findings.extend(reach.map(judged));
+            };
+            judge(to, Transport::Tcp, Reach::of(&evidence.get(to, &tcp)), essential);
+            judge(to, Transport::Udp, Reach::of(&evidence.get(to, &as_req(estate, Transport::Udp))), Weight::Useful);
+            let kpasswd = kpasswd_at(to);
+            judge(&kpasswd, Transport::Tcp, Reach::of(&evidence.get(&kpasswd, &KPASSWD_TCP)), Weight::Useful);
+            // Silence over UDP is left to the engine: Unknown.
+            if let Answer::Told(reply, _) = evidence.get(&kpasswd, &KPASSWD_UDP)
+                && reply.answer() != KdcAnswer::NotKerberos
+            {
+                judge(&kpasswd, Transport::Udp, Some(Reach::Open), Weight::Useful);
+            }
+        }
+        findings.extend(kdcs.is_empty().then(|| no_kdc(estate)));
+        findings
+    }
+}
+
+fn kdcs(estate: &Estate) -> Vec<Endpoint> {
+    estate.controllers.keys().flat_map(|host| estate.endpoints(host, KERBEROS_PORT)).collect()
+}
+
+fn kpasswd_at(to: &Endpoint) -> Endpoint {
+    Endpoint { port: KPASSWD_PORT, ..to.clone() }
+}
+
+fn subject_of(to: &Endpoint, transport: Transport) -> Subject {
+    Subject::Port(to.host.clone(), to.port, transport)
+}
+
+fn no_kdc(estate: &Estate) -> Finding {
+    Finding::new(&META, Subject::Estate, Verdict::Unknown, "no controller was found whose ports could be asked")
+        .suspects(crate::model::cause::Trouble::Name(estate.plan.domain.clone()))
+}

@@ -1,0 +1,70 @@
+//! What can be wrong with an estate that carries mail, and how one tells.
+//!
+//! Everything here is pure: rules read recorded evidence. The crate is `no_std`, so that the compiler itself keeps
+//! sockets, files, the clock, the environment and hash order out.
+//!
+//! To add a check: its file, its two lines below, its fixtures. The registry test refuses a check that is half added.
+#![no_std]
+extern crate alloc;
+
+/// One file a protocol: its questions, what answers them, parsing and arithmetic without opinion.
+pub mod facts {
+    pub mod directory;
+    pub mod dns;
+    pub mod kerberos;
+    pub mod net;
+    pub mod ntp;
+    pub mod raw;
+    pub mod smb;
+    pub mod time;
+}
+
+/// The shapes that data takes on its way from a question to a verdict.
+pub mod model {
+    pub mod cause;
+    pub mod check;
+    pub mod clocks;
+    pub mod estate;
+    pub mod evidence;
+    pub mod finding;
+    pub mod plan;
+    pub mod reach;
+}
+
+/// Hosts as such.
+pub mod host {
+    pub mod answers;
+}
+
+/// Clocks: KB 979174, cause 1.
+pub mod clock {
+    pub mod agreement;
+    pub mod source;
+    pub mod witnesses;
+}
+
+/// Domain controllers: are they found, reached, ready?
+pub mod directory {
+    pub mod located;
+    pub mod reachable;
+    pub mod ready;
+}
+
+/// Kerberos: KB 979174, cause 4.
+pub mod kerberos {
+    pub mod reachable;
+    pub mod realm;
+}
+
+/// Every check, in the order of the report.
+pub static CHECKS: &[&dyn model::check::Check] = &[
+    &host::answers::Answers,
+    &clock::agreement::Agreement,
+    &clock::source::Source,
+    &clock::witnesses::Witnesses,
+    &directory::located::Located,
+    &directory::reachable::Reachable,
+    &directory::ready::Ready,
+    &kerberos::reachable::Reachable,
+    &kerberos::realm::Realm,
+];

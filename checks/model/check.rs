@@ -1,0 +1,137 @@
+//! What a check is, and the two things that an engine does with all of them: ask what they need, and let them judge.
+
+use crate::model::{
+    cause::Trouble,
+    estate::Estate,
+    evidence::{Ask, End, Evidence, Reply},
+    finding::{Finding, Fold, Subject, Verdict},
+    plan::Plan,
+};
+use alloc::{collections::BTreeSet, vec::Vec};
+
+/// One rule. Both functions are pure: no clock, no socket, no order of arrival.
+pub trait Check: Sync {
+    /// Its identity and its prose.
+    fn meta(&self) -> &'static Meta;
+
+    /// What it wants asked, and about what. More evidence may add to it and never takes away.
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need>;
+
+    /// What it has to say.
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding>;
+}
+
+/// A check wants this asked, about that subject.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Need {
+    /// What the answer will be about.
+    pub subject: Subject,
+    /// The question.
+    pub ask: Ask,
+}
+
+/// A check's identity and prose.
+#[derive(Debug)]
+pub struct Meta {
+    /// `<area>-<name>`, named for the healthy state, never used again for something else.
+    pub id: &'static str,
+    /// The area, which is the folder.
+    pub area: &'static str,
+    /// A few words.
+    pub title: &'static str,
+    /// The question it answers, one sentence.
+    pub question: &'static str,
+    /// What is expected, one sentence.
+    pub healthy: &'static str,
+    /// Why it matters for mail.
+    pub why: &'static str,
+    /// What mends it: steps with exact commands, `<NAME>` standing for what a finding fills in.
+    pub remedy: &'static [&'static str],
+    /// Where the rule stands written.
+    pub references: &'static [&'static str],
+    /// What an administrator sees that this explains: SMTP codes, event ids.
+    pub symptoms: &'static [&'static str],
+    /// How several places become one word.
+    pub fold: Fold,
+    /// What the rule rests on.
+    pub evidence: &'static [Basis],
+}
+
+/// What a rule rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// An RFC, a Microsoft specification or article.
+    Spec,
+    /// A recording of a real Windows or Exchange.
+    Trace,
+    /// Measured on Samba in the lab; it never decides alone on Windows.
+    Lab,
+    /// Reported from the field.
+    Field,
+}
+
+impl Basis {
+    /// The word that machines read.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Spec => "spec",
+            Self::Trace => "trace",
+            Self::Lab => "lab",
+            Self::Field => "field",
+        }
+    }
+}
+
+/// All that is to be asked, by what is known so far: what the estate itself has to learn, and what the chosen checks need.
+/// Ordered, without repetition.
+pub fn wanted(plan: &Plan, checks: &[&dyn Check], evidence: &Evidence) -> BTreeSet<Ask> {
+    let estate = Estate::learn(plan, evidence);
+    let mut asks: BTreeSet<Ask> = estate.discovery(plan).into_iter().collect();
+    for check in checks.iter().filter(|check| skipped(plan, check.meta()).is_none()) {
+        asks.extend(check.needs(&estate, evidence).into_iter().map(|need| need.ask));
+    }
+    asks
+}
+
+/// Lets every check judge what one vantage saw. A needed subject about which a check found nothing to say becomes
+/// Unknown, and a check that was not to run says so: silence is never success.
+pub fn judge(plan: &Plan, checks: &[&dyn Check], evidence: &Evidence) -> Vec<Finding> {
+    let estate = Estate::learn(plan, evidence);
+    let mut findings = Vec::new();
+    for check in checks {
+        let meta = check.meta();
+        if let Some(reason) = skipped(plan, meta) {
+            findings.push(Finding::new(meta, Subject::Estate, Verdict::Skip, reason).at(None));
+            continue;
+        }
+        let mut found = check.judge(&estate, evidence);
+        let judged: BTreeSet<Subject> = found.iter().map(|finding| finding.subject.clone()).collect();
+        for need in check.needs(&estate, evidence) {
+            if !judged.contains(&need.subject) {
+                found.push(unanswered(meta, need, evidence));
+            }
+        }
+        for finding in found.iter_mut().filter(|finding| finding.places.is_empty()) {
+            *finding = finding.clone().at(None);
+        }
+        findings.append(&mut found);
+    }
+    findings
+}
+
+fn skipped(plan: &Plan, meta: &Meta) -> Option<&'static str> {
+    plan.selection.reason_to_skip(meta.id, meta.area)
+}
+
+fn unanswered(meta: &'static Meta, need: Need, evidence: &Evidence) -> Finding {
+    let address = need.ask.to.address;
+    let reply = evidence.iter().find(|observation| observation.ask == need.ask).map(|observation| &observation.reply);
+    let finding = match reply {
+        Some(Reply { end: End::Miss(miss), .. }) => Finding::new(meta, need.subject, Verdict::Unknown, miss),
+        Some(Reply { end: End::Ok, .. }) => {
+            Finding::new(meta, need.subject, Verdict::Unknown, "an answer from which nothing can be told")
+        }
+        None => Finding::new(meta, need.subject, Verdict::Unknown, "the run ended before this was asked"),
+    };
+    finding.suspects(Trouble::HostDark(need.ask.to.host)).at(address)
+}

@@ -1,0 +1,178 @@
+//! What all evidence together says of each host's clock. Facts, no opinion: which offset is too much, checks say.
+
+use crate::{
+    facts::{
+        directory::RootDse,
+        kerberos::{AsReq, Kpasswd},
+        net::Transport,
+        ntp::NtpTime,
+        smb::SmbNegotiate,
+        time::{Interval, Reading, aimed_instants, most_agreed},
+    },
+    model::{
+        estate::{Estate, LDAP_PORT},
+        evidence::{Answer, Ask, Endpoint, Evidence},
+    },
+};
+use alloc::{collections::BTreeMap, vec, vec::Vec};
+use core::fmt;
+use jiff::{SignedDuration, Timestamp};
+
+/// NTP.
+pub const NTP_PORT: u16 = 123;
+/// Kerberos.
+pub const KERBEROS_PORT: u16 = 88;
+/// The Kerberos password service.
+pub const KPASSWD_PORT: u16 = 464;
+/// SMB.
+pub const SMB_PORT: u16 = 445;
+
+/// Aimed polling goes on until a clock of whole seconds is known this well, or [`AIMED_ROUNDS`] have passed.
+const WELL_ENOUGH: SignedDuration = SignedDuration::from_millis(20);
+const AIMED_ROUNDS: u8 = 3;
+const POLLS_A_ROUND: u8 = 3;
+
+/// The services of a host that show its clock, each from a process of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// NTP.
+    Ntp,
+    /// The KDC, on its ports 88 and 464.
+    Kdc,
+    /// `currentTime` of the root DSE.
+    Ldap,
+    /// `SystemTime` of SMB2.
+    Smb,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ntp => "NTP",
+            Self::Kdc => "Kerberos",
+            Self::Ldap => "LDAP",
+            Self::Smb => "SMB",
+        })
+    }
+}
+
+/// A host's clock, measured against ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HostClock {
+    /// What each source says.
+    pub sources: BTreeMap<Source, Interval>,
+}
+
+impl HostClock {
+    /// The offset *host minus us* that most sources share; `None` where no source told.
+    pub fn offset(&self) -> Option<Interval> {
+        let intervals: Vec<_> = self.sources.values().copied().collect();
+        most_agreed(&intervals).map(|(offset, _)| offset)
+    }
+
+    /// Can all sources be true at once?
+    pub fn is_of_one_mind(&self) -> bool {
+        let intervals: Vec<_> = self.sources.values().copied().collect();
+        most_agreed(&intervals).is_none_or(|(_, agreeing)| agreeing == intervals.len())
+    }
+}
+
+/// The clock of `host`, all readings brought to one instant: two crystals drift while a run lasts.
+pub fn clock_of(host: &str, evidence: &Evidence) -> HostClock {
+    let instant = evidence.iter().map(|observation| observation.when).max().unwrap_or_default();
+    let mut sources: BTreeMap<Source, Vec<Interval>> = BTreeMap::new();
+    for (source, reading) in readings(evidence, |to| to.host == host) {
+        sources.entry(source).or_default().push(reading.offset_at(instant));
+    }
+    // What one process says several times is true at once, if it is true at all.
+    let sources = sources.into_iter().filter_map(|(source, said)| Some((source, most_agreed(&said)?.0))).collect();
+    HostClock { sources }
+}
+
+/// What must be asked to learn the clock of `host`.
+pub fn clock_asks(host: &str, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
+    let mut asks = Vec::new();
+    for to in estate.endpoints(host, NTP_PORT) {
+        let at = |port| Endpoint { port, ..to.clone() };
+        let mut fine = vec![Ask::new(to.clone(), NtpTime), Ask::new(at(SMB_PORT), SmbNegotiate)];
+        if estate.controllers.contains_key(host) {
+            for transport in [Transport::Tcp, Transport::Udp] {
+                fine.push(Ask::new(at(KERBEROS_PORT), as_req(estate, transport)));
+            }
+            fine.push(Ask::new(at(KPASSWD_PORT), Kpasswd { transport: Transport::Tcp }));
+            asks.push(Ask::new(at(LDAP_PORT), RootDse { transport: Transport::Tcp }));
+            asks.extend(aimed_polls(&at(LDAP_PORT), &fine, evidence));
+        }
+        asks.extend(fine);
+    }
+    asks
+}
+
+/// The nameless AS-REQ for the domain's realm.
+pub fn as_req(estate: &Estate, transport: Transport) -> AsReq {
+    AsReq { realm: estate.plan.domain.to_uppercase(), transport }
+}
+
+/// Where no fine clock answered, CLDAP's whole seconds are polled at aimed instants, in rounds that each cut what is
+/// not known into four. A round is asked when the one before is over, so asking never depends on who was faster.
+fn aimed_polls(to: &Endpoint, fine: &[Ask], evidence: &Evidence) -> Vec<Ask> {
+    let no_fine_clock = fine.iter().all(|ask| evidence.holds(ask)) && {
+        let same_host = |other: &Endpoint| other.host == to.host && other.address == to.address;
+        readings(evidence, same_host).into_iter().all(|(source, _)| source == Source::Ldap)
+    };
+    if !no_fine_clock {
+        return Vec::new();
+    }
+    let first = Ask::new(to.clone(), RootDse { transport: Transport::Udp });
+    let mut asks = vec![first.clone()];
+    for round in 0..AIMED_ROUNDS {
+        let polled: Vec<_> = asks.iter().map(|ask| evidence.answer::<RootDse>(ask)).collect();
+        if polled.contains(&Answer::NotAsked) {
+            break;
+        }
+        let readings: Vec<_> = polled.iter().filter_map(|answer| answer.facts()?.reading()).collect();
+        let offset = readings.iter().map(Reading::offset).reduce(|a, b| a.intersect(&b).unwrap_or(a));
+        let (Some(offset), Some(last)) = (offset, readings.iter().map(|r| r.span.received).max()) else { break };
+        if offset.width() <= WELL_ENOUGH {
+            break;
+        }
+        let round_trip = readings.iter().map(|r| r.span.received.duration_since(r.span.sent)).min().unwrap_or_default();
+        let look = 2 + round * POLLS_A_ROUND;
+        let instants = aimed_instants(offset, after(last, round_trip), round_trip, i32::from(POLLS_A_ROUND));
+        asks.extend((look..).zip(instants).map(|(look, instant)| first.clone().again(look, instant)));
+    }
+    asks
+}
+
+/// Leaves the survey time to get ready.
+fn after(last: Timestamp, round_trip: SignedDuration) -> Timestamp {
+    last.checked_add(round_trip.abs() + SignedDuration::from_millis(20)).unwrap_or(last)
+}
+
+/// Every reading at the endpoints that `wanted` picks.
+fn readings(evidence: &Evidence, wanted: impl Fn(&Endpoint) -> bool) -> Vec<(Source, Reading)> {
+    let ntp = evidence.all::<NtpTime>().map(|(ask, _, answer)| {
+        // A kiss-o'-death carries no time worth reading (RFC 5905 section 7.4).
+        let reply = answer.facts().filter(|reply| reply.header().is_some_and(|header| header.kiss_code().is_none()));
+        (ask, Source::Ntp, reply.and_then(super::super::facts::ntp::NtpReply::reading))
+    });
+    let kdc = evidence.all::<AsReq>().map(|(ask, _, answer)| {
+        (ask, Source::Kdc, answer.facts().and_then(super::super::facts::kerberos::KdcReply::reading))
+    });
+    let kpasswd = evidence.all::<Kpasswd>().map(|(ask, _, answer)| {
+        (ask, Source::Kdc, answer.facts().and_then(super::super::facts::kerberos::KdcReply::reading))
+    });
+    let ldap = evidence.all::<RootDse>().map(|(ask, _, answer)| {
+        (ask, Source::Ldap, answer.facts().and_then(super::super::facts::directory::RootDseReply::reading))
+    });
+    let smb = evidence.all::<SmbNegotiate>().map(|(ask, _, answer)| {
+        (ask, Source::Smb, answer.facts().and_then(super::super::facts::smb::SmbReply::reading))
+    });
+    ntp.chain(kdc)
+        .chain(kpasswd)
+        .chain(ldap)
+        .chain(smb)
+        .filter(|(ask, ..)| wanted(&ask.to))
+        .filter_map(|(_, source, reading)| Some((source, reading?)))
+        .collect()
+}

@@ -1,0 +1,372 @@
+//! What was asked, and what came back. Evidence is ordered by what was asked and never by when it arrived.
+
+use crate::facts::{
+    directory::{NetlogonPing, NetlogonReply, RootDse, RootDseReply},
+    dns::{DnsAnswer, DnsLookup},
+    kerberos::{AsReq, KdcReply, Kpasswd},
+    net::{Connect, Connected},
+    ntp::{NtpReply, NtpTime},
+    smb::{SmbNegotiate, SmbReply},
+};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use core::{cmp::Ordering, fmt, net::IpAddr};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// Makes the two sums over all protocols and ties each question to the facts that answer it. A new protocol is one line.
+macro_rules! kinds {
+    ($($question:ident => $facts:ident: $doc:literal;)*) => {
+        /// A question on protocol level.
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Question { $(#[doc = $doc] $question($question),)* }
+
+        /// What a question brought to light, as the wire said it.
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        pub enum Facts { $(#[doc = $doc] $question($facts),)* }
+
+        $(impl Query for $question {
+            type Facts = $facts;
+
+            fn of(question: &Question) -> Option<&Self> {
+                if let Question::$question(query) = question { Some(query) } else { None }
+            }
+
+            fn facts(facts: &Facts) -> Option<&$facts> {
+                if let Facts::$question(facts) = facts { Some(facts) } else { None }
+            }
+        }
+
+        impl From<$question> for Question {
+            fn from(question: $question) -> Self { Self::$question(question) }
+        })*
+    };
+}
+
+kinds! {
+    DnsLookup => DnsAnswer: "A lookup, and its records.";
+    NtpTime => NtpReply: "NTP time.";
+    AsReq => KdcReply: "A Kerberos AS-REQ without a name.";
+    Kpasswd => KdcReply: "The Kerberos password service.";
+    RootDse => RootDseReply: "The root DSE of a directory server.";
+    NetlogonPing => NetlogonReply: "The DC locator's ping.";
+    SmbNegotiate => SmbReply: "The first exchange of SMB2.";
+    Connect => Connected: "Nothing but a TCP connection.";
+}
+
+/// One protocol's question, and the type of what answers it.
+pub trait Query: Into<Question> + Clone + 'static {
+    /// What answers it.
+    type Facts: 'static;
+
+    /// The question, if it is of this kind.
+    fn of(question: &Question) -> Option<&Self>;
+
+    /// The facts, if they are of this kind.
+    fn facts(facts: &Facts) -> Option<&Self::Facts>;
+}
+
+/// Where a question goes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// The host's name: lower case, without the dot at its end.
+    pub host: String,
+    /// The address asked. `None` for the resolver that this machine is set to use.
+    pub address: Option<IpAddr>,
+    /// The port.
+    pub port: u16,
+}
+
+impl Endpoint {
+    /// The resolver that the machine is set to use; the library behind it knows its addresses.
+    pub fn system_resolver() -> Self {
+        Self { host: "system-resolver".into(), address: None, port: 53 }
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.address {
+            Some(address) => write!(f, "{}:{} ({address})", self.host, self.port),
+            None => write!(f, "{}", self.host),
+        }
+    }
+}
+
+/// One question to one server. Equal Asks are asked once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Ask {
+    /// The server.
+    pub to: Endpoint,
+    /// The question.
+    pub what: Question,
+    /// 1, or more for another look on purpose (replication, aimed polling of a clock).
+    pub look: u8,
+    /// The instant before which it is useless to ask. It says when, not what: two Asks that differ in it alone are equal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+}
+
+impl Ask {
+    /// The first look.
+    pub fn new(to: Endpoint, what: impl Into<Question>) -> Self {
+        Self { to, what: what.into(), look: 1, not_before: None }
+    }
+
+    /// Another look, on purpose, at an instant.
+    pub fn again(mut self, look: u8, not_before: Timestamp) -> Self {
+        self.look = look;
+        self.not_before = Some(not_before);
+        self
+    }
+
+    fn key(&self) -> (&Endpoint, &Question, u8) {
+        (&self.to, &self.what, self.look)
+    }
+}
+
+impl PartialEq for Ask {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Ask {}
+
+impl PartialOrd for Ask {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Ask {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+/// What was reached, and how it ended. Both may be: "EHLO known, handshake failed".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// What was learnt before the end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Facts>,
+    /// The end.
+    pub end: End,
+}
+
+/// How a conversation ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// As it should.
+    Ok,
+    /// Before it was through.
+    Miss(Miss),
+}
+
+/// Why a question was not answered. It is data and no error: a closed port is what some questions want to know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Miss {
+    /// How far it came.
+    pub stage: Stage,
+    /// What happened there.
+    pub reason: Reason,
+    /// How long it took, from the moment it was our turn.
+    pub took: SignedDuration,
+}
+
+/// The stages of a conversation, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Finding the address.
+    Resolve,
+    /// Opening the connection, or sending the datagram.
+    Connect,
+    /// The server's greeting.
+    Greet,
+    /// The TLS handshake.
+    Tls,
+    /// Logging on.
+    Bind,
+    /// The answer itself.
+    Reply,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The host says that nothing listens: a TCP reset, or ICMP port unreachable.
+    Refused,
+    /// Nothing came back in time: a firewall drops, or the host is down.
+    Silent,
+    /// A firewall said so: ICMP "administratively prohibited".
+    Prohibited,
+    /// A router said that the host or its network cannot be reached.
+    Unreachable,
+    /// This machine has no route there, as one without IPv6 has none to an IPv6 address.
+    NoRoute,
+    /// The server closed the connection.
+    Closed,
+    /// What came was not the protocol.
+    NotTheProtocol(String),
+    /// The server answered that it cannot: SERVFAIL, an LDAP result, `421`.
+    ServerSaid(String),
+    /// This machine could not: out of sockets, a broken resolver configuration.
+    Local(String),
+    /// The run was interrupted before the answer.
+    Interrupted,
+}
+
+impl Miss {
+    /// No packet that any listener sent came back: the silence that a dark host and a firewall have in common.
+    pub fn is_darkness(&self) -> bool {
+        self.stage == Stage::Connect && matches!(self.reason, Reason::Silent | Reason::Unreachable | Reason::Prohibited)
+    }
+
+    /// It is this machine's lack of a route and says nothing about the host.
+    pub fn is_no_route(&self) -> bool {
+        self.reason == Reason::NoRoute
+    }
+}
+
+impl fmt::Display for Miss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let after = self.stage > Stage::Connect;
+        match &self.reason {
+            Reason::Refused => f.write_str("refused"),
+            Reason::Silent if after => write!(f, "open, but no answer within {} s", self.took.as_secs_f64().ceil()),
+            Reason::Silent => f.write_str("filtered: no answer at all"),
+            Reason::Prohibited => f.write_str("prohibited: a firewall refuses it (ICMP administratively prohibited)"),
+            Reason::Unreachable => f.write_str("unreachable: a router knows no way to the host"),
+            Reason::NoRoute => f.write_str("this machine has no route to the address"),
+            Reason::Closed => f.write_str("the server closed the connection without an answer"),
+            Reason::NotTheProtocol(what) => write!(f, "another protocol answered: {what}"),
+            Reason::ServerSaid(what) => write!(f, "the server said: {what}"),
+            Reason::Local(what) => write!(f, "this machine could not ask: {what}"),
+            Reason::Interrupted => f.write_str("the run was interrupted before the answer"),
+        }
+    }
+}
+
+/// One Ask with its Reply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// The question.
+    pub ask: Ask,
+    /// The answer.
+    pub reply: Reply,
+    /// When the answer was in, by our clock.
+    pub when: Timestamp,
+}
+
+/// From where a run looked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Vantage {
+    /// The machine's own name.
+    pub host: String,
+    /// Its addresses, as far as they were used.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// All that one vantage observed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    observations: BTreeMap<Ask, Observation>,
+}
+
+/// What evidence has to say to a question.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Answer<'e, F> {
+    /// Nobody asked, or the answer is still under way.
+    NotAsked,
+    /// Nothing was learnt.
+    Missed(&'e Miss),
+    /// Something was learnt, and the conversation ended well or, with a Miss, early.
+    Told(&'e F, Option<&'e Miss>),
+}
+
+impl<'e, F> Answer<'e, F> {
+    /// The facts, however it ended.
+    pub fn facts(&self) -> Option<&'e F> {
+        if let Self::Told(facts, _) = self { Some(facts) } else { None }
+    }
+
+    /// How it failed, if it did.
+    pub fn miss(&self) -> Option<&'e Miss> {
+        match self {
+            Self::Missed(miss) | Self::Told(_, Some(miss)) => Some(miss),
+            Self::NotAsked | Self::Told(_, None) => None,
+        }
+    }
+}
+
+impl Evidence {
+    /// Adds an observation; a later one of an equal Ask would be a bug of the survey and does not replace the first.
+    pub fn insert(&mut self, observation: Observation) {
+        self.observations.entry(observation.ask.clone()).or_insert(observation);
+    }
+
+    /// Was this asked and answered, well or not?
+    pub fn holds(&self, ask: &Ask) -> bool {
+        self.observations.contains_key(ask)
+    }
+
+    /// All observations in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Observation> {
+        self.observations.values()
+    }
+
+    /// The answer to a question's first look.
+    pub fn get<Q: Query>(&self, to: &Endpoint, question: &Q) -> Answer<'_, Q::Facts> {
+        self.answer::<Q>(&Ask::new(to.clone(), question.clone()))
+    }
+
+    /// The answer to an Ask.
+    pub fn answer<Q: Query>(&self, ask: &Ask) -> Answer<'_, Q::Facts> {
+        match self.observations.get(ask) {
+            None => Answer::NotAsked,
+            Some(observation) => answer_of::<Q>(&observation.reply),
+        }
+    }
+
+    /// All questions of one kind with their answers.
+    pub fn all<Q: Query>(&self) -> impl Iterator<Item = (&Ask, &Q, Answer<'_, Q::Facts>)> {
+        self.iter().filter_map(|observation| {
+            let question = Q::of(&observation.ask.what)?;
+            Some((&observation.ask, question, answer_of::<Q>(&observation.reply)))
+        })
+    }
+
+    /// A host is dark when it was asked at two ports or more and no packet ever came back from any.
+    pub fn is_dark(&self, host: &str) -> bool {
+        let asked = || self.iter().filter(|o| o.ask.to.host == host && !is_no_route(&o.reply));
+        let first_port = asked().next().map(|o| o.ask.to.port);
+        asked().any(|o| Some(o.ask.to.port) != first_port)
+            && asked().all(|o| matches!(&o.reply, Reply { facts: None, end: End::Miss(miss) } if miss.is_darkness()))
+    }
+}
+
+impl FromIterator<Observation> for Evidence {
+    fn from_iter<I: IntoIterator<Item = Observation>>(observations: I) -> Self {
+        let mut evidence = Self::default();
+        observations.into_iter().for_each(|observation| evidence.insert(observation));
+        evidence
+    }
+}
+
+fn answer_of<Q: Query>(reply: &Reply) -> Answer<'_, Q::Facts> {
+    let miss = if let End::Miss(miss) = &reply.end { Some(miss) } else { None };
+    match (reply.facts.as_ref().and_then(Q::facts), miss) {
+        (Some(facts), miss) => Answer::Told(facts, miss),
+        (None, Some(miss)) => Answer::Missed(miss),
+        (None, None) => Answer::NotAsked,
+    }
+}
+
+fn is_no_route(reply: &Reply) -> bool {
+    matches!(&reply.end, End::Miss(miss) if miss.is_no_route())
+}

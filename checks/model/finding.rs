@@ -1,0 +1,236 @@
+//! What a check has to say, and how what several places say becomes one word.
+
+use crate::model::{cause::Trouble, check::Meta, evidence::Vantage};
+use alloc::{
+    collections::BTreeMap,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::{fmt, net::IpAddr};
+
+use crate::facts::{net::Transport, time::Interval};
+
+/// The word of a check about a subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Verdict {
+    /// It does not apply, or you told us not to look.
+    Skip,
+    /// It is as it should be.
+    Pass,
+    /// It does not break mail now.
+    Warn,
+    /// We asked and could not tell.
+    Unknown,
+    /// It breaks mail.
+    Fail,
+}
+
+impl Verdict {
+    /// All of them, as the report counts them.
+    pub const ALL: [Self; 5] = [Self::Pass, Self::Skip, Self::Warn, Self::Unknown, Self::Fail];
+
+    /// The word that machines read.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Pass => "pass",
+            Self::Warn => "warn",
+            Self::Unknown => "unknown",
+            Self::Fail => "fail",
+        }
+    }
+
+    /// Is it something to be mended or looked into?
+    pub fn is_trouble(self) -> bool {
+        self >= Self::Warn
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// What a finding is about. Its text is stable and the same whatever address answered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// Everything under examination.
+    Estate,
+    /// A host by its fully qualified name.
+    Host(String),
+    /// A port of a host: `dc1.contoso.com:88`, over UDP `dc1.contoso.com:88/udp`.
+    Port(String, u16, Transport),
+}
+
+impl Subject {
+    /// The host that it belongs to.
+    pub fn host(&self) -> Option<&str> {
+        match self {
+            Self::Estate => None,
+            Self::Host(host) | Self::Port(host, ..) => Some(host),
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Estate => f.pad("estate"),
+            Self::Host(host) => f.pad(host),
+            Self::Port(host, port, Transport::Tcp) => f.pad(&format!("{host}:{port}")),
+            Self::Port(host, port, Transport::Udp) => f.pad(&format!("{host}:{port}/udp")),
+        }
+    }
+}
+
+/// How the words of several vantages and addresses become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fold {
+    /// The worst counts: what one vantage cannot reach, somebody cannot reach.
+    Worst,
+    /// Whoever could tell counts: a value read once is known.
+    BestInformed,
+}
+
+impl Fold {
+    fn rank(self, verdict: Verdict) -> u8 {
+        match (self, verdict) {
+            (Self::BestInformed, Verdict::Unknown) => Verdict::Skip as u8,
+            (_, verdict) => verdict as u8 + 1,
+        }
+    }
+}
+
+/// A number with what is not known about it, for machines that watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Measure {
+    /// What was measured, kebab-case.
+    pub name: &'static str,
+    /// Between what and what.
+    pub interval: Interval,
+}
+
+/// Where a finding was made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The vantage; the engine fills it in.
+    pub vantage: Option<Vantage>,
+    /// The address that was asked, if it mattered.
+    pub address: Option<IpAddr>,
+    /// The word at this place.
+    pub verdict: Verdict,
+    /// What was seen at this place.
+    pub seen: String,
+}
+
+/// What one check says about one subject.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// Whose rule.
+    pub check: &'static Meta,
+    /// About what.
+    pub subject: Subject,
+    /// The word.
+    pub verdict: Verdict,
+    /// What should be.
+    pub expected: String,
+    /// What is.
+    pub seen: String,
+    /// What to do, a line a step.
+    pub remedy: Vec<String>,
+    /// Numbers.
+    pub measures: Vec<Measure>,
+    /// Where.
+    pub places: Vec<Place>,
+    /// The trouble that this is.
+    pub is: Option<Trouble>,
+    /// The troubles that would explain it.
+    pub suspects: Vec<Trouble>,
+    /// The finding that explains it, once that is known: check id and subject.
+    pub because: Option<(&'static str, Subject)>,
+}
+
+impl Finding {
+    /// A finding with nothing but its word; the rest is added.
+    pub fn new(check: &'static Meta, subject: Subject, verdict: Verdict, seen: impl fmt::Display) -> Self {
+        Self {
+            check,
+            subject,
+            verdict,
+            expected: check.healthy.to_string(),
+            seen: seen.to_string(),
+            remedy: Vec::new(),
+            measures: Vec::new(),
+            places: Vec::new(),
+            is: None,
+            suspects: Vec::new(),
+            because: None,
+        }
+    }
+
+    /// What should have been, where the check's own sentence is not exact enough.
+    pub fn expected(mut self, expected: impl fmt::Display) -> Self {
+        self.expected = expected.to_string();
+        self
+    }
+
+    /// A step of the remedy.
+    pub fn remedy(mut self, step: impl fmt::Display) -> Self {
+        self.remedy.push(step.to_string());
+        self
+    }
+
+    /// A number.
+    pub fn measure(mut self, name: &'static str, interval: Interval) -> Self {
+        self.measures.push(Measure { name, interval });
+        self
+    }
+
+    /// The address at which it was made.
+    pub fn at(mut self, address: Option<IpAddr>) -> Self {
+        self.places = alloc::vec![Place { vantage: None, address, verdict: self.verdict, seen: self.seen.clone() }];
+        self
+    }
+
+    /// The trouble that this is.
+    pub fn is(mut self, trouble: Trouble) -> Self {
+        self.is = Some(trouble);
+        self
+    }
+
+    /// A trouble that would explain it.
+    pub fn suspects(mut self, trouble: Trouble) -> Self {
+        self.suspects.push(trouble);
+        self
+    }
+}
+
+/// Makes one finding of all that have the same check and subject. The result is ordered by check (as in `CHECKS`) and
+/// then by subject; places are ordered by vantage and address.
+pub fn fold(findings: Vec<Finding>, order_of: impl Fn(&str) -> usize) -> Vec<Finding> {
+    let mut groups: BTreeMap<(usize, Subject), Finding> = BTreeMap::new();
+    for finding in findings {
+        let key = (order_of(finding.check.id), finding.subject.clone());
+        match groups.remove(&key) {
+            None => groups.insert(key, finding),
+            Some(other) => groups.insert(key, merge(other, finding)),
+        };
+    }
+    let mut folded: Vec<_> = groups.into_values().collect();
+    for finding in &mut folded {
+        finding.places.sort();
+    }
+    folded
+}
+
+/// The weightier of two findings speaks; the places of both are kept. Of two equals the one with the smaller place
+/// speaks, so that the order of arrival cannot matter.
+fn merge(one: Finding, other: Finding) -> Finding {
+    let weight = |finding: &Finding| finding.check.fold.rank(finding.verdict);
+    let other_speaks = weight(&other) > weight(&one) || (weight(&other) == weight(&one) && other.places < one.places);
+    let (mut speaker, mut listener) = if other_speaks { (other, one) } else { (one, other) };
+    speaker.places.append(&mut listener.places);
+    speaker
+}

@@ -1,0 +1,108 @@
+//! What the user stated. A plan holds no secret, so that it can stand in every recording.
+
+use alloc::{collections::BTreeSet, string::String, vec::Vec};
+use core::net::SocketAddr;
+use jiff::SignedDuration;
+use serde::{Deserialize, Serialize};
+
+/// What the user stated, after every mistake in it was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The Active Directory domain: lower case, without the dot at its end.
+    pub domain: String,
+    /// The name server to ask; `None` for the one that the machine is set to use.
+    #[serde(default)]
+    pub resolver: Option<SocketAddr>,
+    /// The servers that carry mail and cannot be found without logging on.
+    #[serde(default)]
+    pub servers: Vec<PlannedServer>,
+    /// How far clocks may be apart.
+    #[serde(default)]
+    pub clock: ClockLimits,
+    /// Does this machine stand where an Exchange server stands? Then what a firewall drops here, it drops for mail.
+    #[serde(default)]
+    pub exchange_vantage: bool,
+    /// Ask also what is rarely needed and writes into other people's logs.
+    #[serde(default)]
+    pub deep: bool,
+    /// Which checks to run.
+    #[serde(default)]
+    pub selection: Selection,
+}
+
+/// A server of the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedServer {
+    /// Its fully qualified name.
+    pub name: String,
+    /// What it does.
+    #[serde(default)]
+    pub role: ServerRole,
+    /// Is it meant to work now?
+    #[serde(default)]
+    pub state: ServerState,
+}
+
+/// What a server does in the flow of mail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerRole {
+    /// A domain-joined Mailbox server, or a 2010 Hub Transport or Client Access server.
+    #[default]
+    Mailbox,
+    /// An Edge Transport server: in no domain, so Kerberos does not bind its clock.
+    Edge,
+    /// Any other gateway on the way of mail.
+    Gateway,
+}
+
+/// Is a server meant to work?
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ServerState {
+    /// Yes.
+    #[default]
+    Active,
+    /// Not now.
+    Maintenance,
+    /// Not any more.
+    Retired,
+}
+
+/// How far clocks may be apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockLimits {
+    /// Beyond this Kerberos may fail: "Maximum tolerance for computer clock synchronization", 5 minutes by default (KB 979174).
+    pub limit: SignedDuration,
+    /// Beyond this something is about to go wrong.
+    pub warn: SignedDuration,
+}
+
+impl Default for ClockLimits {
+    fn default() -> Self {
+        Self { limit: SignedDuration::from_secs(300), warn: SignedDuration::from_secs(30) }
+    }
+}
+
+/// Checks by id or by area. An empty `only` means all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Selection {
+    /// Run these and no others.
+    pub only: BTreeSet<String>,
+    /// Do not run these.
+    pub skip: BTreeSet<String>,
+}
+
+impl Selection {
+    /// Why a check is not to run, or `None` if it is.
+    pub fn reason_to_skip(&self, id: &str, area: &str) -> Option<&'static str> {
+        let names = |set: &BTreeSet<String>| set.contains(id) || set.contains(area);
+        if names(&self.skip) {
+            Some("you told us not to (--skip)")
+        } else if !self.only.is_empty() && !names(&self.only) {
+            Some("not among the checks you asked for (--only)")
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Can a port be reached? The one rule that every area applies to its own ports.
+
+use crate::model::{
+    cause::Trouble,
+    check::Meta,
+    estate::Estate,
+    evidence::{Answer, Endpoint, Evidence, Miss, Reason, Stage},
+    finding::{Finding, Subject, Verdict},
+};
+use alloc::{format, string::ToString};
+
+/// What an answer says of the port, whatever it says of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach<'e> {
+    /// Something listens, and it may even have answered.
+    Open,
+    /// The host says that nothing listens.
+    Refused,
+    /// Something listens that speaks another protocol.
+    Foreign(&'e Miss),
+    /// Nothing came back, or a firewall said no.
+    Filtered(&'e Miss),
+    /// It says nothing about the port: this machine has no route, no socket, no time.
+    NotTried(&'e Miss),
+}
+
+impl<'e> Reach<'e> {
+    /// Reads it off an answer; `None` where nobody asked.
+    pub fn of<F>(answer: &Answer<'e, F>) -> Option<Self> {
+        let miss = match answer {
+            Answer::NotAsked => return None,
+            Answer::Told(..) => return Some(Self::Open),
+            Answer::Missed(miss) => *miss,
+        };
+        Some(match (&miss.reason, miss.stage) {
+            (Reason::NoRoute | Reason::Local(_) | Reason::Interrupted, _) => Self::NotTried(miss),
+            (Reason::NotTheProtocol(_), _) => Self::Foreign(miss),
+            (_, Stage::Greet | Stage::Tls | Stage::Bind | Stage::Reply) => Self::Open,
+            (Reason::Refused, _) => Self::Refused,
+            _ => Self::Filtered(miss),
+        })
+    }
+}
+
+/// How much hangs on a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weight {
+    /// Mail stops without it: refused is a Fail from anywhere; filtered is one only where a server stands (`filtered_is_fatal`).
+    Essential {
+        /// See [`filtered_breaks_mail`].
+        filtered_is_fatal: bool,
+    },
+    /// Mail goes on without it.
+    Useful,
+}
+
+/// Judges one port of one host at one address.
+pub fn judge_port(
+    meta: &'static Meta,
+    subject: Subject,
+    to: &Endpoint,
+    reach: Reach<'_>,
+    weight: Weight,
+    evidence: &Evidence,
+) -> Finding {
+    let dark = evidence.is_dark(&to.host);
+    let verdict = match (reach, weight) {
+        (Reach::Open, _) => Verdict::Pass,
+        (Reach::NotTried(miss), _) if miss.is_no_route() => Verdict::Skip,
+        (Reach::NotTried(_), _) => Verdict::Unknown,
+        (Reach::Filtered(_), _) if dark => Verdict::Unknown,
+        (Reach::Refused | Reach::Foreign(_), Weight::Essential { .. })
+        | (Reach::Filtered(_), Weight::Essential { filtered_is_fatal: true }) => Verdict::Fail,
+        _ => Verdict::Warn,
+    };
+    let seen = match reach {
+        Reach::Open => "open".to_string(),
+        Reach::Refused => "refused: the host answers, but nothing listens on this port".to_string(),
+        Reach::Foreign(miss) | Reach::Filtered(miss) | Reach::NotTried(miss) => miss.to_string(),
+    };
+    let finding = Finding::new(meta, subject.clone(), verdict, seen)
+        .suspects(Trouble::HostDark(to.host.clone()))
+        .suspects(Trouble::Name(to.host.clone()));
+    let finding = match reach {
+        Reach::Open | Reach::NotTried(_) => finding,
+        Reach::Refused => finding
+            .is(Trouble::PortShut(subject))
+            .remedy(format!("On {}, see which service should listen on port {} and start it:", to.host, to.port))
+            .remedy(format!("    Get-NetTCPConnection -LocalPort {} -State Listen", to.port)),
+        Reach::Foreign(_) => finding
+            .is(Trouble::PortShut(subject))
+            .remedy(format!("See what answers at {to}: a proxy, a port forwarding, or a wrong address in DNS.")),
+        Reach::Filtered(_) => finding
+            .is(Trouble::PortShut(subject))
+            .remedy(format!(
+                "Open port {} to {} in the firewalls on the way, also from every Exchange server:",
+                to.port, to.host
+            ))
+            .remedy(format!("    Test-NetConnection {} -Port {}", to.host, to.port)),
+    };
+    finding.at(to.address)
+}
+
+/// From where an Exchange server stands, a filtered port breaks mail when it is a writable controller's of that site, or
+/// when it is filtered on all of the domain's controllers. From elsewhere it only tells about this machine's own way.
+pub fn filtered_breaks_mail(estate: &Estate, host: &str, all_filtered: bool) -> bool {
+    let in_our_site = estate.controllers.get(host).is_some_and(|controller| {
+        !controller.is_read_only && controller.site.is_some() && controller.site.as_ref() == estate.our_site.agreed()
+    });
+    estate.plan.exchange_vantage && (all_filtered || in_our_site)
+}
