@@ -61,7 +61,7 @@ impl Check for Answers {
 }
 
 fn judge_host(host: &str, evidence: &Evidence) -> Option<Finding> {
-    let asked: BTreeSet<u16> = evidence.iter().filter(|o| o.ask.to.host == host).map(|o| o.ask.to.port).collect();
+    let asked: BTreeSet<u16> = evidence.of_host(host).map(|o| o.ask.to.port).collect();
     if asked.is_empty() {
         return None;
     }

@@ -125,7 +125,7 @@ fn skipped(plan: &Plan, meta: &Meta) -> Option<&'static str> {
 
 fn unanswered(meta: &'static Meta, need: Need, evidence: &Evidence) -> Finding {
     let address = need.ask.to.address;
-    let reply = evidence.iter().find(|observation| observation.ask == need.ask).map(|observation| &observation.reply);
+    let reply = evidence.find(&need.ask).map(|observation| &observation.reply);
     let finding = match reply {
         Some(Reply { end: End::Miss(miss), .. }) => Finding::new(meta, need.subject, Verdict::Unknown, miss),
         Some(Reply { end: End::Ok, .. }) => {

@@ -11,7 +11,7 @@ use crate::{
     },
     model::{
         estate::{Estate, LDAP_PORT},
-        evidence::{Answer, Ask, Endpoint, Evidence},
+        evidence::{Answer, Ask, Endpoint, Evidence, Facts, Observation},
     },
 };
 use alloc::{collections::BTreeMap, vec, vec::Vec};
@@ -81,7 +81,7 @@ impl HostClock {
 pub fn clock_of(host: &str, evidence: &Evidence) -> HostClock {
     let instant = evidence.iter().map(|observation| observation.when).max().unwrap_or_default();
     let mut sources: BTreeMap<Source, Vec<Interval>> = BTreeMap::new();
-    for (source, reading) in readings(evidence, |to| to.host == host) {
+    for (_, source, reading) in readings(host, evidence) {
         sources.entry(source).or_default().push(reading.offset_at(instant));
     }
     // What one process says several times is true at once, if it is true at all.
@@ -116,11 +116,8 @@ pub fn as_req(estate: &Estate, transport: Transport) -> AsReq {
 /// Where no fine clock answered, CLDAP's whole seconds are polled at aimed instants, in rounds that each cut what is
 /// not known into four. A round is asked when the one before is over, so asking never depends on who was faster.
 fn aimed_polls(to: &Endpoint, fine: &[Ask], evidence: &Evidence) -> Vec<Ask> {
-    let no_fine_clock = fine.iter().all(|ask| evidence.holds(ask)) && {
-        let same_host = |other: &Endpoint| other.host == to.host && other.address == to.address;
-        readings(evidence, same_host).into_iter().all(|(source, _)| source == Source::Ldap)
-    };
-    if !no_fine_clock {
+    let is_fine = |(at, source, _): (&Endpoint, Source, Reading)| at.address == to.address && source != Source::Ldap;
+    if !fine.iter().all(|ask| evidence.holds(ask)) || readings(&to.host, evidence).any(is_fine) {
         return Vec::new();
     }
     let first = Ask::new(to.clone(), RootDse { transport: Transport::Udp });
@@ -149,30 +146,23 @@ fn after(last: Timestamp, round_trip: SignedDuration) -> Timestamp {
     last.checked_add(round_trip.abs() + SignedDuration::from_millis(20)).unwrap_or(last)
 }
 
-/// Every reading at the endpoints that `wanted` picks.
-fn readings(evidence: &Evidence, wanted: impl Fn(&Endpoint) -> bool) -> Vec<(Source, Reading)> {
-    let ntp = evidence.all::<NtpTime>().map(|(ask, _, answer)| {
+/// Every reading of `host`, with the endpoint that showed it.
+fn readings<'e>(host: &str, evidence: &'e Evidence) -> impl Iterator<Item = (&'e Endpoint, Source, Reading)> {
+    evidence.of_host(host).filter_map(|observation| {
+        let (source, reading) = reading_of(observation)?;
+        Some((&observation.ask.to, source, reading))
+    })
+}
+
+fn reading_of(observation: &Observation) -> Option<(Source, Reading)> {
+    let (source, reading) = match observation.reply.facts.as_ref()? {
         // A kiss-o'-death carries no time worth reading (RFC 5905 section 7.4).
-        let reply = answer.facts().filter(|reply| reply.header().is_some_and(|header| header.kiss_code().is_none()));
-        (ask, Source::Ntp, reply.and_then(super::super::facts::ntp::NtpReply::reading))
-    });
-    let kdc = evidence.all::<AsReq>().map(|(ask, _, answer)| {
-        (ask, Source::Kdc, answer.facts().and_then(super::super::facts::kerberos::KdcReply::reading))
-    });
-    let kpasswd = evidence.all::<Kpasswd>().map(|(ask, _, answer)| {
-        (ask, Source::Kdc, answer.facts().and_then(super::super::facts::kerberos::KdcReply::reading))
-    });
-    let ldap = evidence.all::<RootDse>().map(|(ask, _, answer)| {
-        (ask, Source::Ldap, answer.facts().and_then(super::super::facts::directory::RootDseReply::reading))
-    });
-    let smb = evidence.all::<SmbNegotiate>().map(|(ask, _, answer)| {
-        (ask, Source::Smb, answer.facts().and_then(super::super::facts::smb::SmbReply::reading))
-    });
-    ntp.chain(kdc)
-        .chain(kpasswd)
-        .chain(ldap)
-        .chain(smb)
-        .filter(|(ask, ..)| wanted(&ask.to))
-        .filter_map(|(_, source, reading)| Some((source, reading?)))
-        .collect()
+        Facts::NtpTime(reply) if reply.header()?.kiss_code().is_some() => return None,
+        Facts::NtpTime(reply) => (Source::Ntp, reply.reading()),
+        Facts::AsReq(reply) | Facts::Kpasswd(reply) => (Source::Kdc, reply.reading()),
+        Facts::RootDse(reply) => (Source::Ldap, reply.reading()),
+        Facts::SmbNegotiate(reply) => (Source::Smb, reply.reading()),
+        Facts::DnsLookup(_) | Facts::NetlogonPing(_) | Facts::Connect(_) => return None,
+    };
+    Some((source, reading?))
 }

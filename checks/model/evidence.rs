@@ -15,16 +15,24 @@ use serde::{Deserialize, Serialize};
 
 /// Makes the two sums over all protocols and ties each question to the facts that answer it. A new protocol is one line.
 macro_rules! kinds {
-    ($($question:ident => $facts:ident: $doc:literal;)*) => {
+    ($($kind:literal: $question:ident => $facts:ident, $doc:literal;)*) => {
         /// A question on protocol level.
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum Question { $(#[doc = $doc] $question($question),)* }
+        pub enum Question { $(#[doc = $doc] #[serde(rename = $kind)] $question($question),)* }
 
         /// What a question brought to light, as the wire said it.
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        pub enum Facts { $(#[doc = $doc] $question($facts),)* }
+        pub enum Facts { $(#[doc = $doc] #[serde(rename = $kind)] $question($facts),)* }
+
+        impl Question {
+            /// The names that kinds of question have in a recording, for good.
+            pub const KINDS: &'static [&'static str] = &[$($kind),*];
+
+            /// The name of this kind.
+            pub fn kind(&self) -> &'static str {
+                match self { $(Self::$question(_) => $kind,)* }
+            }
+        }
 
         $(impl Query for $question {
             type Facts = $facts;
@@ -45,14 +53,14 @@ macro_rules! kinds {
 }
 
 kinds! {
-    DnsLookup => DnsAnswer: "A lookup, and its records.";
-    NtpTime => NtpReply: "NTP time.";
-    AsReq => KdcReply: "A Kerberos AS-REQ without a name.";
-    Kpasswd => KdcReply: "The Kerberos password service.";
-    RootDse => RootDseReply: "The root DSE of a directory server.";
-    NetlogonPing => NetlogonReply: "The DC locator's ping.";
-    SmbNegotiate => SmbReply: "The first exchange of SMB2.";
-    Connect => Connected: "Nothing but a TCP connection.";
+    "dns": DnsLookup => DnsAnswer, "A lookup, and its records.";
+    "ntp": NtpTime => NtpReply, "NTP time.";
+    "kerberos": AsReq => KdcReply, "A Kerberos AS-REQ without a name.";
+    "kpasswd": Kpasswd => KdcReply, "The Kerberos password service.";
+    "root_dse": RootDse => RootDseReply, "The root DSE of a directory server.";
+    "netlogon": NetlogonPing => NetlogonReply, "The DC locator's ping.";
+    "smb": SmbNegotiate => SmbReply, "The first exchange of SMB2.";
+    "connect": Connect => Connected, "Nothing but a TCP connection.";
 }
 
 /// One protocol's question, and the type of what answers it.
@@ -263,6 +271,13 @@ pub struct Observation {
     pub when: Timestamp,
 }
 
+impl Observation {
+    /// The question with its answer, if it is of this kind.
+    pub fn of_kind<Q: Query>(&self) -> Option<(&Ask, &Q, Answer<'_, Q::Facts>)> {
+        Some((&self.ask, Q::of(&self.ask.what)?, answer_of::<Q>(&self.reply)))
+    }
+}
+
 /// From where a run looked.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Vantage {
@@ -275,7 +290,8 @@ pub struct Vantage {
 /// All that one vantage observed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Evidence {
-    observations: BTreeMap<Ask, Observation>,
+    /// By host first: an Ask's order begins with its host too, so both levels together are in the order of Asks.
+    hosts: BTreeMap<String, BTreeMap<Ask, Observation>>,
 }
 
 /// What evidence has to say to a question.
@@ -307,17 +323,28 @@ impl<'e, F> Answer<'e, F> {
 impl Evidence {
     /// Adds an observation; a later one of an equal Ask would be a bug of the survey and does not replace the first.
     pub fn insert(&mut self, observation: Observation) {
-        self.observations.entry(observation.ask.clone()).or_insert(observation);
+        let host = self.hosts.entry(observation.ask.to.host.clone()).or_default();
+        host.entry(observation.ask.clone()).or_insert(observation);
     }
 
     /// Was this asked and answered, well or not?
     pub fn holds(&self, ask: &Ask) -> bool {
-        self.observations.contains_key(ask)
+        self.find(ask).is_some()
     }
 
     /// All observations in their order.
     pub fn iter(&self) -> impl Iterator<Item = &Observation> {
-        self.observations.values()
+        self.hosts.values().flat_map(BTreeMap::values)
+    }
+
+    /// All observations of one host.
+    pub fn of_host(&self, host: &str) -> impl Iterator<Item = &Observation> {
+        self.hosts.get(host).into_iter().flat_map(BTreeMap::values)
+    }
+
+    /// The observation of an Ask.
+    pub fn find(&self, ask: &Ask) -> Option<&Observation> {
+        self.hosts.get(&ask.to.host)?.get(ask)
     }
 
     /// The answer to a question's first look.
@@ -327,7 +354,7 @@ impl Evidence {
 
     /// The answer to an Ask.
     pub fn answer<Q: Query>(&self, ask: &Ask) -> Answer<'_, Q::Facts> {
-        match self.observations.get(ask) {
+        match self.find(ask) {
             None => Answer::NotAsked,
             Some(observation) => answer_of::<Q>(&observation.reply),
         }
@@ -335,15 +362,12 @@ impl Evidence {
 
     /// All questions of one kind with their answers.
     pub fn all<Q: Query>(&self) -> impl Iterator<Item = (&Ask, &Q, Answer<'_, Q::Facts>)> {
-        self.iter().filter_map(|observation| {
-            let question = Q::of(&observation.ask.what)?;
-            Some((&observation.ask, question, answer_of::<Q>(&observation.reply)))
-        })
+        self.iter().filter_map(Observation::of_kind)
     }
 
     /// A host is dark when it was asked at two ports or more and no packet ever came back from any.
     pub fn is_dark(&self, host: &str) -> bool {
-        let asked = || self.iter().filter(|o| o.ask.to.host == host && !is_no_route(&o.reply));
+        let asked = || self.of_host(host).filter(|o| !is_no_route(&o.reply));
         let first_port = asked().next().map(|o| o.ask.to.port);
         asked().any(|o| Some(o.ask.to.port) != first_port)
             && asked().all(|o| matches!(&o.reply, Reply { facts: None, end: End::Miss(miss) } if miss.is_darkness()))
