@@ -1,0 +1,48 @@
+# Reads faults.tsv, the table of what can be broken.
+
+FAULTS=$LAB/faults.tsv
+
+# Calls a function with the columns of each row: fault host switch arguments check verdict subject faulty why.
+for_each_row() { # for_each_row FUNCTION
+    local columns
+    while IFS=$'\t' read -ra columns; do
+        [[ ${columns[0]-} =~ ^(#|fault$|$) ]] || "$1" "${columns[@]}"
+    done <"$FAULTS"
+}
+
+faulty_faults() { awk -F'\t' '$8 == "yes" && !seen[$1]++ { print $1 }' "$FAULTS"; }
+all_faults() { awk -F'\t' '!/^(#|fault\t|$)/ && !seen[$1]++ { print $1 }' "$FAULTS"; }
+
+plant_all() {
+    local fault
+    for fault in "${PLANT[@]}"; do throw_switches plant "$fault"; done
+    [ ${#PLANT[@]} = 0 ] || say "planted ${PLANT[*]}"
+}
+
+# Plants or mends one fault: runs the switch of each of its rows. A row about a controller that this lab lacks is passed over.
+throw_switches() { # throw_switches plant|mend FAULT
+    local action=$1 wanted=$2 found=
+    throw() {
+        local fault=$1 host=$2 switch=$3 arguments=$4
+        [ "$fault" = "$wanted" ] || return 0
+        found=yes
+        ! is_controller dc2 && [[ "$host $arguments" == *dc2* ]] && return 0
+        [ "$arguments" != - ] || arguments=
+        "$LAB/switches/$switch" "$action" "$fault" "$host" $(fill_in "$arguments")
+    }
+    for_each_row throw
+    [ -n "$found" ] || die "no fault '$wanted' in $FAULTS"
+}
+
+# {domain}, and for each role {dc2} (its name), {dc2.ipv4} and {dc2.ipv6}.
+fill_in() {
+    local text=${1//'{domain}'/$DOMAIN} role
+    for role in "${!NAME[@]}"; do
+        text=${text//"{$role}"/$(fqdn "$role")}
+    done
+    for role in "${!NUMBER[@]}"; do
+        text=${text//"{$role.ipv4}"/$(ipv4 "$role")}
+        text=${text//"{$role.ipv6}"/$(ipv6 "$role")}
+    done
+    echo "$text"
+}

@@ -1,0 +1,90 @@
+# The world of the lab: who is there, what everyone is called and where they live.
+#
+# Scripts and faults.tsv speak of hosts by their roles (dc1, ex01, ...). What a role is called and which address it has are
+# parameters: the defaults below, or drawn from --seed, or set by the file of --world.
+
+DCS=(dc1 dc2)
+SERVERS=(ex01 ex02 ex03 edge01)
+
+DOMAIN=contoso.com
+NETBIOS=CONTOSO
+NET4=10.53.0 # a /24
+NET6=fd53::  # a /64
+# dc9 is the name of nobody: records that point at it are stale.
+declare -A NAME=([dc1]=dc1 [dc2]=dc2 [ex01]=ex01 [ex02]=ex02 [ex03]=ex03 [edge01]=edge01 [client]=client [dc9]=dc9)
+# The last part of each address, IPv4 and IPv6 alike.
+declare -A NUMBER=([dc1]=11 [dc2]=12 [ex01]=21 [ex02]=22 [ex03]=23 [edge01]=31 [client]=100)
+
+ADMIN_PASSWORD='Lab-Passw0rd!'
+
+realm() { echo "${DOMAIN^^}"; }
+fqdn() { echo "${NAME[$1]}.$DOMAIN"; }
+ipv4() { echo "$NET4.${NUMBER[$1]}"; }
+ipv6() { echo "$NET6${NUMBER[$1]}"; }
+hosts() { echo "${DCS[@]}" "${SERVERS[@]}" client; }
+is_controller() { [[ " ${DCS[*]} " == *" $1 "* ]]; }
+
+# Draws every name and address from a seed: the same seed, the same world.
+draw_world() {
+    local seed=$1 draws=0 drawn
+    draw() { # a number below $1, into `drawn`: a subshell would forget the count
+        draws=$((draws + 1))
+        drawn=$((0x$(sha256sum <<<"$seed $draws" | head -c 8) % $1))
+    }
+    syllable() { # appends one to the variable named $1
+        local -n word=$1
+        local consonants=bdfgklmnprstvz vowels=aeiou
+        draw ${#consonants}; word+=${consonants:drawn:1}
+        draw ${#vowels}; word+=${vowels:drawn:1}
+    }
+
+    local label='' house='' role number=10
+    syllable label; syllable label; syllable label
+    draw 10; DOMAIN=$label$drawn.example
+    NETBIOS=${label^^}
+
+    syllable house
+    draw 9; local first=$((drawn + 1))
+    NAME[dc1]=$house-ad-$first
+    NAME[dc2]=$house-ad-$((first + 1))
+    NAME[dc9]=$house-ad-$((first + 7))
+    draw 9; first=$((drawn + 1))
+    NAME[ex01]=$house-mx-$first
+    NAME[ex02]=$house-mx-$((first + 1))
+    NAME[ex03]=$house-mx-$((first + 4))
+    NAME[edge01]=$house-gate
+    NAME[client]=$house-desk
+
+    draw 256; NET4=10.$drawn
+    draw 256; NET4+=.$drawn
+    draw 65536; printf -v NET6 'fd53:%x::' "$drawn"
+    for role in dc1 dc2 ex01 ex02 ex03 edge01 client; do
+        draw 12; number=$((number + 1 + drawn))
+        NUMBER[$role]=$number
+    done
+}
+
+# The world as bash text: kept in a running lab for plant and mend, and part of the key of a built state.
+print_world() {
+    declare -p DCS SERVERS DOMAIN NETBIOS NET4 NET6 NAME NUMBER ADMIN_PASSWORD
+}
+
+# The world as CMD sees it: names and addresses in the environment.
+print_environment() {
+    local role
+    echo "export LAB='$LAB' LAB_PLAN='$ROOT/plan.toml' LAB_DOMAIN='$DOMAIN' LAB_REALM='$(realm)' LAB_DC9='$(fqdn dc9)'"
+    for role in $(hosts); do
+        echo "export LAB_${role^^}='$(fqdn "$role")' LAB_${role^^}_ADDR='$(ipv4 "$role")' LAB_${role^^}_ADDR6='$(ipv6 "$role")'"
+    done
+}
+
+# The estate as its administrator would state it to the command under test.
+print_plan() {
+    local server role
+    echo "domain = \"$DOMAIN\""
+    for server in "${SERVERS[@]}"; do
+        role=mailbox
+        [[ $server != edge* ]] || role=edge
+        printf '\n[[server]]\nname = "%s"\nrole = "%s"\n' "$(fqdn "$server")" "$role"
+    done
+}
