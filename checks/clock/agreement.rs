@@ -94,20 +94,31 @@ impl Clock<'_> {
 struct ClockSet<'a> {
     clocks: Vec<Clock<'a>>,
     limits: ClockLimits,
+    /// The forest root's PDC emulator, measured or not.
+    time_root: Option<&'a str>,
     /// Index of the clock that is held to be right.
     reference: Option<usize>,
 }
 
 impl<'a> ClockSet<'a> {
-    fn new(clocks: Vec<Clock<'a>>, estate: &Estate) -> Self {
-        let mut set = Self { clocks, limits: estate.plan.clock, reference: None };
-        let root = set.clocks.iter().position(|clock| Some(clock.host) == estate.time_root.as_deref());
+    fn new(clocks: Vec<Clock<'a>>, estate: &'a Estate) -> Self {
+        let time_root = estate.time_root.as_deref();
+        let mut set = Self { clocks, limits: estate.plan.clock, time_root, reference: None };
+        let root = set.clocks.iter().position(|clock| Some(clock.host) == time_root);
         set.reference = match root {
             // The root of time is right unless all others agree that it is not; one other is no majority.
             Some(root) if set.partners(root) > 0 || set.bound().count() < 3 => Some(root),
             _ => set.majority().or(root),
         };
         set
+    }
+
+    fn reference(&self) -> Option<&Clock<'a>> {
+        Some(&self.clocks[self.reference?])
+    }
+
+    fn is_reference(&self, clock: &Clock<'_>) -> bool {
+        self.reference().is_some_and(|reference| reference.host == clock.host)
     }
 
     fn bound(&self) -> impl Iterator<Item = (usize, &Clock<'a>)> {
@@ -131,7 +142,7 @@ impl<'a> ClockSet<'a> {
     /// Of two that are too far apart: is it `clock` that is off? The one farther from the reference is; where both are
     /// about as far, or there is no reference, both are.
     fn blames(&self, clock: &Clock<'_>, other: &Clock<'_>) -> bool {
-        let Some(reference) = self.reference.map(|index| &self.clocks[index]) else { return true };
+        let Some(reference) = self.reference() else { return true };
         let (own, others) = (clock.apart_from(reference), other.apart_from(reference));
         others.low.saturating_sub(own.high) <= self.limits.warn
     }
@@ -143,7 +154,8 @@ type Apart<'s, 'a> = (&'s Clock<'a>, Interval);
 fn judge_clock(clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
     let others = set.bound().map(|(_, other)| other).filter(|other| other.host != clock.host);
     let mut apart: Vec<Apart<'_, '_>> = others.map(|other| (other, clock.apart_from(other))).collect();
-    apart.sort_by_key(|(other, interval)| (Reverse(interval.low), other.host));
+    // The reference first: "7 minutes ahead of the root of time" says more than any other pair, if it decides too.
+    apart.sort_by_key(|(other, interval)| (!set.is_reference(other), Reverse(interval.low), other.host));
     let blamed = |(other, _): &&Apart<'_, '_>| clock.is_outsider || set.blames(clock, other);
     let ClockLimits { limit, warn } = set.limits;
     let beyond = apart.iter().filter(|(_, interval)| interval.low > limit).find(blamed);
@@ -151,13 +163,13 @@ fn judge_clock(clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
     let drifting = apart.iter().filter(|(_, interval)| interval.low > warn).find(blamed);
 
     let finding = match (beyond, straddling, drifting) {
-        (Some(worst), ..) if !clock.is_outsider => off(Verdict::Fail, clock, worst, set),
-        (None, Some(worst), _) if !clock.is_outsider => undecided(clock, worst, set),
-        (.., Some(worst)) => off(Verdict::Warn, clock, worst, set),
-        _ => fits(clock, apart.first()),
+        (Some(pair), ..) if !clock.is_outsider => off(Verdict::Fail, clock, pair, set),
+        (None, Some(pair), _) if !clock.is_outsider => undecided(clock, pair, set),
+        (.., Some(pair)) => off(Verdict::Warn, clock, pair, set),
+        _ => fits(clock, apart.first(), set),
     };
     let finding = finding.expected(expected(clock, set.limits)).measure("offset-from-this-machine", clock.offset);
-    match set.reference.map(|index| &set.clocks[index]) {
+    match set.reference() {
         Some(reference) if reference.host != clock.host => {
             finding.measure("offset-from-reference", clock.offset.relative_to(&reference.offset))
         }
@@ -173,10 +185,11 @@ fn expected(clock: &Clock<'_>, limits: ClockLimits) -> String {
     }
 }
 
-fn fits(clock: &Clock<'_>, farthest: Option<&Apart<'_, '_>>) -> Finding {
-    let seen = match farthest {
-        Some((other, interval)) => format!("at most {} from {}, the farthest", seconds(interval.high), other.host),
+fn fits(clock: &Clock<'_>, nearest: Option<&Apart<'_, '_>>, set: &ClockSet<'_>) -> Finding {
+    let seen = match nearest {
         None => "the only clock that was seen".to_string(),
+        Some(_) if set.is_reference(clock) => "the clock by which the others are judged".to_string(),
+        Some((other, interval)) => format!("at most {} from {}", seconds(interval.high), other.host),
     };
     Finding::new(&META, Subject::Host(clock.host.to_string()), Verdict::Pass, seen)
 }
@@ -203,23 +216,23 @@ fn undecided(clock: &Clock<'_>, (other, interval): &Apart<'_, '_>, set: &ClockSe
 }
 
 fn remedies(finding: Finding, clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
+    let host = clock.host;
     if clock.is_outsider {
-        return finding
-            .remedy(format!("On {}, point its time service to the source that the domain follows.", clock.host));
+        return finding.remedy(format!("On {host}, point its time service to the source that the domain follows."));
     }
-    let is_reference = set.reference.is_some_and(|index| set.clocks[index].host == clock.host);
-    if is_reference {
+    if set.time_root == Some(host) {
         return finding
-            .remedy(format!("Find out which of the two is off; {} is held to be the root of time.", clock.host));
+            .remedy(format!("{host} is the root of the domain's time. Give it outside sources; on it:"))
+            .remedy(
+                "    w32tm /config /manualpeerlist:\"<NTP SERVER>,0x8\" /syncfromflags:manual /reliable:yes /update",
+            )
+            .remedy("    w32tm /resync /rediscover");
     }
     finding
-        .remedy(format!("On {}, follow the domain's time again:", clock.host))
+        .remedy(format!("On {host}, follow the domain's time again (if it is virtual, first stop the hypervisor's time synchronisation):"))
         .remedy("    w32tm /config /syncfromflags:domhier /update")
         .remedy("    w32tm /resync /rediscover")
-        .remedy("If it is the forest root's PDC emulator, give it outside time sources instead:")
-        .remedy("    w32tm /config /manualpeerlist:\"<NTP SERVER>,0x8\" /syncfromflags:manual /reliable:yes /update")
-        .remedy("If it is virtual, stop the hypervisor's time synchronisation first.")
-        .remedy("Step the clock of a mounted DAG member back only after moving its databases.")
+        .remedy("If it holds mounted databases of a DAG, move them first: a large step back harms them.")
 }
 
 fn judge_unseen(host: &str, estate: &Estate) -> Finding {

@@ -30,7 +30,7 @@ static META: Meta = Meta {
     remedy: &[
         "On the controller that is missing: nltest /dsregdns",
         "or restart its Netlogon service: Restart-Service Netlogon",
-        "Remove records of a controller that is gone: metadata cleanup (ntdsutil), then delete what is left in DNS.",
+        "A controller that is gone: delete its computer object (that cleans up its metadata), then what is left of it in DNS.",
         "Check the result: dcdiag /test:dns /v",
     ],
     references: &["MS-ADTS section 6.3.2.3", "RFC 2782"],
@@ -158,9 +158,17 @@ fn judge_name(host: &str, estate: &Estate, evidence: &Evidence) -> Finding {
         finding
             .remedy(format!("If {host} is a controller, on it:"))
             .remedy("    nltest /dsregdns")
-            .remedy("If it is gone, clean up its metadata and delete its SRV records:")
-            .remedy(format!("    ntdsutil \"metadata cleanup\" \"remove selected server {host}\""))
+            .remedy("If it is gone, delete its computer object (that cleans up its metadata), and what is left in DNS:")
+            .remedy(remove_records(host, estate))
     } else {
         finding.remedy(format!("Correct the name in the plan, or register {host} in DNS."))
     }
+}
+
+fn remove_records(host: &str, estate: &Estate) -> String {
+    let zone = format!("_msdcs.{}", estate.forest.agreed().unwrap_or(&estate.plan.domain));
+    format!(
+        "    Get-DnsServerResourceRecord -ZoneName {zone} -RRType Srv | ? {{ $_.RecordData.DomainName -eq '{host}.' }} | \
+         Remove-DnsServerResourceRecord -ZoneName {zone}"
+    )
 }

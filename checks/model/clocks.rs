@@ -113,11 +113,16 @@ pub fn as_req(estate: &Estate, transport: Transport) -> AsReq {
     AsReq { realm: estate.plan.domain.to_uppercase(), transport }
 }
 
-/// Where no fine clock answered, CLDAP's whole seconds are polled at aimed instants, in rounds that each cut what is
+/// Where no fine clock answered but LDAP did, CLDAP's whole seconds are polled at aimed instants, in rounds that each cut what is
 /// not known into four. A round is asked when the one before is over, so asking never depends on who was faster.
 fn aimed_polls(to: &Endpoint, fine: &[Ask], evidence: &Evidence) -> Vec<Ask> {
     let is_fine = |(at, source, _): (&Endpoint, Source, Reading)| at.address == to.address && source != Source::Ldap;
-    if !fine.iter().all(|ask| evidence.holds(ask)) || readings(&to.host, evidence).any(is_fine) {
+    let speaks_ldap = |observation: &Observation| {
+        let facts = observation.reply.facts.as_ref();
+        observation.ask.to == *to && matches!(facts, Some(Facts::NetlogonPing(_) | Facts::RootDse(_)))
+    };
+    let is_left_to_ldap = fine.iter().all(|ask| evidence.holds(ask)) && !readings(&to.host, evidence).any(is_fine);
+    if !is_left_to_ldap || !evidence.of_host(&to.host).any(speaks_ldap) {
         return Vec::new();
     }
     let first = Ask::new(to.clone(), RootDse { transport: Transport::Udp });

@@ -4,7 +4,7 @@ use crate::facts::{
     directory::{NetlogonPing, NetlogonReply, RootDse, RootDseReply},
     dns::{DnsAnswer, DnsLookup},
     kerberos::{AsReq, KdcReply, Kpasswd},
-    net::{Connect, Connected},
+    net::{Connect, Connected, Transport},
     ntp::{NtpReply, NtpTime},
     smb::{SmbNegotiate, SmbReply},
 };
@@ -61,6 +61,19 @@ kinds! {
     "netlogon": NetlogonPing => NetlogonReply, "The DC locator's ping.";
     "smb": SmbNegotiate => SmbReply, "The first exchange of SMB2.";
     "connect": Connect => Connected, "Nothing but a TCP connection.";
+}
+
+impl Question {
+    /// What carries it. A lookup begins with a datagram.
+    pub fn transport(&self) -> Transport {
+        match self {
+            Self::DnsLookup(_) | Self::NtpTime(_) | Self::NetlogonPing(_) => Transport::Udp,
+            Self::AsReq(AsReq { transport, .. })
+            | Self::Kpasswd(Kpasswd { transport })
+            | Self::RootDse(RootDse { transport }) => *transport,
+            Self::SmbNegotiate(_) | Self::Connect(_) => Transport::Tcp,
+        }
+    }
 }
 
 /// One protocol's question, and the type of what answers it.

@@ -7,7 +7,12 @@ use crate::model::{
     evidence::{Answer, Endpoint, Evidence, Miss, Reason, Stage},
     finding::{Finding, Subject, Verdict},
 };
-use alloc::{format, string::ToString};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
 
 /// What an answer says of the port, whatever it says of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,10 +88,9 @@ pub fn judge_port(
         .suspects(Trouble::Name(to.host.clone()));
     let finding = match reach {
         Reach::Open | Reach::NotTried(_) => finding,
-        Reach::Refused => finding
-            .is(Trouble::PortShut(subject))
-            .remedy(format!("On {}, see which service should listen on port {} and start it:", to.host, to.port))
-            .remedy(format!("    Get-NetTCPConnection -LocalPort {} -State Listen", to.port)),
+        Reach::Refused => {
+            service_that_listens(to).into_iter().fold(finding.is(Trouble::PortShut(subject)), Finding::remedy)
+        }
         Reach::Foreign(_) => finding
             .is(Trouble::PortShut(subject))
             .remedy(format!("See what answers at {to}: a proxy, a port forwarding, or a wrong address in DNS.")),
@@ -99,6 +103,36 @@ pub fn judge_port(
             .remedy(format!("    Test-NetConnection {} -Port {}", to.host, to.port)),
     };
     finding.at(to.address)
+}
+
+/// What brings back the service behind a port that refuses.
+fn service_that_listens(to: &Endpoint) -> Vec<String> {
+    let Endpoint { host, port, .. } = to;
+    let start = |service: &str| {
+        vec![format!("On {host}, start the service behind port {port}:"), format!("    Start-Service {service}")]
+    };
+    match port {
+        53 => start("DNS"),
+        88 | 464 => start("Kdc"),
+        135 => start("RpcSs"),
+        389 => start("NTDS"),
+        445 => start("LanmanServer"),
+        636 | 3269 => vec![
+            format!(
+                "LDAPS needs a certificate with {host} in it and the key usage Server Authentication. See which there are:"
+            ),
+            format!(
+                "    Invoke-Command {host} {{ Get-ChildItem Cert:\\LocalMachine\\My | Format-List DnsNameList,NotAfter,EnhancedKeyUsageList }}"
+            ),
+        ],
+        3268 => vec![
+            "DNS or the controller itself says that it is a global catalog. If it is to be one:".to_string(),
+            format!("    repadmin /options {host} +IS_GC"),
+            "If not, let it withdraw its records; on it:".to_string(),
+            "    nltest /dsregdns".to_string(),
+        ],
+        _ => vec![format!("On {host}, see what should listen on port {port}, and start it.")],
+    }
 }
 
 /// From where an Exchange server stands, a filtered port breaks mail when it is a writable controller's of that site, or
