@@ -1,0 +1,142 @@
+//! One question to one server: whom it goes to, how long it may take, how it ended.
+
+use super::{budget::Budgets, cldap, clock::Clock, dns, fence, kerberos, ldap, ntp, smb, tcp, text};
+use exchange_preflight_checks::{
+    facts::net::{Connected, Transport},
+    model::evidence::{Ask, End, Endpoint, Facts, Miss, Question, Reason, Reply, Stage},
+};
+use jiff::SignedDuration;
+use std::{io, net::SocketAddr, time::Instant};
+use tokio::time::timeout;
+
+/// Everything a conversation needs. Put it behind an `Arc`: the futures of [`Wire::converse`] are `Send`, so they may be
+/// spawned on any runtime of tokio.
+#[derive(Debug)]
+pub struct Wire {
+    pub(super) clock: Clock,
+    pub(super) budgets: Budgets,
+    pub(super) resolver: dns::Configured,
+}
+
+impl Wire {
+    /// `resolver` replaces the one that this machine is set to use. Where neither is there, each lookup says so.
+    pub fn new(clock: Clock, budgets: Budgets, resolver: Option<SocketAddr>) -> Result<Self, String> {
+        fence::silence_fenced_panics();
+        Ok(Self { clock, budgets, resolver: dns::Configured::new(resolver, &budgets)? })
+    }
+
+    /// Asks, and says what came back. It ends within its budgets whatever the server does.
+    pub async fn converse(&self, ask: &Ask) -> Reply {
+        let started = Instant::now();
+        // Each stage below has its own bound. This one is for a stage that forgets.
+        let bound = self.budgets.connect + self.budgets.reply;
+        let outcome = match timeout(bound, self.put(ask)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Trouble::new(Stage::Reply, Reason::Silent).into(),
+        };
+        outcome.into_reply(started)
+    }
+
+    async fn put(&self, ask: &Ask) -> Outcome {
+        if let Question::DnsLookup(lookup) = &ask.what {
+            return dns::look_up(self, &ask.to, lookup).await.map(Facts::DnsLookup).into();
+        }
+        let to = match address(&ask.to) {
+            Ok(to) => to,
+            Err(trouble) => return trouble.into(),
+        };
+        match &ask.what {
+            Question::DnsLookup(_) => unreachable!("it was answered above, as its address may be the system's own"),
+            Question::NtpTime(_) => ntp::ask_time(self, to).await.map(Facts::NtpTime).into(),
+            Question::AsReq(question) => kerberos::as_req(self, to, question).await.map(Facts::AsReq).into(),
+            Question::Kpasswd(question) => kerberos::kpasswd(self, to, question).await.map(Facts::Kpasswd).into(),
+            Question::RootDse(question) => match question.transport {
+                Transport::Tcp => ldap::root_dse(self, to).await,
+                Transport::Udp => cldap::root_dse(self, to).await.map(Facts::RootDse).into(),
+            },
+            Question::NetlogonPing(question) => cldap::ping(self, to, question).await.map(Facts::NetlogonPing).into(),
+            Question::SmbNegotiate(_) => smb::negotiate(self, to).await.map(Facts::SmbNegotiate).into(),
+            Question::Connect(_) => {
+                tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()
+            }
+        }
+    }
+}
+
+fn address(to: &Endpoint) -> Result<SocketAddr, Trouble> {
+    match to.address {
+        Some(address) => Ok(SocketAddr::new(address, to.port)),
+        None => Err(Trouble::new(Stage::Resolve, Reason::Local(format!("no address is known of {}", to.host)))),
+    }
+}
+
+/// What was learnt, and what went wrong: one of them or both.
+pub(super) struct Outcome {
+    pub(super) facts: Option<Facts>,
+    pub(super) trouble: Option<Trouble>,
+}
+
+impl Outcome {
+    fn into_reply(self, started: Instant) -> Reply {
+        let took = || SignedDuration::try_from(started.elapsed()).unwrap_or(SignedDuration::MAX);
+        let end = match self.trouble {
+            None => End::Ok,
+            Some(Trouble { stage, reason }) => End::Miss(Miss { stage, reason, took: took() }),
+        };
+        Reply { facts: self.facts, end }
+    }
+}
+
+impl From<Result<Facts, Trouble>> for Outcome {
+    fn from(result: Result<Facts, Trouble>) -> Self {
+        match result {
+            Ok(facts) => Self { facts: Some(facts), trouble: None },
+            Err(trouble) => trouble.into(),
+        }
+    }
+}
+
+impl From<Trouble> for Outcome {
+    fn from(trouble: Trouble) -> Self {
+        Self { facts: None, trouble: Some(trouble) }
+    }
+}
+
+/// A Miss of which it is not known yet how long it took.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    pub(super) stage: Stage,
+    pub(super) reason: Reason,
+}
+
+impl Trouble {
+    pub(super) fn new(stage: Stage, reason: Reason) -> Self {
+        Self { stage, reason }
+    }
+
+    /// What came was not the protocol; `message` is what came.
+    pub(super) fn strange(message: &[u8]) -> Self {
+        Self::not_the_protocol(text::sketch(message))
+    }
+
+    /// What came was not the protocol, in words.
+    pub(super) fn not_the_protocol(what: impl Into<String>) -> Self {
+        Self::new(Stage::Reply, Reason::NotTheProtocol(what.into()))
+    }
+
+    /// What a connection that was open says when it breaks.
+    pub(super) fn broken(error: &io::Error) -> Self {
+        use io::ErrorKind as Kind;
+        let reason = match error.kind() {
+            Kind::UnexpectedEof
+            | Kind::ConnectionReset
+            | Kind::ConnectionAborted
+            | Kind::BrokenPipe
+            | Kind::NotConnected
+            | Kind::WriteZero => Reason::Closed,
+            Kind::TimedOut => Reason::Silent,
+            _ => Reason::Local(text::local_error(error)),
+        };
+        Self::new(Stage::Reply, reason)
+    }
+}

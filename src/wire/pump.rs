@@ -1,0 +1,101 @@
+//! Between a server and ldap3: bytes are copied from one to the other, and each frame of the server's is looked at on
+//! its way. ldap3 never holds a socket that leads out of this process.
+
+use super::{
+    conversation::Trouble,
+    frame::{self, Broken, Frame},
+    message, text,
+};
+use exchange_preflight_checks::model::evidence::{Reason, Stage};
+use std::{io, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    time::timeout,
+};
+
+/// The bounds of one conversation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    /// All bytes that the server may send.
+    pub(super) total: usize,
+    /// How long both sides may be quiet.
+    pub(super) idle: Duration,
+}
+
+/// Copies until one side ends, and says why. The client's end of the stream is closed then, which is how ldap3 learns it.
+pub(super) async fn pump<S, C>(mut server: S, mut client: C, limits: Limits) -> Trouble
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    const CHUNK: usize = 16 * 1024;
+    let (mut from_client, mut from_server) = (vec![0; CHUNK], vec![0; CHUNK]);
+    let mut guard = Guard { buffer: Vec::new(), left: limits.total };
+    let closed = Trouble::new(Stage::Reply, Reason::Closed);
+    loop {
+        let step = async {
+            tokio::select! {
+                read = client.read(&mut from_client) => match read? {
+                    0 => Ok(Some(())),
+                    length => server.write_all(&from_client[..length]).await.map(|()| None),
+                },
+                read = server.read(&mut from_server) => match read? {
+                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                    length => {
+                        guard.buffer.extend(&from_server[..length]);
+                        Ok(None)
+                    }
+                },
+            }
+        };
+        match timeout(limits.idle, step).await {
+            Ok(Ok(None)) => {}
+            Ok(Ok(Some(()))) => return closed,
+            Ok(Err(error)) => return Trouble::broken(&error),
+            Err(_) => return Trouble::new(Stage::Reply, Reason::Silent),
+        }
+        while let Some(frame) = match guard.next() {
+            Ok(frame) => frame,
+            Err(trouble) => return trouble,
+        } {
+            match timeout(limits.idle, client.write_all(&frame)).await {
+                Ok(Ok(())) => {}
+                // ldap3 has gone, and what it thought of the frame is told elsewhere.
+                Ok(Err(_)) | Err(_) => return closed,
+            }
+        }
+    }
+}
+
+/// What has come in and was not looked at yet.
+struct Guard {
+    buffer: Vec<u8>,
+    left: usize,
+}
+
+impl Guard {
+    /// The next frame that may go on.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        let length = match frame::check(&self.buffer) {
+            Ok(Frame::Complete(length)) => length,
+            // The bound of all bytes holds for those as well that wait for the rest of their frame.
+            Ok(Frame::Incomplete) if self.buffer.len() > self.left => return Err(too_much()),
+            Ok(Frame::Incomplete) => return Ok(None),
+            Err(Broken::Tag) => return Err(Trouble::strange(&self.buffer)),
+            Err(broken) => return Err(Trouble::not_the_protocol(broken.describe())),
+        };
+        self.left = self.left.checked_sub(length).ok_or_else(too_much)?;
+        let frame: Vec<u8> = self.buffer.drain(..length).collect();
+        match message::read_unasked(&frame) {
+            Some(result) => Err(Trouble::new(
+                Stage::Reply,
+                Reason::ServerSaid(text::quoted(&format!("notice of disconnection, {result}"))),
+            )),
+            None => Ok(Some(frame)),
+        }
+    }
+}
+
+fn too_much() -> Trouble {
+    Trouble::not_the_protocol("more LDAP messages than such an answer can have")
+}
