@@ -1,0 +1,176 @@
+//! The command line: what can be typed, and nothing else. It touches no file and no network.
+
+use crate::{
+    plan_file::{check_or_area, host_name, resolver},
+    report::{OnUnknown, Strictness},
+};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use std::{net::SocketAddr, path::PathBuf};
+
+/// Tells from the outside, in seconds, whether an Exchange estate is fit for mail to flow, and what to mend.
+#[derive(Debug, Parser)]
+#[command(name = "exchange-preflight", version, propagate_version = true, max_term_width = 100)]
+#[command(
+    after_help = "Exit codes: 0 nothing failed and nothing is unknown; 1 something failed; 2 a mistake in what was typed \
+or in a file; 3 nothing failed, but something could not be told; 130 interrupted."
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Look at the estate now, and judge it
+    Run(RunArgs),
+    /// Draft a plan from DNS and what controllers tell anybody, for a person to review
+    Discover(DiscoverArgs),
+    /// Judge a recording again, offline; several recordings are several vantages of one estate
+    Replay(ReplayArgs),
+    /// Say what changed between two recordings of one estate
+    Compare(CompareArgs),
+    /// List every check
+    List,
+    /// Explain a check, or every check that a code or an event points to
+    Explain {
+        /// The id of a check, an area, an SMTP code such as 454, or an event such as 1035
+        #[arg(value_name = "ID|CODE|EVENT")]
+        about: String,
+    },
+    /// Print the JSON schema of the JSON report
+    Schema,
+}
+
+/// Where to look.
+#[derive(Args, Debug)]
+pub struct Target {
+    /// The Active Directory domain; without it, the one that this machine is set up for
+    #[arg(long, value_name = "DOMAIN", env = "EXCHANGE_PREFLIGHT_DOMAIN", value_parser = host_name)]
+    pub domain: Option<String>,
+    /// What you state about the estate, in TOML
+    #[arg(long, value_name = "FILE", env = "EXCHANGE_PREFLIGHT_PLAN")]
+    pub plan: Option<PathBuf>,
+    /// A server that carries mail (may be given several times)
+    #[arg(long, value_name = "HOST", value_parser = host_name)]
+    pub server: Vec<String>,
+    /// The name server to ask, instead of the one that this machine uses
+    #[arg(long, value_name = "ADDRESS[:PORT]", env = "EXCHANGE_PREFLIGHT_RESOLVER", value_parser = resolver)]
+    pub resolver: Option<SocketAddr>,
+}
+
+/// `run`.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub target: Target,
+    /// Run only this check or area (may be given several times)
+    #[arg(long, value_name = "ID|AREA", value_parser = check_or_area)]
+    pub only: Vec<String>,
+    /// Do not run this check or area (may be given several times)
+    #[arg(long, value_name = "ID|AREA", value_parser = check_or_area)]
+    pub skip: Vec<String>,
+    /// Ask also what is rarely needed
+    #[arg(long)]
+    pub deep: bool,
+    /// This machine stands where an Exchange server stands: what a firewall drops here, it drops for mail
+    #[arg(long)]
+    pub exchange_vantage: bool,
+    /// Keep all that was seen in this file, for `replay` and `compare`
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// How to tell it.
+    #[command(flatten)]
+    pub telling: Telling,
+}
+
+/// `discover`.
+#[derive(Args, Debug)]
+pub struct DiscoverArgs {
+    /// Where to look.
+    #[command(flatten)]
+    pub target: Target,
+}
+
+/// `replay`.
+#[derive(Args, Debug)]
+pub struct ReplayArgs {
+    /// Recordings, each from a vantage
+    #[arg(required = true, value_name = "RECORDING")]
+    pub recordings: Vec<PathBuf>,
+    /// How to tell it.
+    #[command(flatten)]
+    pub telling: Telling,
+}
+
+/// `compare`.
+#[derive(Args, Debug)]
+pub struct CompareArgs {
+    /// The recording before
+    pub before: PathBuf,
+    /// The recording after
+    pub after: PathBuf,
+    /// How to tell it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
+/// How to tell what was found.
+#[derive(Args, Debug)]
+pub struct Telling {
+    /// The form of what is printed
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Write another form to a file as well (may be given several times)
+    #[arg(long, value_name = "FORMAT=FILE", value_parser = output)]
+    pub output: Vec<Output>,
+    /// Close the gate for warnings too
+    #[arg(long, value_name = "VERDICT")]
+    pub fail_on: Option<FailOn>,
+    /// What to make of what could not be told
+    #[arg(long, value_enum, default_value_t)]
+    pub on_unknown: OnUnknown,
+    /// Show what passed and what was skipped, too
+    #[arg(short, long, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl Telling {
+    /// What makes of troubles that are no Fail.
+    pub fn strictness(&self) -> Strictness {
+        Strictness { fail_on_warn: self.fail_on.is_some(), on_unknown: self.on_unknown }
+    }
+}
+
+/// The least verdict that closes the gate.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum FailOn {
+    /// Warn.
+    Warn,
+}
+
+/// A form of report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For a person.
+    #[default]
+    Text,
+    /// For a machine; `schema` describes it.
+    Json,
+}
+
+/// A form, and the file for it.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The form.
+    pub format: Format,
+    /// The file.
+    pub file: PathBuf,
+}
+
+fn output(text: &str) -> Result<Output, String> {
+    let (format, file) = text.split_once('=').ok_or("write FORMAT=FILE, such as json=report.json")?;
+    Ok(Output { format: Format::from_str(format, false)?, file: file.into() })
+}

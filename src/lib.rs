@@ -1,0 +1,42 @@
+//! The application around the checks: it finds, asks, records, judges and tells. `main.rs` turns arguments into one
+//! call; everything else is here, so that tests reach it.
+
+pub mod cli;
+pub mod compare;
+pub mod discover;
+pub mod plan_file;
+pub mod recording;
+pub mod report;
+pub mod survey;
+
+/// What is told, and how it looks. Each gets a finished report and knows no check.
+pub mod render {
+    pub mod checks;
+    pub mod escape;
+    pub mod json;
+    pub mod text;
+}
+
+/// Sockets live here and nowhere else: one protocol a file, without opinion.
+pub mod wire {
+    pub mod budget;
+    pub mod clock;
+    pub mod conversation;
+    pub mod vantage;
+
+    mod cldap;
+    mod dns;
+    mod fence;
+    mod frame;
+    mod icmp;
+    mod kerberos;
+    mod ldap;
+    mod message;
+    mod ntp;
+    mod pump;
+    mod random;
+    mod smb;
+    mod tcp;
+    mod text;
+    mod udp;
+}

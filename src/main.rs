@@ -1,0 +1,239 @@
+//! Arguments -> one verb -> exit code.
+
+use anstream::StripStream;
+use clap::Parser;
+use exchange_preflight::{
+    cli::{Cli, CompareArgs, DiscoverArgs, Format, Output, ReplayArgs, RunArgs, Target, Telling, Verb},
+    compare, discover,
+    plan_file::{self, Draft},
+    recording::Recording,
+    render::{checks, escape::printable, json, text},
+    report::{Report, Strictness, same_estate},
+    survey::{Progress, survey},
+    wire::{budget::Budgets, clock::Clock, conversation::Wire, vantage},
+};
+use exchange_preflight_checks::{
+    CHECKS,
+    model::{
+        check::Check,
+        plan::{PlannedServer, ServerRole, ServerState},
+    },
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use std::{
+    fs,
+    io::{self, BufWriter, Write},
+    path::Path,
+    process::{self, ExitCode},
+    sync::Arc,
+};
+use tokio::{runtime::Builder, signal::ctrl_c, sync::Notify};
+
+/// Bad arguments, a bad file, or a machine on which nothing can be done.
+const USAGE: u8 = 2;
+const INTERRUPTED: i32 = 130;
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Run(args) => run(args),
+        Verb::Discover(args) => draft_plan(args),
+        Verb::Replay(args) => replay(&args),
+        Verb::Compare(args) => compare_two(&args),
+        Verb::List => to_stdout(checks::list),
+        Verb::Explain { about } => explain(&about),
+        Verb::Schema => to_stdout(json::schema),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(message) => {
+            anstream::eprintln!("exchange-preflight: {message}");
+            ExitCode::from(USAGE)
+        }
+    }
+}
+
+/// A verb's exit code, or a sentence for the administrator.
+type Done = Result<u8, String>;
+
+fn run(args: RunArgs) -> Done {
+    let RunArgs { target, only, skip, deep, exchange_vantage, record, telling } = args;
+    let mut draft = stated(target)?;
+    draft.selection.only.extend(only);
+    draft.selection.skip.extend(skip);
+    draft.deep |= deep;
+    draft.exchange_vantage |= exchange_vantage;
+    let recording = look(draft, CHECKS)?;
+    if let Some(file) = &record {
+        recording
+            .save(file)
+            .map_err(|error| format!("the recording cannot be written to {}: {error}", file.display()))?;
+    }
+    tell(&Report::of(&[recording], telling.strictness())?, &telling)
+}
+
+fn draft_plan(args: DiscoverArgs) -> Done {
+    let draft = stated(args.target)?;
+    let recording = look(draft, &[])?;
+    let plan = discover::draft(&recording.plan, &recording.evidence);
+    to_stdout(|out| out.write_all(plan.as_bytes()))
+}
+
+fn replay(args: &ReplayArgs) -> Done {
+    let recordings: Vec<_> = args.recordings.iter().map(|file| Recording::load(file)).collect::<Result<_, _>>()?;
+    tell(&Report::of(&recordings, args.telling.strictness())?, &args.telling)
+}
+
+fn compare_two(args: &CompareArgs) -> Done {
+    let (before, after) = (Recording::load(&args.before)?, Recording::load(&args.after)?);
+    same_estate(&before, &after)?;
+    let before = Report::of(&[before], Strictness::default())?;
+    let after = Report::of(&[after], Strictness::default())?;
+    let changes = compare::compare(&before, &after);
+    to_stdout(|out| match args.format {
+        Format::Text => text::comparison(&before, &after, &changes, out),
+        Format::Json => json::comparison(&changes, out),
+    })?;
+    Ok(compare::exit_code(&changes))
+}
+
+fn explain(about: &str) -> Done {
+    let mut found = false;
+    to_stdout(|out| {
+        found = checks::explain(about, out)?;
+        Ok(())
+    })?;
+    if found {
+        Ok(0)
+    } else {
+        Err(format!("{about:?} is no check, area, code or event that is known; `list` names the checks"))
+    }
+}
+
+/// What was stated: flags and environment over the plan file.
+fn stated(target: Target) -> Result<Draft, String> {
+    let Target { domain, plan, server, resolver } = target;
+    let mut draft = plan.as_deref().map_or_else(|| Ok(Draft::default()), read_plan)?;
+    draft.domain = domain.or(draft.domain);
+    draft.resolver = resolver.or(draft.resolver);
+    for name in server {
+        if draft.servers.iter().all(|known| known.name != name) {
+            draft.servers.push(PlannedServer { name, role: ServerRole::default(), state: ServerState::default() });
+        }
+    }
+    Ok(draft)
+}
+
+fn read_plan(file: &Path) -> Result<Draft, String> {
+    let shown = file.display();
+    let text = fs::read_to_string(file).map_err(|error| format!("the plan {shown} cannot be read: {error}"))?;
+    plan_file::parse(&text).map_err(|mistakes| {
+        let lines: Vec<_> = mistakes.iter().map(|mistake| format!("\n  {shown}, {mistake}")).collect();
+        format!("the plan has mistakes; nothing was asked yet:{}", lines.concat())
+    })
+}
+
+/// Looks at the estate on a runtime of its own, which is left in the background at the end: a look-up of the system's
+/// that hangs must not hold the exit.
+fn look(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
+    let runtime = Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| format!("this machine gives no network runtime: {error}"))?;
+    let recording = runtime.block_on(record(draft, checks));
+    runtime.shutdown_background();
+    recording
+}
+
+async fn record(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
+    let clock = Clock::start();
+    let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver)?);
+    let interrupt = Arc::new(Notify::new());
+    tokio::spawn(notify_of_ctrl_c(Arc::clone(&interrupt)));
+    let domain = match draft.domain.clone() {
+        Some(domain) => domain,
+        None => find_domain(&wire, &draft).await?,
+    };
+    let plan = Arc::new(draft.into_plan(domain));
+    let started = clock.now();
+    // It hides itself where stderr is no terminal.
+    let bar = ProgressBar::new(0).with_style(progress_style());
+    let show = |Progress { answered, asked }| {
+        bar.set_length(asked as u64);
+        bar.set_position(answered as u64);
+    };
+    let seen = survey(Arc::clone(&plan), checks, wire, clock, interrupt.notified(), show).await;
+    bar.finish_and_clear();
+    Ok(Recording {
+        tool: env!("CARGO_PKG_VERSION").into(),
+        vantage: vantage::here(&seen.evidence),
+        started,
+        finished: clock.now(),
+        interrupted: seen.interrupted,
+        plan: Arc::unwrap_or_clone(plan),
+        evidence: seen.evidence,
+        carried: Vec::new(),
+    })
+}
+
+/// The first Ctrl-C ends the survey in good order, the second ends the program.
+async fn notify_of_ctrl_c(interrupt: Arc<Notify>) {
+    if ctrl_c().await.is_ok() {
+        interrupt.notify_one();
+    }
+    if ctrl_c().await.is_ok() {
+        process::exit(INTERRUPTED);
+    }
+}
+
+async fn find_domain(wire: &Wire, draft: &Draft) -> Result<String, String> {
+    const WHAT_TO_TYPE: &str = "say which:\n  exchange-preflight run --domain contoso.com";
+    let candidates = discover::candidates();
+    let names: Vec<_> = candidates.iter().map(|c| format!("{} ({})", printable(&c.domain), c.source)).collect();
+    let Some(found) = discover::first_domain(candidates, wire, draft.resolver).await else {
+        return Err(if names.is_empty() {
+            format!("no domain was stated and this machine is set up for none; {WHAT_TO_TYPE}")
+        } else {
+            let tried = names.join(", ");
+            format!(
+                "no domain was stated, and DNS knows no controllers of what this machine suggests: {tried}; {WHAT_TO_TYPE}"
+            )
+        });
+    };
+    anstream::eprintln!("The domain is {}, by {}.", found.domain, found.source);
+    Ok(found.domain)
+}
+
+fn progress_style() -> ProgressStyle {
+    ProgressStyle::with_template("{spinner} {pos} of {len} answered")
+        .expect("the template is a constant and well-formed")
+}
+
+/// Prints the report, and writes the other forms that were asked for.
+fn tell(report: &Report, telling: &Telling) -> Done {
+    to_stdout(|out| render(report, telling.format, telling.verbose > 0, out))?;
+    for Output { format, file } in &telling.output {
+        let mut bytes = Vec::new();
+        let written = render(report, *format, telling.verbose > 0, &mut StripStream::new(&mut bytes));
+        written
+            .and_then(|()| fs::write(file, &bytes))
+            .map_err(|error| format!("{}: cannot be written: {error}", file.display()))?;
+    }
+    Ok(report.gate.exit_code)
+}
+
+fn render(report: &Report, format: Format, verbose: bool, out: &mut dyn Write) -> io::Result<()> {
+    match format {
+        Format::Text => text::report(report, verbose, out),
+        Format::Json => json::report(report, out),
+    }
+}
+
+/// Prints. Colours are for terminals only (`NO_COLOR` and `CLICOLOR_FORCE` are honoured), and a reader who has seen
+/// enough and closed the pipe is no error.
+fn to_stdout(print: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Done {
+    let mut out = BufWriter::new(anstream::stdout().lock());
+    match print(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(format!("the output cannot be written: {error}"))
+        }
+        _ => Ok(0),
+    }
+}

@@ -1,0 +1,305 @@
+//! What an administrator states: the plan file, and how it becomes a Plan together with flags and environment.
+
+use exchange_preflight_checks::{
+    CHECKS,
+    facts::dns::canonical_name,
+    model::plan::{ClockLimits, Plan, PlannedServer, Selection, ServerRole, ServerState},
+};
+use jiff::SignedDuration;
+use std::{
+    collections::BTreeSet,
+    fmt,
+    net::{IpAddr, SocketAddr},
+    ops::Range,
+};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+/// What was stated so far, in one place or another; nothing of it has to be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Draft {
+    /// The Active Directory domain.
+    pub domain: Option<String>,
+    /// The name server.
+    pub resolver: Option<SocketAddr>,
+    /// Servers that carry mail.
+    pub servers: Vec<PlannedServer>,
+    /// The clock's limits.
+    pub clock: ClockLimits,
+    /// See [`Plan::exchange_vantage`].
+    pub exchange_vantage: bool,
+    /// See [`Plan::deep`].
+    pub deep: bool,
+    /// Which checks.
+    pub selection: Selection,
+}
+
+impl Draft {
+    /// The plan, once the domain is known.
+    pub fn into_plan(self, domain: String) -> Plan {
+        let Self { domain: _, resolver, servers, clock, exchange_vantage, deep, selection } = self;
+        Plan { domain, resolver, servers, clock, exchange_vantage, deep, selection }
+    }
+}
+
+/// A mistake in a plan file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}, column {}: {}", self.line, self.column, self.what)
+    }
+}
+
+/// Reads a plan file. All mistakes are told at once, in their order.
+pub fn parse(text: &str) -> Result<Draft, Vec<Mistake>> {
+    let (document, errors) = DeTable::parse_recoverable(text);
+    let mut reader = Reader { text, mistakes: Vec::new() };
+    for error in errors {
+        reader.mistake(error.span().unwrap_or_default(), error.message().to_string());
+    }
+    let draft = reader.plan(document.get_ref());
+    let mut mistakes = reader.mistakes;
+    mistakes.sort_by_key(|mistake| (mistake.line, mistake.column));
+    if mistakes.is_empty() { Ok(draft) } else { Err(mistakes) }
+}
+
+/// A host's or domain's name as plans and flags take it: a DNS name, in letters, digits, hyphens and underscores.
+pub fn host_name(text: &str) -> Result<String, String> {
+    const LONGEST_NAME: usize = 253;
+    const LONGEST_LABEL: usize = 63;
+    let name = canonical_name(text);
+    let is_label = |label: &str| {
+        (1..=LONGEST_LABEL).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    if name.parse::<IpAddr>().is_ok() {
+        return Err(format!("{text:?} is an address; a name is needed, because certificates and SPNs hold names"));
+    }
+    if name.len() > LONGEST_NAME || !name.split('.').all(is_label) {
+        return Err(format!("{text:?} is no DNS name; an international name is written in its xn-- form"));
+    }
+    Ok(name)
+}
+
+/// A name server: an address, with a port if it is not 53.
+pub fn resolver(text: &str) -> Result<SocketAddr, String> {
+    let address = text.parse::<IpAddr>().map(|address| SocketAddr::new(address, 53));
+    address
+        .or_else(|_| text.parse())
+        .map_err(|_| format!("{text:?} is no address; write 10.0.0.10, 10.0.0.10:5353 or [fd00::10]:53"))
+}
+
+/// The id of a check, or the name of an area.
+pub fn check_or_area(text: &str) -> Result<String, String> {
+    let known = CHECKS.iter().map(|check| check.meta()).any(|meta| meta.id == text || meta.area == text);
+    if known {
+        Ok(text.to_string())
+    } else {
+        Err(format!("{text:?} is neither a check nor an area; `list` names them"))
+    }
+}
+
+/// A duration such as `5m`, `90s` or `1h 30m`.
+fn duration(text: &str) -> Result<SignedDuration, String> {
+    let parsed = text.parse::<SignedDuration>().ok().filter(|duration| duration.is_positive());
+    parsed.ok_or_else(|| format!("{text:?} is no duration; write 5m, 90s or 1h 30m"))
+}
+
+/// Walks the document and gathers mistakes instead of stopping at the first.
+struct Reader<'t> {
+    text: &'t str,
+    mistakes: Vec<Mistake>,
+}
+
+type Value<'i> = Spanned<DeValue<'i>>;
+
+impl Reader<'_> {
+    fn plan(&mut self, document: &DeTable<'_>) -> Draft {
+        let mut draft = Draft::default();
+        for (key, value) in document {
+            match key.get_ref().as_ref() {
+                "domain" => draft.domain = self.parsed(value, "a DNS name", host_name),
+                "resolver" => draft.resolver = self.parsed(value, "an address", resolver),
+                "server" => draft.servers = self.servers(value),
+                "clock" => draft.clock = self.clock(value),
+                "exchange-vantage" => draft.exchange_vantage = self.boolean(value),
+                "deep" => draft.deep = self.boolean(value),
+                "only" => draft.selection.only = self.checks(value),
+                "skip" => draft.selection.skip = self.checks(value),
+                other => {
+                    self.unknown_key(key, other, "domain, resolver, server, clock, exchange-vantage, deep, only, skip")
+                }
+            }
+        }
+        draft
+    }
+
+    fn servers(&mut self, value: &Value<'_>) -> Vec<PlannedServer> {
+        let DeValue::Array(items) = value.get_ref() else {
+            self.mistake(value.span(), "write each server as a table of its own, headed [[server]]".into());
+            return Vec::new();
+        };
+        let mut servers: Vec<PlannedServer> = Vec::new();
+        for item in items.iter() {
+            let Some(server) = self.server(item) else { continue };
+            if servers.iter().any(|other| other.name == server.name) {
+                self.mistake(item.span(), format!("{} is there twice", server.name));
+            } else {
+                servers.push(server);
+            }
+        }
+        servers
+    }
+
+    fn server(&mut self, item: &Value<'_>) -> Option<PlannedServer> {
+        let table = self.table(item)?;
+        let (mut name, mut role, mut state) = (None, ServerRole::default(), ServerState::default());
+        for (key, value) in table {
+            match key.get_ref().as_ref() {
+                "name" => name = Some(self.parsed(value, "a DNS name", host_name)),
+                "role" => {
+                    let roles = [
+                        ("mailbox", ServerRole::Mailbox),
+                        ("edge", ServerRole::Edge),
+                        ("gateway", ServerRole::Gateway),
+                    ];
+                    role = self.one_of(value, &roles);
+                }
+                "state" => {
+                    let states = [
+                        ("active", ServerState::Active),
+                        ("maintenance", ServerState::Maintenance),
+                        ("retired", ServerState::Retired),
+                    ];
+                    state = self.one_of(value, &states);
+                }
+                other => self.unknown_key(key, other, "name, role, state"),
+            }
+        }
+        if name.is_none() {
+            self.mistake(item.span(), "a server needs its name: name = \"ex01.contoso.com\"".into());
+        }
+        Some(PlannedServer { name: name??, role, state })
+    }
+
+    fn clock(&mut self, value: &Value<'_>) -> ClockLimits {
+        let mut limits = ClockLimits::default();
+        for (key, value) in self.table(value).into_iter().flatten() {
+            match key.get_ref().as_ref() {
+                "limit" => limits.limit = self.parsed(value, "a duration", duration).unwrap_or(limits.limit),
+                "warn" => limits.warn = self.parsed(value, "a duration", duration).unwrap_or(limits.warn),
+                other => self.unknown_key(key, other, "limit, warn"),
+            }
+        }
+        if limits.warn > limits.limit {
+            self.mistake(value.span(), "clock.warn is beyond clock.limit, so that it could never warn".into());
+        }
+        limits
+    }
+
+    fn checks(&mut self, value: &Value<'_>) -> BTreeSet<String> {
+        let DeValue::Array(items) = value.get_ref() else {
+            self.mistake(value.span(), "write a list: [\"clock\", \"kerberos-realm\"]".into());
+            return BTreeSet::new();
+        };
+        items.iter().filter_map(|item| self.parsed(item, "a check or an area", check_or_area)).collect()
+    }
+
+    fn boolean(&mut self, value: &Value<'_>) -> bool {
+        if let DeValue::Boolean(boolean) = value.get_ref() {
+            return *boolean;
+        }
+        self.mistake(value.span(), "write true or false".into());
+        false
+    }
+
+    fn one_of<T: Copy + Default>(&mut self, value: &Value<'_>, choices: &[(&str, T)]) -> T {
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        let pick = |text: &str| {
+            let choice = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
+            choice.ok_or_else(|| format!("{text:?} is none of {}", words.join(", ")))
+        };
+        self.parsed(value, &words.join(" or "), pick).unwrap_or_default()
+    }
+
+    fn parsed<T>(&mut self, value: &Value<'_>, what: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let parsed = match value.get_ref() {
+            DeValue::String(text) => parse(text),
+            _ => Err(format!("write {what}, in quotation marks")),
+        };
+        parsed.map_err(|wrong| self.mistake(value.span(), wrong)).ok()
+    }
+
+    fn table<'v, 'i>(&mut self, value: &'v Value<'i>) -> Option<&'v DeTable<'i>> {
+        if let DeValue::Table(table) = value.get_ref() {
+            return Some(table);
+        }
+        self.mistake(value.span(), "a table is needed here".into());
+        None
+    }
+
+    fn unknown_key<T>(&mut self, key: &Spanned<T>, name: &str, known: &str) {
+        self.mistake(key.span(), format!("there is no key {name:?} here; known are {known}"));
+    }
+
+    fn mistake(&mut self, span: Range<usize>, what: String) {
+        let before = self.text.get(..span.start).unwrap_or(self.text);
+        let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let line = before.matches('\n').count() + 1;
+        let column = before[line_start..].chars().count() + 1;
+        self.mistakes.push(Mistake { line, column, what });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_mistake_is_told_at_once_with_its_place() {
+        let text = "domain = \"10.0.0.1\"\ndomian = \"contoso.com\"\n\n[clock]\nlimit = \"soon\"\n\n[[server]]\nrole = \"hub\"\n";
+        let mistakes = parse(text).unwrap_err();
+        let places: Vec<_> = mistakes.iter().map(|mistake| (mistake.line, mistake.column)).collect();
+        assert_eq!(places, [(1, 10), (2, 1), (5, 9), (7, 1), (8, 8)]);
+    }
+
+    #[test]
+    fn a_server_twice_and_a_warning_beyond_the_limit_are_mistakes() {
+        let text = "[[server]]\nname = \"ex01.contoso.com\"\n[[server]]\nname = \"EX01.contoso.com.\"\n[clock]\nwarn = \"10m\"\n";
+        assert_eq!(parse(text).unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn the_smallest_plan_is_empty() {
+        assert_eq!(parse(""), Ok(Draft::default()));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_plan_or_a_list_of_mistakes(text in "[a-z\\[\\]=\"{}.,#\\n 0-9é]{0,80}") {
+            if let Err(mistakes) = parse(&text) {
+                prop_assert!(!mistakes.is_empty());
+                prop_assert!(mistakes.iter().all(|m| m.line <= text.matches('\n').count() + 1 && m.column >= 1));
+            }
+        }
+
+        #[test]
+        fn a_host_name_is_canonical_once_and_for_all(text in "[A-Za-z0-9._-]{1,70}") {
+            if let Ok(name) = host_name(&text) {
+                prop_assert_eq!(host_name(&name), Ok(name.clone()));
+            }
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! A recording: all that one run saw, to be judged again anywhere, on any day, by a better version.
+
+use exchange_preflight_checks::model::{
+    evidence::{Evidence, Observation, Question, Vantage},
+    plan::Plan,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, value::RawValue};
+use sha2::{Digest, Sha256};
+use std::{fs, io, path::Path};
+
+/// The version of recordings that this program writes. Additions do not raise it; only a higher one is refused.
+const VERSION: u64 = 1;
+const FORMAT: &str = "exchange-preflight recording";
+/// A blob of more hex digits than this stands once, in the table of blobs.
+const LONGEST_INLINE_HEX: usize = 512;
+/// A file larger than this is no recording of ours.
+const LARGEST_FILE: u64 = 1 << 30;
+
+/// One run from one vantage.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// What looked.
+    pub tool: String,
+    /// From where.
+    pub vantage: Vantage,
+    /// When it began.
+    pub started: Timestamp,
+    /// When it ended.
+    pub finished: Timestamp,
+    /// It was interrupted.
+    pub interrupted: bool,
+    /// What was stated; no secret is in a plan.
+    pub plan: Plan,
+    /// What was seen.
+    pub evidence: Evidence,
+    /// Observations of kinds that a later version knows and this one does not: kept, and written again as they were.
+    pub carried: Vec<Value>,
+}
+
+/// The file, but for its observations.
+#[derive(Serialize, Deserialize)]
+struct Header {
+    tool: String,
+    vantage: Vantage,
+    started: Timestamp,
+    finished: Timestamp,
+    #[serde(default)]
+    interrupted: bool,
+    plan: Plan,
+}
+
+#[derive(Deserialize)]
+struct File<'a> {
+    format: String,
+    version: u64,
+    #[serde(flatten)]
+    header: Header,
+    #[serde(borrow)]
+    observations: Vec<&'a RawValue>,
+    #[serde(default)]
+    blobs: Map<String, Value>,
+}
+
+/// Only what tells whether the rest can be read.
+#[derive(Deserialize)]
+struct Preamble {
+    #[serde(default)]
+    format: String,
+    #[serde(default)]
+    version: u64,
+}
+
+impl Recording {
+    /// Reads a file. The error is a sentence with the file, the line and the field.
+    pub fn load(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let size = fs::metadata(path).map_err(|error| format!("{shown}: cannot be read: {error}"))?.len();
+        if size > LARGEST_FILE {
+            return Err(format!("{shown}: {size} bytes are too many for a recording"));
+        }
+        let text = fs::read_to_string(path).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
+        Self::parse(&text).map_err(|error| format!("{shown}: {error}"))
+    }
+
+    /// Reads the text of a file.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let preamble: Preamble = serde_json::from_str(text).map_err(|error| format!("not a recording: {error}"))?;
+        if preamble.format != FORMAT {
+            return Err(format!("not a recording: its field `format` is not {FORMAT:?}"));
+        }
+        if preamble.version > VERSION {
+            let newer = preamble.version;
+            return Err(format!(
+                "a recording of version {newer}; this program reads up to version {VERSION}: update it"
+            ));
+        }
+        let file: File<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let (mut evidence, mut carried) = (Evidence::default(), Vec::new());
+        for (index, raw) in file.observations.iter().enumerate() {
+            let at = || format!("line {}, observations[{index}]", line_of(text, raw.get()));
+            let mut value: Value = serde_json::from_str(raw.get()).map_err(|error| format!("{}: {error}", at()))?;
+            restore_blobs(&mut value, &file.blobs).map_err(|error| format!("{}: {error}", at()))?;
+            if is_known(&value) {
+                evidence.insert(Observation::deserialize(&value).map_err(|error| format!("{}: {error}", at()))?);
+            } else {
+                carried.push(value);
+            }
+        }
+        debug_assert_eq!(file.format, FORMAT);
+        debug_assert!(file.version <= VERSION);
+        let Header { tool, vantage, started, finished, interrupted, plan } = file.header;
+        Ok(Self { tool, vantage, started, finished, interrupted, plan, evidence, carried })
+    }
+
+    /// The text of the file. A person can read it: what was stated first, then one observation a line, in an order that
+    /// does not depend on arrival.
+    pub fn to_json(&self) -> String {
+        let mut observations: Vec<Value> = self.evidence.iter().map(to_value).collect();
+        observations.extend(self.carried.iter().cloned());
+        let mut blobs = Map::new();
+        for observation in &mut observations {
+            move_blobs(observation, &mut blobs);
+        }
+        let header = to_value(&Header {
+            tool: self.tool.clone(),
+            vantage: self.vantage.clone(),
+            started: self.started,
+            finished: self.finished,
+            interrupted: self.interrupted,
+            plan: self.plan.clone(),
+        });
+        let mut fields = vec![("format".to_string(), FORMAT.into()), ("version".to_string(), VERSION.into())];
+        if let Value::Object(header) = header {
+            fields.extend(header);
+        }
+        let fields: Vec<_> =
+            fields.into_iter().map(|(name, value): (_, Value)| format!("  \"{name}\": {value},\n")).collect();
+        let observations: Vec<_> = observations.iter().map(|observation| format!("    {observation}")).collect();
+        let blobs = if blobs.is_empty() { String::new() } else { format!(",\n  \"blobs\": {}", Value::Object(blobs)) };
+        format!("{{\n{}  \"observations\": [\n{}\n  ]{blobs}\n}}\n", fields.concat(), observations.join(",\n"))
+    }
+
+    /// Writes the file beside its final name first, so that a full disk never leaves half a recording under it.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".part");
+        fs::write(&beside, self.to_json())?;
+        fs::rename(&beside, path)
+    }
+}
+
+fn to_value(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("types of the model have text for keys and no failing serialiser")
+}
+
+/// Is the question of a kind that this version knows?
+fn is_known(observation: &Value) -> bool {
+    let kind = |what: &Value| match what {
+        Value::Object(kind) => kind.keys().next().cloned(),
+        Value::String(kind) => Some(kind.clone()),
+        _ => None,
+    };
+    let what = observation.pointer("/ask/what").and_then(kind);
+    what.is_none_or(|kind| Question::KINDS.contains(&kind.as_str()))
+}
+
+fn line_of(text: &str, part: &str) -> usize {
+    let offset = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
+    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+}
+
+/// `{"hex": long}` becomes `{"sha256": digest}`.
+fn move_blobs(value: &mut Value, blobs: &mut Map<String, Value>) {
+    match value {
+        Value::Object(fields) => {
+            let long = fields.get("hex").and_then(Value::as_str).filter(|hex| hex.len() > LONGEST_INLINE_HEX);
+            if let Some(hex) = long.map(str::to_string) {
+                let digest = hex::encode(Sha256::digest(&hex));
+                fields.remove("hex");
+                fields.insert("sha256".into(), digest.clone().into());
+                blobs.insert(digest, hex.into());
+            } else {
+                fields.values_mut().for_each(|field| move_blobs(field, blobs));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| move_blobs(item, blobs)),
+        _ => {}
+    }
+}
+
+/// The way back.
+fn restore_blobs(value: &mut Value, blobs: &Map<String, Value>) -> Result<(), String> {
+    match value {
+        Value::Object(fields) => {
+            if let Some(digest) = fields.remove("sha256") {
+                let hex = digest.as_str().and_then(|digest| blobs.get(digest));
+                let hex = hex.ok_or_else(|| format!("field sha256: there is no blob {digest}"))?;
+                fields.insert("hex".into(), hex.clone());
+            }
+            fields.values_mut().try_for_each(|field| restore_blobs(field, blobs))
+        }
+        Value::Array(items) => items.iter_mut().try_for_each(|item| restore_blobs(item, blobs)),
+        _ => Ok(()),
+    }
+}

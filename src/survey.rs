@@ -1,0 +1,239 @@
+//! Asks all that is wanted, until nothing new is: the loop, and the rules by which it spares other people's servers.
+
+use crate::wire::{clock::Clock, conversation::Wire};
+use exchange_preflight_checks::facts::net::Transport;
+use exchange_preflight_checks::model::{
+    check::{Check, wanted},
+    evidence::{Ask, End, Evidence, Miss, Observation, Question, Reason, Reply, Stage},
+    plan::Plan,
+};
+use jiff::SignedDuration;
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, futures::Notified},
+    task::{Id, JoinError, JoinSet, spawn_blocking},
+    time::{Instant, sleep},
+};
+
+/// Conversations at once with one service at one address. Two is what a client and its retry are.
+const PER_SERVICE: usize = 2;
+/// Questions at once to one resolver: single datagrams, and hundreds of names are looked up.
+const PER_RESOLVER: usize = 32;
+/// Connections at once to one address. Datagrams need none, so that a dark host costs one timeout and not a sum.
+const PER_ADDRESS: usize = 16;
+/// Conversations at once in all, however many descriptors there are.
+const MOST_IN_ALL: u64 = 4096;
+/// After an interruption, time for a last word.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// What a survey brought home.
+pub struct Survey {
+    /// All observations. What was interrupted is among them as a Miss.
+    pub evidence: Evidence,
+    /// It was interrupted.
+    pub interrupted: bool,
+}
+
+/// How far a survey is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    /// Questions answered, well or not.
+    pub answered: usize,
+    /// Questions asked so far; more may follow from the answers.
+    pub asked: usize,
+}
+
+/// Asks until nothing new is wanted, or until `interrupt` is notified.
+pub async fn survey(
+    plan: Arc<Plan>,
+    checks: &'static [&'static dyn Check],
+    wire: Arc<Wire>,
+    clock: Clock,
+    interrupt: Notified<'_>,
+    mut progress: impl FnMut(Progress),
+) -> Survey {
+    let mut evidence = Evidence::default();
+    let mut asked = BTreeSet::new();
+    let mut under_way = UnderWay::new(wire, clock);
+    tokio::pin!(interrupt);
+    loop {
+        let thinking = Instant::now();
+        let wishes;
+        (evidence, wishes) = think(Arc::clone(&plan), checks, evidence).await;
+        for ask in wishes {
+            if asked.insert(ask.clone()) {
+                under_way.ask(ask);
+            }
+        }
+        let thought = thinking.elapsed();
+        progress(Progress { answered: asked.len() - under_way.len(), asked: asked.len() });
+        tokio::select! {
+            biased;
+            () = &mut interrupt => {
+                under_way.last_words(&mut evidence).await;
+                return Survey { evidence, interrupted: true };
+            }
+            observation = under_way.next() => match observation {
+                Some(observation) => evidence.insert(observation),
+                None => return Survey { evidence, interrupted: false },
+            }
+        }
+        // Thinking costs the more the more is known: let answers gather, so that it never takes more than half the time.
+        sleep(thought).await;
+        while let Some(observation) = under_way.next_ready() {
+            evidence.insert(observation);
+        }
+    }
+}
+
+/// Thinks on a thread of its own: on the thread of the sockets it would hold up answers whose instants are measured.
+async fn think(
+    plan: Arc<Plan>,
+    checks: &'static [&'static dyn Check],
+    evidence: Evidence,
+) -> (Evidence, BTreeSet<Ask>) {
+    let thought = spawn_blocking(move || {
+        let asks = wanted(&plan, checks, &evidence);
+        (evidence, asks)
+    });
+    thought
+        .await
+        .expect("what checks need is computed without panicking: the judgement tests run it on hostile evidence")
+}
+
+/// The conversations that are going on.
+struct UnderWay {
+    wire: Arc<Wire>,
+    clock: Clock,
+    permits: Permits,
+    tasks: JoinSet<Observation>,
+    asks: HashMap<Id, Ask>,
+}
+
+impl UnderWay {
+    fn new(wire: Arc<Wire>, clock: Clock) -> Self {
+        Self { wire, clock, permits: Permits::new(), tasks: JoinSet::new(), asks: HashMap::new() }
+    }
+
+    fn len(&self) -> usize {
+        self.asks.len()
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let (wire, clock, permits) = (Arc::clone(&self.wire), self.clock, self.permits.of(&ask));
+        let kept = ask.clone();
+        let task = self.tasks.spawn(async move {
+            if let Some(instant) = ask.not_before {
+                let wait = instant.duration_since(clock.now());
+                sleep(Duration::try_from(wait).unwrap_or_default()).await;
+            }
+            let held = permits.acquire().await;
+            let reply = wire.converse(&ask).await;
+            drop(held);
+            Observation { when: clock.now(), ask, reply }
+        });
+        self.asks.insert(task.id(), kept);
+    }
+
+    async fn next(&mut self) -> Option<Observation> {
+        let ended = self.tasks.join_next_with_id().await?;
+        Some(self.ended(ended))
+    }
+
+    fn next_ready(&mut self) -> Option<Observation> {
+        let ended = self.tasks.try_join_next_with_id()?;
+        Some(self.ended(ended))
+    }
+
+    fn ended(&mut self, ended: Result<(Id, Observation), JoinError>) -> Observation {
+        match ended {
+            Ok((id, observation)) => {
+                self.asks.remove(&id);
+                observation
+            }
+            Err(error) => {
+                let ask = self.asks.remove(&error.id()).expect("every task that was spawned has its ask here");
+                let reason = Reason::Local("a fault in this program; please report it with the recording".into());
+                self.unanswered(ask, reason)
+            }
+        }
+    }
+
+    fn unanswered(&self, ask: Ask, reason: Reason) -> Observation {
+        let miss = Miss { stage: Stage::Connect, reason, took: SignedDuration::ZERO };
+        Observation { ask, reply: Reply { facts: None, end: End::Miss(miss) }, when: self.clock.now() }
+    }
+
+    /// Gives what is under way a moment to end in good order, and notes what did not.
+    async fn last_words(mut self, evidence: &mut Evidence) {
+        let deadline = sleep(LAST_WORDS);
+        tokio::pin!(deadline);
+        loop {
+            tokio::select! {
+                () = &mut deadline => break,
+                observation = self.next() => match observation {
+                    Some(observation) => evidence.insert(observation),
+                    None => return,
+                }
+            }
+        }
+        self.tasks.abort_all();
+        for ask in std::mem::take(&mut self.asks).into_values() {
+            evidence.insert(self.unanswered(ask, Reason::Interrupted));
+        }
+    }
+}
+
+/// Who may talk at once. Permits are always taken in one order, address, service, global, so that no two wait for each other.
+struct Permits {
+    addresses: HashMap<Option<IpAddr>, Arc<Semaphore>>,
+    services: HashMap<(Option<IpAddr>, u16, Transport), Arc<Semaphore>>,
+    global: Arc<Semaphore>,
+}
+
+/// The permits that one conversation needs.
+struct PermitsOfOne(Vec<Arc<Semaphore>>);
+
+impl Permits {
+    fn new() -> Self {
+        let half = usize::try_from(descriptors().min(2 * MOST_IN_ALL) / 2).unwrap_or(1);
+        Self { addresses: HashMap::new(), services: HashMap::new(), global: Arc::new(Semaphore::new(half.max(1))) }
+    }
+
+    fn of(&mut self, ask: &Ask) -> PermitsOfOne {
+        let new = |permits| move || Arc::new(Semaphore::new(permits));
+        let (address, transport) = (ask.to.address, ask.what.transport());
+        let per_service = if matches!(ask.what, Question::DnsLookup(_)) { PER_RESOLVER } else { PER_SERVICE };
+        let mut permits = Vec::with_capacity(3);
+        if transport == Transport::Tcp {
+            permits.push(Arc::clone(self.addresses.entry(address).or_insert_with(new(PER_ADDRESS))));
+        }
+        let service = self.services.entry((address, ask.to.port, transport));
+        permits.push(Arc::clone(service.or_insert_with(new(per_service))));
+        permits.push(Arc::clone(&self.global));
+        PermitsOfOne(permits)
+    }
+}
+
+impl PermitsOfOne {
+    async fn acquire(self) -> Vec<OwnedSemaphorePermit> {
+        let mut held = Vec::with_capacity(self.0.len());
+        for semaphore in self.0 {
+            held.push(semaphore.acquire_owned().await.expect("no semaphore of a survey is ever closed"));
+        }
+        held
+    }
+}
+
+/// How many files this process may have open.
+fn descriptors() -> u64 {
+    #[cfg(unix)]
+    return rlimit::Resource::NOFILE.get_soft().unwrap_or(256);
+    #[cfg(not(unix))]
+    return 2 * MOST_IN_ALL;
+}
