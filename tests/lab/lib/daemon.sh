@@ -9,15 +9,11 @@ set_setting() { # set_setting HOST NAME VALUE
     echo "$3" >"$ROOT/$1/settings/$2"
 }
 
-# Starts a service whose clock is OFFSET seconds off: libfaketime shifts what the process is told, exactly and for good.
-# Monotonic time stays true, or timeouts would go wrong. With RTLD_DEEPBIND, Samba's LDB modules would bypass the shift.
+# Starts a service whose clock is OFFSET seconds off.
 start_daemon() { # start_daemon HOST SERVICE OFFSET COMMAND...
     local host=$1 service=$2 offset=$3 clock=()
     shift 3
-    if [ "$offset" != 0 ]; then
-        clock=(env LD_PRELOAD="/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketime.so.1" FAKETIME="$(printf %+d "$offset")"
-            FAKETIME_DONT_FAKE_MONOTONIC=1 LDB_MODULES_DISABLE_DEEPBIND=1)
-    fi
+    [ "$offset" = 0 ] || clock=("$LAB/clock-off" "$offset")
     # libfaketime names its shared memory after the process id, which is 1 for each of them: hence a /dev/shm for each.
     (
         exec setsid ip netns exec "lab-$host" unshare --pid --fork --kill-child --mount-proc \

@@ -73,6 +73,7 @@ print_world() {
 print_environment() {
     local role
     echo "export LAB='$LAB' LAB_PLAN='$ROOT/plan.toml' LAB_DOMAIN='$DOMAIN' LAB_REALM='$(realm)' LAB_DC9='$(fqdn dc9)'"
+    echo "export EXCHANGE_PREFLIGHT_PLAN='$ROOT/plan.toml'" # so that `run` alone knows the servers
     for role in $(hosts); do
         echo "export LAB_${role^^}='$(fqdn "$role")' LAB_${role^^}_ADDR='$(ipv4 "$role")' LAB_${role^^}_ADDR6='$(ipv6 "$role")'"
     done
