@@ -26,6 +26,7 @@ pub mod wire {
 
     mod cldap;
     mod dns;
+    mod dns_runtime;
     mod fence;
     mod frame;
     mod icmp;

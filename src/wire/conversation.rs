@@ -11,7 +11,6 @@ use tokio::time::timeout;
 
 /// Everything a conversation needs. Put it behind an `Arc`: the futures of [`Wire::converse`] are `Send`, so they may be
 /// spawned on any runtime of tokio.
-#[derive(Debug)]
 pub struct Wire {
     pub(super) clock: Clock,
     pub(super) budgets: Budgets,

@@ -3,29 +3,35 @@
 use super::{
     budget::Budgets,
     conversation::{Trouble, Wire},
-    icmp, text,
+    dns_runtime::Runtime,
+    text,
 };
 use exchange_preflight_checks::{
     facts::dns::{DnsAnswer, DnsLookup, Record, RecordKind, canonical_name},
     model::evidence::{Endpoint, Reason, Stage},
 };
 use hickory_resolver::{
-    Resolver, TokioResolver,
+    Resolver,
     config::{NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts},
-    net::{DnsError, NetError, runtime::TokioRuntimeProvider},
+    net::{DnsError, NetError},
     proto::{
         op::ResponseCode,
         rr::{Name, RData, RecordType},
     },
     system_conf::read_system_conf,
 };
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use tokio::time::timeout;
 
 /// The resolver that lookups go to when they name none: the stated one, else the system's, else why there is none.
-#[derive(Debug)]
 pub(super) struct Configured {
-    resolver: Result<TokioResolver, String>,
+    resolver: Result<Lookups, String>,
+}
+
+/// hickory's resolver, and the runtime below it.
+struct Lookups {
+    hickory: Resolver<Runtime>,
+    runtime: Runtime,
 }
 
 impl Configured {
@@ -55,9 +61,9 @@ pub(super) async fn look_up(wire: &Wire, to: &Endpoint, lookup: &DnsLookup) -> R
         (None, Ok(resolver)) => resolver,
         (None, Err(why)) => return Err(local(why.clone())),
     };
-    match timeout(wire.budgets.connect, resolver.lookup(name, record_type(lookup.records))).await {
+    match timeout(wire.budgets.connect, resolver.hickory.lookup(name, record_type(lookup.records))).await {
         Ok(Ok(found)) => Ok(answer(found.answers().iter().filter_map(|record| fact(&record.data, lookup.records)))),
-        Ok(Err(error)) => no_records(&error, to.address),
+        Ok(Err(error)) => no_records(&error, &resolver.runtime),
         Err(_) => Err(Trouble::new(Stage::Connect, Reason::Silent)),
     }
 }
@@ -71,7 +77,7 @@ fn one_server(server: SocketAddr) -> ResolverConfig {
 }
 
 /// The resolver that this machine is set to use.
-fn system(budgets: &Budgets) -> Result<TokioResolver, String> {
+fn system(budgets: &Budgets) -> Result<Lookups, String> {
     const ADVICE: &str = "set one up, or name one with --resolver";
     let (config, options) = read_system_conf()
         .map_err(|error| text::quoted(&format!("this machine has no resolver that can be used ({error}); {ADVICE}")))?;
@@ -81,18 +87,19 @@ fn system(budgets: &Budgets) -> Result<TokioResolver, String> {
     build(config, options, budgets)
 }
 
-fn build(config: ResolverConfig, mut options: ResolverOpts, budgets: &Budgets) -> Result<TokioResolver, String> {
+fn build(config: ResolverConfig, mut options: ResolverOpts, budgets: &Budgets) -> Result<Lookups, String> {
     // Two tries fill the budget; within each hickory sends again by itself, and to two servers at a time.
     options.timeout = budgets.connect / 2;
     options.attempts = 1;
     options.cache_size = 0;
     options.use_hosts_file = ResolveHosts::Never;
-    options.try_tcp_on_error = true;
     // Ports of its own choice make Windows ask its user for permission.
     options.os_port_selection = true;
-    let mut builder = Resolver::builder_with_config(config, TokioRuntimeProvider::default());
+    let runtime = Runtime::default();
+    let mut builder = Resolver::builder_with_config(config, runtime.clone());
     *builder.options_mut() = options;
-    builder.build().map_err(|error| text::quoted(&format!("the resolver cannot be used: {error}")))
+    let hickory = builder.build().map_err(|error| text::quoted(&format!("the resolver cannot be used: {error}")))?;
+    Ok(Lookups { hickory, runtime })
 }
 
 fn record_type(records: RecordKind) -> RecordType {
@@ -125,7 +132,7 @@ fn fact(data: &RData, asked: RecordKind) -> Option<Record> {
     }
 }
 
-fn no_records(error: &NetError, server: Option<IpAddr>) -> Result<DnsAnswer, Trouble> {
+fn no_records(error: &NetError, runtime: &Runtime) -> Result<DnsAnswer, Trouble> {
     let said = |what: String| Trouble::new(Stage::Reply, Reason::ServerSaid(text::quoted(&what)));
     Err(match error {
         NetError::Dns(DnsError::NoRecordsFound(none)) => match none.response_code {
@@ -137,9 +144,9 @@ fn no_records(error: &NetError, server: Option<IpAddr>) -> Result<DnsAnswer, Tro
         NetError::Dns(other) => said(other.to_string()),
         NetError::Timeout => Trouble::new(Stage::Connect, Reason::Silent),
         _ if error.is_connection_closed() => Trouble::new(Stage::Reply, Reason::Closed),
-        NetError::Io(error) => {
-            let server = SocketAddr::new(server.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), 53);
-            Trouble::new(Stage::Connect, icmp::reason(error, server, None))
+        // hickory says "no connections" where each server's socket failed, and forgets how.
+        NetError::NoConnections | NetError::Io(_) => {
+            Trouble::new(Stage::Connect, runtime.last_failure().unwrap_or(Reason::Silent))
         }
         other => Trouble::not_the_protocol(text::quoted(&other.to_string())),
     })

@@ -7,6 +7,9 @@ pub(super) const LONGEST_FRAME: usize = 16 * 1024 * 1024;
 /// LDAP's deepest answer (a search result entry) has 6 levels, and controls nest little deeper.
 pub(super) const DEEPEST_NESTING: usize = 12;
 
+/// A parser makes some sixty bytes of a part that takes two; Active Directory sends at most 5,000 values at a time.
+pub(super) const MOST_PARTS: usize = 100_000;
+
 /// Where the first frame of a buffer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Frame {
@@ -27,6 +30,8 @@ pub(super) enum Broken {
     Contents,
     /// Nested deeper than any answer.
     Depth,
+    /// More parts than any answer has.
+    Parts,
 }
 
 impl Broken {
@@ -36,6 +41,7 @@ impl Broken {
             Self::Tag => "a message that is not LDAP",
             Self::Length => "an LDAP message of impossible length",
             Self::Contents => "an LDAP message whose parts do not fit",
+            Self::Parts => "an LDAP message of more parts than any answer has",
             Self::Depth => "an LDAP message nested deeper than any answer",
         }
     }
@@ -67,6 +73,7 @@ pub(super) fn is_unasked(frame: &[u8]) -> bool {
 fn walk(contents: &[u8]) -> Result<(), Broken> {
     let mut ends = vec![contents.len()];
     let mut at = 0;
+    let mut parts = 0;
     while let Some(&end) = ends.last() {
         if at == end {
             ends.pop();
@@ -74,6 +81,10 @@ fn walk(contents: &[u8]) -> Result<(), Broken> {
         }
         let header = Header::read(&contents[at..end])?.ok_or(Broken::Contents)?;
         at += header.size;
+        parts += 1;
+        if parts > MOST_PARTS {
+            return Err(Broken::Parts);
+        }
         if header.length > end - at {
             return Err(Broken::Contents);
         }
@@ -124,6 +135,7 @@ impl Header {
 
 #[cfg(test)]
 mod tests {
+    use super::super::message::encode;
     use super::*;
     use lber::{
         common::TagClass,
@@ -152,12 +164,6 @@ mod tests {
         })
     }
 
-    fn encoded(part: StructureTag) -> Vec<u8> {
-        let mut buffer = Default::default();
-        lber::write::encode_into(&mut buffer, part).expect("writing to memory cannot fail");
-        buffer.to_vec()
-    }
-
     fn nested(levels: usize) -> Vec<u8> {
         (0..levels).fold(vec![4, 0], |inside, _| {
             let mut part = vec![0x30, 0x84];
@@ -183,6 +189,16 @@ mod tests {
     }
 
     #[test]
+    fn the_number_of_parts_has_a_bound() {
+        let parts = |count: usize| {
+            let header = [&[0x30, 0x84][..], &u32::try_from(2 * count).expect("small").to_be_bytes()].concat();
+            check(&[header, [0x05, 0x00].repeat(count)].concat())
+        };
+        assert!(matches!(parts(MOST_PARTS), Ok(Frame::Complete(_))));
+        assert_eq!(parts(MOST_PARTS + 1), Err(Broken::Parts));
+    }
+
+    #[test]
     fn what_is_not_ldap_is_refused_at_its_first_byte() {
         for greeting in [&b"H"[..], b"\x16\x03\x01", b"220 mail ESMTP", b"\0"] {
             assert_eq!(check(greeting), Err(Broken::Tag));
@@ -193,7 +209,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_lber_writes_is_let_through_and_no_part_of_it_is_complete(part in part(), cut: proptest::sample::Index) {
-            let bytes = encoded(part);
+            let bytes = encode(part);
             match check(&bytes) {
                 Ok(frame) => {
                     prop_assert_eq!(frame, Frame::Complete(bytes.len()));
@@ -206,7 +222,7 @@ mod tests {
         /// Whatever passes, lber reads whole and without complaint: the guard and the parser agree.
         #[test]
         fn what_passes_is_read_by_lber(part in part(), changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..8)) {
-            let mut bytes = encoded(part);
+            let mut bytes = encode(part);
             for (place, value) in changes {
                 let at = place.index(bytes.len());
                 bytes[at] = value;

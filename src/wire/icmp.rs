@@ -9,6 +9,7 @@ pub(super) use watch::Watch;
 
 /// What a router or the host itself told us by ICMP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "only Linux tells"))]
 pub(super) enum Notice {
     /// A firewall said so.
     Prohibited,

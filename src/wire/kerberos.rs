@@ -138,15 +138,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_request_is_the_one_that_was_tried_on_real_controllers() {
+    fn the_request_is_the_one_that_was_tried_in_the_lab() {
         let expected = concat!(
-            "6a763074a103020105a20302010aa4683066a00703050000000000a20d1b0b434f4e544f534f2e434f4d",
+            "6a6f306da103020105a20302010aa461305fa00703050000000000a20d1b0b434f4e544f534f2e434f4d",
             "a320301ea003020102a11730151b066b72627467741b0b434f4e544f534f2e434f4d",
             "a511180f31393730303130313030303030305aa70602041f1eb9d9a8083006020112020111",
         );
         let request = ticket_request("CONTOSO.COM", 0x1f1e_b9d9).expect("the realm is ASCII");
-        let hex: String = request.iter().map(|byte| format!("{byte:02x}")).collect();
-        assert_eq!(hex, expected);
+        assert_eq!(hex::encode(request), expected);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{
     fence::fenced,
     message,
     pump::{Limits, pump},
-    tcp,
+    tcp, text,
 };
 use exchange_preflight_checks::{
     facts::{
@@ -37,16 +37,16 @@ async fn find(wire: &Wire, to: SocketAddr) -> Result<Found, Trouble> {
     let mut searching = pin!(fenced(search(theirs, wire.clock)));
     let both = async {
         tokio::select! {
-            searched = &mut searching => (searched, None),
+            searched = &mut searching => (searched, Ok(())),
             // The answer may have been whole before the server went away, so ldap3 has the last word.
-            why = pump(server, ours, limits) => (searching.await, Some(why)),
+            pumped = pump(server, ours, limits) => (searching.await, pumped),
         }
     };
     match timeout(wire.budgets.reply, both).await {
         Ok((Ok(Ok(found)), _)) => Ok(found),
-        Ok((_, Some(why))) => Err(why),
-        Ok((Ok(Err(error)), None)) => Err(Trouble::not_the_protocol(super::text::quoted(&error.to_string()))),
-        Ok((Err(_panicked), None)) => Err(Trouble::not_the_protocol("an LDAP message that says nothing sensible")),
+        Ok((_, Err(why))) => Err(why),
+        Ok((Ok(Err(error)), Ok(()))) => Err(Trouble::not_the_protocol(text::quoted(&error.to_string()))),
+        Ok((Err(_panicked), Ok(()))) => Err(Trouble::not_the_protocol("an LDAP message that says nothing sensible")),
         Err(_) => Err(Trouble::new(Stage::Reply, Reason::Silent)),
     }
 }

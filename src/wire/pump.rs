@@ -22,8 +22,9 @@ pub(super) struct Limits {
     pub(super) idle: Duration,
 }
 
-/// Copies until one side ends, and says why. The client's end of the stream is closed then, which is how ldap3 learns it.
-pub(super) async fn pump<S, C>(mut server: S, mut client: C, limits: Limits) -> Trouble
+/// Copies until one side ends; the error is the server's fault. The client's end of the stream is closed then, which is
+/// how ldap3 learns of it.
+pub(super) async fn pump<S, C>(mut server: S, mut client: C, limits: Limits) -> Result<(), Trouble>
 where
     S: AsyncRead + AsyncWrite + Unpin,
     C: AsyncRead + AsyncWrite + Unpin,
@@ -31,16 +32,16 @@ where
     const CHUNK: usize = 16 * 1024;
     let (mut from_client, mut from_server) = (vec![0; CHUNK], vec![0; CHUNK]);
     let mut guard = Guard { buffer: Vec::new(), left: limits.total };
-    let closed = Trouble::new(Stage::Reply, Reason::Closed);
     loop {
         let step = async {
             tokio::select! {
-                read = client.read(&mut from_client) => match read? {
+                // An error of the client's is its end as well.
+                read = client.read(&mut from_client) => match read.unwrap_or(0) {
                     0 => Ok(Some(())),
                     length => server.write_all(&from_client[..length]).await.map(|()| None),
                 },
                 read = server.read(&mut from_server) => match read? {
-                    0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                    0 => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
                     length => {
                         guard.buffer.extend(&from_server[..length]);
                         Ok(None)
@@ -50,19 +51,15 @@ where
         };
         match timeout(limits.idle, step).await {
             Ok(Ok(None)) => {}
-            Ok(Ok(Some(()))) => return closed,
-            Ok(Err(error)) => return Trouble::broken(&error),
-            Err(_) => return Trouble::new(Stage::Reply, Reason::Silent),
+            Ok(Ok(Some(()))) => return Ok(()),
+            Ok(Err(error)) => return Err(Trouble::broken(&error)),
+            Err(_) => return Err(Trouble::new(Stage::Reply, Reason::Silent)),
         }
-        while let Some(frame) = match guard.next() {
-            Ok(frame) => frame,
-            Err(trouble) => return trouble,
-        } {
-            match timeout(limits.idle, client.write_all(&frame)).await {
-                Ok(Ok(())) => {}
+        while let Some(frame) = guard.next()? {
+            let Ok(Ok(())) = timeout(limits.idle, client.write_all(&frame)).await else {
                 // ldap3 has gone, and what it thought of the frame is told elsewhere.
-                Ok(Err(_)) | Err(_) => return closed,
-            }
+                return Ok(());
+            };
         }
     }
 }

@@ -13,10 +13,11 @@ use exchange_preflight_checks::{
 use jiff::Timestamp;
 use std::{
     future::Future,
-    io,
+    io::{self, ErrorKind as Kind},
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 use tokio::{
+    io::Interest,
     net::UdpSocket,
     time::{Instant, timeout_at},
 };
@@ -80,6 +81,27 @@ pub(super) async fn converse<D: Dialogue>(
     }
 }
 
+/// The next datagram of a connected socket, or the ICMP error before it. Tokio's own `recv` sleeps through an error that
+/// comes without a datagram, because such a socket is not readable; it has an error, which is another thing to wait for.
+pub(super) async fn receive(socket: &UdpSocket, datagram: &mut [u8]) -> io::Result<usize> {
+    loop {
+        let ready = socket.ready(Interest::READABLE | Interest::ERROR).await?;
+        if ready.is_error() {
+            socket
+                .try_io(Interest::ERROR, || socket.take_error()?.map_or_else(|| Err(Kind::WouldBlock.into()), Err))
+                .or_else(would_block)?;
+        }
+        match socket.try_recv(datagram) {
+            Err(error) if error.kind() == Kind::WouldBlock => {}
+            received => return received,
+        }
+    }
+}
+
+fn would_block(error: io::Error) -> io::Result<()> {
+    if error.kind() == Kind::WouldBlock { Ok(()) } else { Err(error) }
+}
+
 /// A connected socket and the ear for ICMP beside it.
 struct Way {
     to: SocketAddr,
@@ -107,7 +129,7 @@ impl Way {
     async fn receive(&self) -> Result<Vec<u8>, Trouble> {
         const LARGEST: usize = 65_535;
         let mut datagram = vec![0; LARGEST];
-        let length = self.socket.recv(&mut datagram).await.map_err(|error| self.trouble(&error))?;
+        let length = receive(&self.socket, &mut datagram).await.map_err(|error| self.trouble(&error))?;
         datagram.truncate(length);
         Ok(datagram)
     }

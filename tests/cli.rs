@@ -1,0 +1,193 @@
+//! What a person sees and a script relies on: text, exit codes, what is refused. All from recordings, so no time is masked.
+
+use crate::judgement::root;
+use insta::assert_snapshot;
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+fn program(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_exchange-preflight"));
+    command.args(arguments).current_dir(root()).env_clear().output().unwrap()
+}
+
+/// Exit code, stdout and stderr as one text.
+fn told(arguments: &[&str]) -> String {
+    let output = program(arguments);
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    let code = output.status.code().unwrap();
+    format!("$ exchange-preflight {}\n{out}{err}exit {code}\n", arguments.join(" "))
+}
+
+const HEALTHY: &str = "fixtures/runs/healthy.json";
+const FAULTY: &str = "fixtures/runs/faulty.json";
+
+#[test]
+fn the_report_of_a_healthy_estate() {
+    assert_snapshot!(told(&["replay", HEALTHY]));
+}
+
+#[test]
+fn the_report_of_a_faulty_estate() {
+    assert_snapshot!(told(&["replay", FAULTY]));
+}
+
+#[test]
+fn the_report_tells_all_when_asked_to() {
+    assert_snapshot!(told(&["replay", HEALTHY, "--verbose"]));
+}
+
+#[test]
+fn what_changed() {
+    assert_snapshot!(told(&["compare", FAULTY, HEALTHY]));
+    assert_snapshot!(told(&["compare", HEALTHY, FAULTY]));
+}
+
+#[test]
+fn the_list_and_an_explanation() {
+    assert_snapshot!(told(&["list"]));
+    assert_snapshot!(told(&["explain", "clock-agreement"]));
+    assert_snapshot!(told(&["explain", "nonsense"]));
+}
+
+#[test]
+fn a_code_and_an_event_lead_to_the_checks_that_explain_them() {
+    for about in ["454", "1035"] {
+        let output = program(&["explain", about]);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("clock-agreement") && text.contains("kerberos-reachable"), "{about}: {text}");
+    }
+}
+
+#[test]
+fn every_mistake_in_a_plan_is_told_at_once() {
+    assert_snapshot!(told(&["run", "--plan", "fixtures/plans/mistakes.toml"]));
+}
+
+#[test]
+fn what_was_typed_wrongly_ends_with_2() {
+    for arguments in [
+        &["run", "--only", "clok"][..],
+        &["run", "--domain", "no name"],
+        &["run", "--plan", "/nonexistent.toml"],
+        &["replay", "/nonexistent.json"],
+        &["replay", "README.md"],
+        &["explain", "nonsense"],
+        &["frobnicate"],
+    ] {
+        let output = program(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn recordings_of_two_estates_are_refused_with_the_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other.json");
+    let text = fs::read_to_string(root().join(HEALTHY)).unwrap().replace("contoso", "fabrikam");
+    fs::write(&other, text).unwrap();
+    let output = program(&["compare", HEALTHY, other.to_str().unwrap()]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(said.contains("contoso.com") && said.contains("fabrikam.com"), "{said}");
+}
+
+#[test]
+fn a_damaged_recording_is_refused_with_line_and_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let damaged = folder.path().join("damaged.json");
+    let text = fs::read_to_string(root().join(HEALTHY)).unwrap();
+    let at = text.find("\"observations\"").unwrap();
+    let lines_before = text[..at].matches('\n').count() + 1;
+    fs::write(&damaged, text.replacen("\"look\":1", "\"look\":\"one\"", 1)).unwrap();
+    let output = program(&["replay", damaged.to_str().unwrap()]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        said.contains(&format!("line {}, observations[0]", lines_before + 1)) && said.contains("damaged.json"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_recording_of_a_newer_version_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let newer = folder.path().join("newer.json");
+    let text = fs::read_to_string(root().join(HEALTHY)).unwrap();
+    fs::write(&newer, text.replacen("\"version\": 1", "\"version\": 2", 1)).unwrap();
+    let output = program(&["replay", newer.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[test]
+fn strictness_changes_the_gate_and_no_verdict() {
+    let code = |arguments: &[&str]| program(&[&["replay"], arguments].concat()).status.code();
+    let warn = "fixtures/clock/source/warn-unsynchronised.json";
+    let unknown = "fixtures/clock/source/unknown-silent.json";
+    assert_eq!(code(&[warn]), Some(0));
+    assert_eq!(code(&[warn, "--fail-on", "warn"]), Some(1));
+    assert_eq!(code(&[unknown]), Some(3));
+    assert_eq!(code(&[unknown, "--on-unknown", "fail"]), Some(1));
+    assert_eq!(code(&[unknown, "--on-unknown", "ignore"]), Some(0));
+}
+
+#[test]
+fn another_form_goes_to_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("report.json");
+    let output = program(&["replay", HEALTHY, "--output", &format!("json={}", file.display())]);
+    assert_eq!(output.status.code(), Some(0));
+    let straight = program(&["replay", HEALTHY, "--format", "json"]).stdout;
+    assert_eq!(fs::read(&file).unwrap(), straight);
+}
+
+/// Every field that a report has stands in the schema, and every one that must be there is.
+#[test]
+fn the_schema_describes_the_report() {
+    let schema: serde_json::Value = serde_json::from_slice(&program(&["schema"]).stdout).unwrap();
+    let report: serde_json::Value =
+        serde_json::from_slice(&program(&["replay", FAULTY, "--format", "json"]).stdout).unwrap();
+    let fields = |value: &serde_json::Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(fields(&report), fields(&schema["properties"]));
+    let finding = &schema["$defs"]["JsonFinding"];
+    assert_eq!(fields(&report["findings"][0]), fields(&finding["properties"]));
+    assert_eq!(finding["required"].as_array().unwrap().len() + 2, fields(&finding["properties"]).len());
+}
+
+/// Several recordings are several vantages of one estate; the worse place is named.
+#[test]
+fn two_vantages_are_folded_into_one_finding() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("far.json");
+    let far = fs::read_to_string(root().join("fixtures/kerberos/reachable/warn-dropped.json")).unwrap();
+    fs::write(&file, far.replacen("\"vantage\": {", "\"vantage\": {\"x\":0,", 1)).unwrap();
+    let near = "fixtures/kerberos/reachable/pass.json";
+    let output = program(&["replay", near, file.to_str().unwrap(), "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let folded: Vec<_> = findings
+        .iter()
+        .filter(|f| f["check"] == "kerberos-reachable" && f["subject"] == "dc2.contoso.com:88")
+        .collect();
+    assert_eq!(folded.len(), 1);
+    assert_eq!(folded[0]["verdict"], "warn");
+    assert_eq!(folded[0]["places"].as_array().unwrap().len(), 4, "two vantages, two addresses");
+    assert_eq!(report["vantages"].as_array().unwrap().len(), 2);
+}
+
+/// Text from the network cannot move a terminal's cursor, whatever form is printed.
+#[test]
+fn hostile_text_is_shown_and_not_obeyed() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hostile.json");
+    let text = fs::read_to_string(root().join("fixtures/directory/ready/warn-wrong-address.json")).unwrap();
+    fs::write(&file, text.replace("\"dc1.contoso.com\"]", "\"dc\\u001b[31m\\u009b2J\\u202e1\"]")).unwrap();
+    for form in ["text", "json"] {
+        let output = program(&["replay", file.to_str().unwrap(), "--format", form]).stdout;
+        let text = String::from_utf8(output).unwrap();
+        assert!(text.contains("31m"), "{form} does not show it");
+        assert!(!text.contains(['\u{1b}', '\u{9b}']), "{form}");
+    }
+}

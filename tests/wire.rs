@@ -1,0 +1,12 @@
+//! Every protocol against a server that plays from a script on loopback: the kind ones, and above all the others.
+
+#![allow(clippy::panic, reason = "these are tests, helpers and all")]
+
+mod cldap;
+mod dns;
+mod kerberos;
+mod ldap;
+mod ntp;
+mod script;
+mod smb;
+mod tcp;
