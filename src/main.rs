@@ -62,13 +62,13 @@ fn run(args: RunArgs) -> Done {
     draft.selection.skip.extend(skip);
     draft.deep |= deep;
     draft.exchange_vantage |= exchange_vantage;
-    let recording = look(draft, CHECKS)?;
+    let recordings = [look(draft, CHECKS)?];
+    // A full disk must not cost the report, so it is told first.
+    let told = tell(&Report::of(&recordings, telling.strictness())?, &telling);
     if let Some(file) = &record {
-        recording
-            .save(file)
-            .map_err(|error| format!("the recording cannot be written to {}: {error}", file.display()))?;
+        recordings[0].save(file).map_err(|error| unwritable(file, &error))?;
     }
-    tell(&Report::of(&[recording], telling.strictness())?, &telling)
+    told
 }
 
 fn draft_plan(args: DiscoverArgs) -> Done {
@@ -212,11 +212,13 @@ fn tell(report: &Report, telling: &Telling) -> Done {
     for Output { format, file } in &telling.output {
         let mut bytes = Vec::new();
         let written = render(report, *format, telling.verbose > 0, &mut StripStream::new(&mut bytes));
-        written
-            .and_then(|()| fs::write(file, &bytes))
-            .map_err(|error| format!("{}: cannot be written: {error}", file.display()))?;
+        written.and_then(|()| fs::write(file, &bytes)).map_err(|error| unwritable(file, &error))?;
     }
     Ok(report.gate.exit_code)
+}
+
+fn unwritable(file: &Path, error: &io::Error) -> String {
+    format!("{}: cannot be written: {error}", file.display())
 }
 
 fn render(report: &Report, format: Format, verbose: bool, out: &mut dyn Write) -> io::Result<()> {

@@ -112,7 +112,7 @@ pub fn check_or_area(text: &str) -> Result<String, String> {
 
 /// A duration such as `5m`, `90s` or `1h 30m`.
 fn duration(text: &str) -> Result<SignedDuration, String> {
-    let parsed = text.parse::<SignedDuration>().ok().filter(|duration| duration.is_positive());
+    let parsed = text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive);
     parsed.ok_or_else(|| format!("{text:?} is no duration; write 5m, 90s or 1h 30m"))
 }
 
@@ -138,7 +138,7 @@ impl Reader<'_> {
                 "only" => draft.selection.only = self.checks(value),
                 "skip" => draft.selection.skip = self.checks(value),
                 other => {
-                    self.unknown_key(key, other, "domain, resolver, server, clock, exchange-vantage, deep, only, skip")
+                    self.unknown_key(key, other, "domain, resolver, server, clock, exchange-vantage, deep, only, skip");
                 }
             }
         }
@@ -151,7 +151,7 @@ impl Reader<'_> {
             return Vec::new();
         };
         let mut servers: Vec<PlannedServer> = Vec::new();
-        for item in items.iter() {
+        for item in items {
             let Some(server) = self.server(item) else { continue };
             if servers.iter().any(|other| other.name == server.name) {
                 self.mistake(item.span(), format!("{} is there twice", server.name));

@@ -168,7 +168,7 @@ fn is_known(observation: &Value) -> bool {
 
 fn line_of(text: &str, part: &str) -> usize {
     let offset = (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize);
-    text.as_bytes()[..offset.min(text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
+    text.get(..offset).unwrap_or(text).matches('\n').count() + 1
 }
 
 /// `{"hex": long}` becomes `{"sha256": digest}`.
@@ -203,5 +203,40 @@ fn restore_blobs(value: &mut Value, blobs: &Map<String, Value>) -> Result<(), St
         }
         Value::Array(items) => items.iter_mut().try_for_each(|item| restore_blobs(item, blobs)),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_long_blob_stands_once_and_comes_back() {
+        let long = "ab".repeat(LONGEST_INLINE_HEX);
+        let mut value =
+            serde_json::json!([{ "packet": { "hex": long } }, { "packet": { "hex": long } }, { "hex": "ab" }]);
+        let (before, mut blobs) = (value.clone(), Map::new());
+        move_blobs(&mut value, &mut blobs);
+        assert_eq!(blobs.len(), 1);
+        assert_eq!(value[2], serde_json::json!({ "hex": "ab" }));
+        restore_blobs(&mut value, &blobs).unwrap();
+        assert_eq!(value, before);
+        assert!(restore_blobs(&mut serde_json::json!({ "sha256": "none" }), &blobs).is_err());
+    }
+
+    proptest! {
+        /// Whatever happens to a file, it is read or refused with a sentence.
+        #[test]
+        fn a_damaged_file_is_read_or_refused(cut in 0usize..40_000, at in 0usize..40_000, byte in 0x20u8..0x7f) {
+            let mut bytes = include_bytes!("../fixtures/runs/v1.json").to_vec();
+            if let Some(place) = bytes.get_mut(at) {
+                *place = byte;
+            }
+            bytes.truncate(cut.max(at));
+            if let Err(message) = Recording::parse(&String::from_utf8_lossy(&bytes)) {
+                prop_assert!(!message.is_empty());
+            }
+        }
     }
 }

@@ -237,6 +237,13 @@ fn notes(recording: &Recording) -> Vec<String> {
             "The clock of this machine ({host}) is {by:#} {ours} {root}. No verdict depends on it, but instants in this report do."
         ));
     }
+    if estate.servers.is_empty() {
+        notes.push(
+            "No server that carries mail was stated, and without logging on none can be found: only controllers were \
+             judged. Name them with --server or in a plan."
+                .into(),
+        );
+    }
     if !recording.carried.is_empty() {
         let count = recording.carried.len();
         notes.push(format!(

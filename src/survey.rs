@@ -201,8 +201,9 @@ struct PermitsOfOne(Vec<Arc<Semaphore>>);
 
 impl Permits {
     fn new() -> Self {
-        let half = usize::try_from(descriptors().min(2 * MOST_IN_ALL) / 2).unwrap_or(1);
-        Self { addresses: HashMap::new(), services: HashMap::new(), global: Arc::new(Semaphore::new(half.max(1))) }
+        // A conversation holds up to three descriptors: the socket, its twin for ICMP messages, the pair that LDAP talks through.
+        let third = usize::try_from((descriptors() / 3).clamp(1, MOST_IN_ALL)).unwrap_or(1);
+        Self { addresses: HashMap::new(), services: HashMap::new(), global: Arc::new(Semaphore::new(third)) }
     }
 
     fn of(&mut self, ask: &Ask) -> PermitsOfOne {
@@ -235,5 +236,5 @@ fn descriptors() -> u64 {
     #[cfg(unix)]
     return rlimit::Resource::NOFILE.get_soft().unwrap_or(256);
     #[cfg(not(unix))]
-    return 2 * MOST_IN_ALL;
+    return 3 * MOST_IN_ALL;
 }

@@ -159,21 +159,18 @@ fn the_schema_describes_the_report() {
 /// Several recordings are several vantages of one estate; the worse place is named.
 #[test]
 fn two_vantages_are_folded_into_one_finding() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("far.json");
-    let far = fs::read_to_string(root().join("fixtures/kerberos/reachable/warn-dropped.json")).unwrap();
-    fs::write(&file, far.replacen("\"vantage\": {", "\"vantage\": {\"x\":0,", 1)).unwrap();
     let near = "fixtures/kerberos/reachable/pass.json";
-    let output = program(&["replay", near, file.to_str().unwrap(), "--format", "json"]);
+    let far = "fixtures/kerberos/reachable/warn-dropped.json";
+    let output = program(&["replay", near, far, "--format", "json"]);
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let findings = report["findings"].as_array().unwrap();
-    let folded: Vec<_> = findings
+    let about_dc2: Vec<_> = findings
         .iter()
         .filter(|f| f["check"] == "kerberos-reachable" && f["subject"] == "dc2.contoso.com:88")
         .collect();
-    assert_eq!(folded.len(), 1);
-    assert_eq!(folded[0]["verdict"], "warn");
-    assert_eq!(folded[0]["places"].as_array().unwrap().len(), 4, "two vantages, two addresses");
+    assert_eq!(about_dc2.len(), 1);
+    assert_eq!(about_dc2[0]["verdict"], "warn");
+    assert_eq!(about_dc2[0]["places"].as_array().unwrap().len(), 4, "two vantages, two addresses");
     assert_eq!(report["vantages"].as_array().unwrap().len(), 2);
 }
 

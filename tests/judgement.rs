@@ -182,7 +182,7 @@ fn load(path: &Path) -> Fixture {
 }
 
 fn folders(of: &Path) -> Vec<PathBuf> {
-    sorted(of, |path| path.is_dir())
+    sorted(of, Path::is_dir)
 }
 
 fn json_files(of: &Path) -> Vec<PathBuf> {

@@ -127,15 +127,14 @@ fn a_faulty_estate_is_told_fault_by_fault_and_nothing_else() {
 fn every_fault_is_named_when_planted_and_gone_when_mended() {
     let rows = rows();
     let faults: BTreeSet<_> = rows.iter().map(|row| row.fault.as_str()).collect();
-    let (left, right): (Vec<_>, Vec<_>) = faults.into_iter().enumerate().partition(|(index, _)| index % 2 == 0);
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for (index, fault) in faults.into_iter().enumerate() {
+        if index % 2 == 0 { left.push(fault) } else { right.push(fault) }
+    }
     // Two labs at once: most of the time is waiting for what is dark.
     std::thread::scope(|scope| {
-        for (seed, half) in [("21", left), ("22", right)] {
-            let rows = &rows;
-            scope.spawn(move || {
-                plant_and_mend(seed, &half.into_iter().map(|(_, fault)| fault).collect::<Vec<_>>(), rows)
-            });
-        }
+        scope.spawn(|| plant_and_mend("21", &left, &rows));
+        scope.spawn(|| plant_and_mend("22", &right, &rows));
     });
 }
 

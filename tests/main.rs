@@ -1,5 +1,7 @@
 //! Everything that is tested. What needs the lab is marked ignored: `cargo test -- --include-ignored`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
 mod cli;
 mod judgement;
 mod lab;

@@ -11,7 +11,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},
-        plan::ClockLimits,
+        plan::{ClockLimits, ServerState},
     },
 };
 use alloc::{
@@ -71,8 +71,21 @@ impl Check for Agreement {
         }
         let set = ClockSet::new(clocks, estate);
         let judged = set.clocks.iter().map(|clock| judge_clock(clock, &set));
-        judged.chain(unseen.into_iter().map(|host| judge_unseen(host, estate))).collect()
+        let unseen = unseen.into_iter().map(|host| judge_unseen(host, estate));
+        judged.chain(unseen).chain(idle(estate)).collect()
     }
+}
+
+/// Servers that the plan takes out of service are not asked, and said to be so.
+fn idle(estate: &Estate) -> impl Iterator<Item = Finding> {
+    estate.servers.iter().filter_map(|(name, server)| {
+        let reason = match server.state {
+            ServerState::Active => return None,
+            ServerState::Maintenance => "the plan says that it is in maintenance",
+            ServerState::Retired => "the plan says that it is retired",
+        };
+        Some(Finding::new(&META, Subject::Host(name.clone()), Verdict::Skip, reason))
+    })
 }
 
 /// A host with a clock that was seen.
@@ -93,24 +106,29 @@ impl Clock<'_> {
 /// All clocks, with the one by which the others are blamed.
 struct ClockSet<'a> {
     clocks: Vec<Clock<'a>>,
-    limits: ClockLimits,
-    /// The forest root's PDC emulator, measured or not.
-    time_root: Option<&'a str>,
+    estate: &'a Estate,
     /// Index of the clock that is held to be right.
     reference: Option<usize>,
 }
 
 impl<'a> ClockSet<'a> {
     fn new(clocks: Vec<Clock<'a>>, estate: &'a Estate) -> Self {
-        let time_root = estate.time_root.as_deref();
-        let mut set = Self { clocks, limits: estate.plan.clock, time_root, reference: None };
-        let root = set.clocks.iter().position(|clock| Some(clock.host) == time_root);
+        let mut set = Self { clocks, estate, reference: None };
+        let root = set.clocks.iter().position(|clock| set.is_time_root(clock));
         set.reference = match root {
             // The root of time is right unless all others agree that it is not; one other is no majority.
             Some(root) if set.partners(root) > 0 || set.bound().count() < 3 => Some(root),
             _ => set.majority().or(root),
         };
         set
+    }
+
+    fn limits(&self) -> ClockLimits {
+        self.estate.plan.clock
+    }
+
+    fn is_time_root(&self, clock: &Clock<'_>) -> bool {
+        self.estate.time_root.as_deref() == Some(clock.host)
     }
 
     fn reference(&self) -> Option<&Clock<'a>> {
@@ -129,7 +147,7 @@ impl<'a> ClockSet<'a> {
     fn partners(&self, index: usize) -> usize {
         let clock = &self.clocks[index];
         self.bound()
-            .filter(|(other, partner)| *other != index && clock.apart_from(partner).high <= self.limits.limit)
+            .filter(|(other, partner)| *other != index && clock.apart_from(partner).high <= self.limits().limit)
             .count()
     }
 
@@ -144,7 +162,7 @@ impl<'a> ClockSet<'a> {
     fn blames(&self, clock: &Clock<'_>, other: &Clock<'_>) -> bool {
         let Some(reference) = self.reference() else { return true };
         let (own, others) = (clock.apart_from(reference), other.apart_from(reference));
-        others.low.saturating_sub(own.high) <= self.limits.warn
+        others.low.saturating_sub(own.high) <= self.limits().warn
     }
 }
 
@@ -156,8 +174,8 @@ fn judge_clock(clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
     let mut apart: Vec<Apart<'_, '_>> = others.map(|other| (other, clock.apart_from(other))).collect();
     // The reference first: "7 minutes ahead of the root of time" says more than any other pair, if it decides too.
     apart.sort_by_key(|(other, interval)| (!set.is_reference(other), Reverse(interval.low), other.host));
-    let blamed = |(other, _): &&Apart<'_, '_>| clock.is_outsider || set.blames(clock, other);
-    let ClockLimits { limit, warn } = set.limits;
+    let blamed = |(other, _): &&Apart<'_, '_>| set.blames(clock, other);
+    let ClockLimits { limit, warn } = set.limits();
     let beyond = apart.iter().filter(|(_, interval)| interval.low > limit).find(blamed);
     let straddling = apart.iter().filter(|(_, i)| i.low <= limit && i.high > limit).find(blamed);
     let drifting = apart.iter().filter(|(_, interval)| interval.low > warn).find(blamed);
@@ -168,7 +186,7 @@ fn judge_clock(clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
         (.., Some(pair)) => off(Verdict::Warn, clock, pair, set),
         _ => fits(clock, apart.first(), set),
     };
-    let finding = finding.expected(expected(clock, set.limits)).measure("offset-from-this-machine", clock.offset);
+    let finding = finding.expected(expected(clock, set.limits())).measure("offset-from-this-machine", clock.offset);
     match set.reference() {
         Some(reference) if reference.host != clock.host => {
             finding.measure("offset-from-reference", clock.offset.relative_to(&reference.offset))
@@ -220,7 +238,7 @@ fn remedies(finding: Finding, clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding 
     if clock.is_outsider {
         return finding.remedy(format!("On {host}, point its time service to the source that the domain follows."));
     }
-    if set.time_root == Some(host) {
+    if set.is_time_root(clock) {
         return finding
             .remedy(format!("{host} is the root of the domain's time. Give it outside sources; on it:"))
             .remedy(
@@ -228,11 +246,14 @@ fn remedies(finding: Finding, clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding 
             )
             .remedy("    w32tm /resync /rediscover");
     }
-    finding
-        .remedy(format!("On {host}, follow the domain's time again (if it is virtual, first stop the hypervisor's time synchronisation):"))
-        .remedy("    w32tm /config /syncfromflags:domhier /update")
-        .remedy("    w32tm /resync /rediscover")
-        .remedy("If it holds mounted databases of a DAG, move them first: a large step back harms them.")
+    let finding = if set.estate.controllers.contains_key(host) {
+        finding.remedy(format!("On {host}, follow the domain's time again; if it is virtual, first stop the hypervisor's time synchronisation:"))
+    } else {
+        finding.remedy(format!(
+            "On {host}, follow the domain's time again; a DAG member first hands over its mounted databases:"
+        ))
+    };
+    finding.remedy("    w32tm /config /syncfromflags:domhier /update").remedy("    w32tm /resync /rediscover")
 }
 
 fn judge_unseen(host: &str, estate: &Estate) -> Finding {

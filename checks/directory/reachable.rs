@@ -12,7 +12,7 @@ use crate::{
         estate::{Estate, GC_PORT, LDAP_PORT},
         evidence::{Ask, Endpoint, Evidence, Question},
         finding::{Finding, Fold, Subject},
-        reach::{Reach, Weight, filtered_breaks_mail, judge_port},
+        reach::{PortJudge, Reach, Weight},
     },
 };
 use alloc::{vec, vec::Vec};
@@ -62,6 +62,7 @@ impl Check for Reachable {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let judge = PortJudge { meta: &META, estate, evidence };
         let ports: Vec<_> = estate.controllers.keys().flat_map(|host| ports_of(host, estate)).collect();
         let judged = ports.iter().filter_map(|port| {
             let reach = reach_of(port, evidence)?;
@@ -75,12 +76,8 @@ impl Check for Reachable {
                 // The DC locator lives on CLDAP, and takes any controller that answers: one that is silent stops nobody.
                 Transport::Udp => all_filtered || all_refused,
             };
-            let weight = if is_essential {
-                Weight::Essential { filtered_is_fatal: filtered_breaks_mail(estate, &port.to.host, all_filtered) }
-            } else {
-                Weight::Useful
-            };
-            Some(judge_port(&META, subject_of(port), &port.to, reach, weight, evidence))
+            let weight = if is_essential { Weight::Essential { all_filtered } } else { Weight::Useful };
+            Some(judge.judge(&port.to, port.transport, reach, weight))
         });
         judged.collect()
     }

@@ -46,8 +46,9 @@ impl Check for Ready {
 
     fn needs(&self, estate: &Estate, _: &Evidence) -> Vec<Need> {
         let mut needs = Vec::new();
-        for host in estate.controllers.keys() {
-            for to in estate.endpoints(host, LDAP_PORT) {
+        for (host, controller) in &estate.controllers {
+            let ports = [Some(LDAP_PORT), controller.is_gc.then_some(GC_PORT)];
+            for to in ports.into_iter().flatten().flat_map(|port| estate.endpoints(host, port)) {
                 needs.push(Need { subject: Subject::Host(host.clone()), ask: Ask::new(to, ROOT_DSE) });
             }
         }
@@ -63,7 +64,7 @@ impl Check for Ready {
                 let told = [&to, &catalog].into_iter().find_map(|at| evidence.get(at, &ROOT_DSE).facts());
                 let finding = match (told, evidence.get(&to, &ROOT_DSE).miss()) {
                     (Some(root_dse), _) => judge_root_dse(host, controller, root_dse, estate),
-                    (None, Some(miss)) if !miss.is_no_route() => {
+                    (None, Some(miss)) if !miss.is_no_route() && !evidence.is_dead_address(&to) => {
                         let port = Subject::Port(host.clone(), LDAP_PORT, Transport::Tcp);
                         Finding::new(&META, Subject::Host(host.clone()), Verdict::Unknown, miss)
                             .suspects(Trouble::HostDark(host.clone()))

@@ -56,18 +56,18 @@ impl Check for Answers {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
-        estate.hosts().into_iter().filter_map(|host| judge_host(host, evidence)).collect()
+        estate.hosts().into_iter().filter_map(|host| judge_host(host, estate, evidence)).collect()
     }
 }
 
-fn judge_host(host: &str, evidence: &Evidence) -> Option<Finding> {
+fn judge_host(host: &str, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
     let asked: BTreeSet<u16> = evidence.of_host(host).map(|o| o.ask.to.port).collect();
     if asked.is_empty() {
         return None;
     }
     let subject = Subject::Host(host.to_string());
     if !evidence.is_dark(host) {
-        return Some(Finding::new(&META, subject, Verdict::Pass, "it answers"));
+        return Some(judge_addresses(subject, host, estate, evidence));
     }
     let ports: Vec<_> = asked.iter().map(ToString::to_string).collect();
     let seen = format!("not one packet came back from any of the ports {}", ports.join(", "));
@@ -79,4 +79,27 @@ fn judge_host(host: &str, evidence: &Evidence) -> Option<Finding> {
             .remedy(format!("    Test-NetConnection {host} -Port 445"))
             .remedy("If it does, a firewall stands between this machine and the host: run from another place."),
     )
+}
+
+/// The host lives; an address of it that does not is one that every client tries in vain.
+fn judge_addresses(subject: Subject, host: &str, estate: &Estate, evidence: &Evidence) -> Finding {
+    let dead: Vec<_> = estate
+        .endpoints(host, SMB_PORT)
+        .into_iter()
+        .filter(|at| evidence.is_dead_address(at))
+        .filter_map(|at| Some(at.address?.to_string()))
+        .collect();
+    if dead.is_empty() {
+        return Finding::new(&META, subject, Verdict::Pass, "it answers");
+    }
+    let seen = format!("it answers, but not one packet came back from its address {}", dead.join(", "));
+    Finding::new(&META, subject, Verdict::Warn, seen)
+        .expected("the host answers at every address that DNS gives")
+        .remedy(format!(
+            "If {host} should not be reached there (a replication or backup network), on it, for that adapter:"
+        ))
+        .remedy(
+            "    Set-DnsClient -InterfaceAlias <ADAPTER> -RegisterThisConnectionsAddress $false; ipconfig /registerdns",
+        )
+        .remedy("If it should, open the way there; clients lose seconds on it each time.")
 }

@@ -1,17 +1,15 @@
 //! `kerberos-reachable`: a real AS-REQ over TCP and UDP 88, and the password service on 464.
 
 use crate::{
-    facts::{
-        kerberos::{KdcAnswer, Kpasswd},
-        net::Transport,
-    },
+    facts::{kerberos::Kpasswd, net::Transport},
     model::{
+        cause::Trouble,
         check::{Basis, Check, Meta, Need},
         clocks::{KERBEROS_PORT, KPASSWD_PORT, as_req},
         estate::Estate,
-        evidence::{Answer, Ask, Endpoint, Evidence},
+        evidence::{Ask, Endpoint, Evidence},
         finding::{Finding, Fold, Subject, Verdict},
-        reach::{Reach, Weight, filtered_breaks_mail, judge_port},
+        reach::{PortJudge, Reach, Weight},
     },
 };
 use alloc::vec::Vec;
@@ -67,27 +65,24 @@ impl Check for Reachable {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let ports = PortJudge { meta: &META, estate, evidence };
         let kdcs = kdcs(estate);
-        let tcp = as_req(estate, Transport::Tcp);
+        let [tcp, udp] = [Transport::Tcp, Transport::Udp].map(|transport| as_req(estate, transport));
         let is_filtered = |to: &Endpoint| matches!(Reach::of(&evidence.get(to, &tcp)), Some(Reach::Filtered(_)));
-        let all_filtered = kdcs.iter().all(is_filtered);
+        let essential = Weight::Essential { all_filtered: kdcs.iter().all(is_filtered) };
         let mut findings = Vec::new();
         for to in &kdcs {
-            let essential =
-                Weight::Essential { filtered_is_fatal: filtered_breaks_mail(estate, &to.host, all_filtered) };
-            let mut judge = |to: &Endpoint, transport, reach: Option<Reach<'_>>, weight| {
-                let judged = |reach| judge_port(&META, subject_of(to, transport), to, reach, weight, evidence);
-                findings.extend(reach.map(judged));
-            };
-            judge(to, Transport::Tcp, Reach::of(&evidence.get(to, &tcp)), essential);
-            judge(to, Transport::Udp, Reach::of(&evidence.get(to, &as_req(estate, Transport::Udp))), Weight::Useful);
             let kpasswd = kpasswd_at(to);
-            judge(&kpasswd, Transport::Tcp, Reach::of(&evidence.get(&kpasswd, &KPASSWD_TCP)), Weight::Useful);
-            // Silence over UDP is left to the engine: Unknown.
-            if let Answer::Told(reply, _) = evidence.get(&kpasswd, &KPASSWD_UDP)
-                && reply.answer() != KdcAnswer::NotKerberos
-            {
-                judge(&kpasswd, Transport::Udp, Some(Reach::Open), Weight::Useful);
+            // Over UDP only an answer tells: silence is left to the engine, which says Unknown.
+            let udp_kpasswd = evidence.get(&kpasswd, &KPASSWD_UDP);
+            let asked = [
+                (to, Transport::Tcp, Reach::of(&evidence.get(to, &tcp)), essential),
+                (to, Transport::Udp, Reach::of(&evidence.get(to, &udp)), Weight::Useful),
+                (&kpasswd, Transport::Tcp, Reach::of(&evidence.get(&kpasswd, &KPASSWD_TCP)), Weight::Useful),
+                (&kpasswd, Transport::Udp, udp_kpasswd.facts().map(|_| Reach::Open), Weight::Useful),
+            ];
+            for (to, transport, reach, weight) in asked {
+                findings.extend(reach.map(|reach| ports.judge(to, transport, reach, weight)));
             }
         }
         findings.extend(kdcs.is_empty().then(|| no_kdc(estate)));
@@ -109,5 +104,5 @@ fn subject_of(to: &Endpoint, transport: Transport) -> Subject {
 
 fn no_kdc(estate: &Estate) -> Finding {
     Finding::new(&META, Subject::Estate, Verdict::Unknown, "no controller was found whose ports could be asked")
-        .suspects(crate::model::cause::Trouble::Name(estate.plan.domain.clone()))
+        .suspects(Trouble::Name(estate.plan.domain.clone()))
 }

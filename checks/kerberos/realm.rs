@@ -2,7 +2,7 @@
 
 use crate::{
     facts::{
-        kerberos::{AsReq, KdcAnswer, KrbError, describe_error},
+        kerberos::{AsReq, KdcAnswer, KdcReply, KrbError, describe_error},
         net::Transport,
     },
     model::{
@@ -80,7 +80,7 @@ fn judge_kdc(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> Option<Find
     match told.filter(|answer| *answer != KdcAnswer::NotKerberos).min_by_key(weight) {
         Some(KdcAnswer::Error(error)) => Some(judge_error(subject, to, &error, estate, evidence)),
         Some(_) => Some(Finding::new(&META, subject, Verdict::Pass, "it answers")),
-        None => judge_silence(subject, to, &answers[0]),
+        None => judge_silence(subject, to, &answers[0], evidence),
     }
 }
 
@@ -126,17 +126,17 @@ fn others_differ(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> bool {
 }
 
 /// Neither transport brought an answer of Kerberos; `tcp` tells whether a KDC ought to be there.
-fn judge_silence(
-    subject: Subject,
-    to: &Endpoint,
-    tcp: &Answer<'_, crate::facts::kerberos::KdcReply>,
-) -> Option<Finding> {
+fn judge_silence(subject: Subject, to: &Endpoint, tcp: &Answer<'_, KdcReply>, evidence: &Evidence) -> Option<Finding> {
     let miss = tcp.miss()?;
-    if miss.is_no_route() {
+    if miss.is_no_route() || evidence.is_dead_address(to) {
         return None;
     }
     let is_mute = miss.stage > Stage::Connect && matches!(miss.reason, Reason::Silent | Reason::Closed);
-    if is_mute {
+    // That every KDC answers a request without a name is known of those that were seen. It convicts one that is silent
+    // only beside one that speaks.
+    let others_speak =
+        evidence.all::<AsReq>().any(|(ask, _, answer)| ask.to.host != to.host && answer.facts().is_some());
+    if is_mute && others_speak {
         return Some(
             Finding::new(
                 &META,

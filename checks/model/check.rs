@@ -127,6 +127,9 @@ fn unanswered(meta: &'static Meta, need: Need, evidence: &Evidence) -> Finding {
     let address = need.ask.to.address;
     let reply = evidence.find(&need.ask).map(|observation| &observation.reply);
     let finding = match reply {
+        Some(Reply { end: End::Miss(miss), .. }) if miss.is_no_route() || evidence.is_dead_address(&need.ask.to) => {
+            Finding::new(meta, need.subject, Verdict::Skip, miss)
+        }
         Some(Reply { end: End::Miss(miss), .. }) => Finding::new(meta, need.subject, Verdict::Unknown, miss),
         Some(Reply { end: End::Ok, .. }) => {
             Finding::new(meta, need.subject, Verdict::Unknown, "an answer from which nothing can be told")

@@ -8,7 +8,11 @@ use crate::facts::{
     ntp::{NtpReply, NtpTime},
     smb::{SmbNegotiate, SmbReply},
 };
-use alloc::{collections::BTreeMap, string::String, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::String,
+    vec::Vec,
+};
 use core::{cmp::Ordering, fmt, net::IpAddr};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -380,11 +384,25 @@ impl Evidence {
 
     /// A host is dark when it was asked at two ports or more and no packet ever came back from any.
     pub fn is_dark(&self, host: &str) -> bool {
-        let asked = || self.of_host(host).filter(|o| !is_no_route(&o.reply));
-        let first_port = asked().next().map(|o| o.ask.to.port);
-        asked().any(|o| Some(o.ask.to.port) != first_port)
-            && asked().all(|o| matches!(&o.reply, Reply { facts: None, end: End::Miss(miss) } if miss.is_darkness()))
+        is_dark(self.of_host(host))
     }
+
+    /// An address is dead when it is dark and the host is not: a record in DNS that leads nowhere.
+    pub fn is_dead_address(&self, at: &Endpoint) -> bool {
+        is_dark(self.of_host(&at.host).filter(|o| o.ask.to.address == at.address)) && !self.is_dark(&at.host)
+    }
+}
+
+fn is_dark<'e>(observations: impl Iterator<Item = &'e Observation>) -> bool {
+    let mut ports = BTreeSet::new();
+    for Observation { ask, reply, .. } in observations {
+        match reply {
+            Reply { end: End::Miss(miss), .. } if miss.is_no_route() => {}
+            Reply { facts: None, end: End::Miss(miss) } if miss.is_darkness() => drop(ports.insert(ask.to.port)),
+            _ => return false,
+        }
+    }
+    ports.len() >= 2
 }
 
 impl FromIterator<Observation> for Evidence {
@@ -402,8 +420,4 @@ fn answer_of<Q: Query>(reply: &Reply) -> Answer<'_, Q::Facts> {
         (None, Some(miss)) => Answer::Missed(miss),
         (None, None) => Answer::NotAsked,
     }
-}
-
-fn is_no_route(reply: &Reply) -> bool {
-    matches!(&reply.end, End::Miss(miss) if miss.is_no_route())
 }

@@ -1,5 +1,6 @@
 //! Can a port be reached? The one rule that every area applies to its own ports.
 
+use crate::facts::net::Transport;
 use crate::model::{
     cause::Trouble,
     check::Meta,
@@ -50,64 +51,88 @@ impl<'e> Reach<'e> {
 /// How much hangs on a port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Weight {
-    /// Mail stops without it: refused is a Fail from anywhere; filtered is one only where a server stands (`filtered_is_fatal`).
+    /// Mail stops without it: refused is a Fail from anywhere, filtered only where it surely concerns mail.
     Essential {
-        /// See [`filtered_breaks_mail`].
-        filtered_is_fatal: bool,
+        /// It is filtered on every controller that was asked.
+        all_filtered: bool,
     },
     /// Mail goes on without it.
     Useful,
 }
 
-/// Judges one port of one host at one address.
-pub fn judge_port(
-    meta: &'static Meta,
-    subject: Subject,
-    to: &Endpoint,
-    reach: Reach<'_>,
-    weight: Weight,
-    evidence: &Evidence,
-) -> Finding {
-    let dark = evidence.is_dark(&to.host);
-    let verdict = match (reach, weight) {
-        (Reach::Open, _) => Verdict::Pass,
-        (Reach::NotTried(miss), _) if miss.is_no_route() => Verdict::Skip,
-        (Reach::NotTried(_), _) => Verdict::Unknown,
-        (Reach::Filtered(_), _) if dark => Verdict::Unknown,
-        (Reach::Refused | Reach::Foreign(_), Weight::Essential { .. })
-        | (Reach::Filtered(_), Weight::Essential { filtered_is_fatal: true }) => Verdict::Fail,
-        _ => Verdict::Warn,
-    };
-    let seen = match reach {
-        Reach::Open => "open".to_string(),
-        Reach::Refused => "refused: the host answers, but nothing listens on this port".to_string(),
-        Reach::Foreign(miss) | Reach::Filtered(miss) | Reach::NotTried(miss) => miss.to_string(),
-    };
-    let finding = Finding::new(meta, subject.clone(), verdict, seen)
-        .suspects(Trouble::HostDark(to.host.clone()))
-        .suspects(Trouble::Name(to.host.clone()));
-    let finding = match reach {
-        Reach::Open | Reach::NotTried(_) => finding,
-        Reach::Refused => {
-            service_that_listens(to).into_iter().fold(finding.is(Trouble::PortShut(subject)), Finding::remedy)
+/// Judges ports in the name of a check.
+pub struct PortJudge<'a> {
+    /// The check.
+    pub meta: &'static Meta,
+    /// Whose ports.
+    pub estate: &'a Estate,
+    /// What was seen.
+    pub evidence: &'a Evidence,
+}
+
+impl PortJudge<'_> {
+    /// Judges one port of one controller at one address.
+    pub fn judge(&self, to: &Endpoint, transport: Transport, reach: Reach<'_>, weight: Weight) -> Finding {
+        let subject = Subject::Port(to.host.clone(), to.port, transport);
+        let seen = match reach {
+            Reach::Open => "open".to_string(),
+            Reach::Refused => "refused: the host answers, but nothing listens on this port".to_string(),
+            Reach::Foreign(miss) | Reach::Filtered(miss) | Reach::NotTried(miss) => miss.to_string(),
+        };
+        let finding = Finding::new(self.meta, subject.clone(), self.verdict(to, reach, weight), seen)
+            .suspects(Trouble::HostDark(to.host.clone()))
+            .suspects(Trouble::Name(to.host.clone()));
+        let finding = match reach {
+            Reach::Open | Reach::NotTried(_) => finding,
+            _ => mend(to, reach).into_iter().fold(finding.is(Trouble::PortShut(subject)), Finding::remedy),
+        };
+        finding.at(to.address)
+    }
+
+    fn verdict(&self, to: &Endpoint, reach: Reach<'_>, weight: Weight) -> Verdict {
+        let controller = self.estate.controllers.get(&to.host);
+        match (reach, weight) {
+            (Reach::Open, _) => Verdict::Pass,
+            (Reach::NotTried(miss), _) if !miss.is_no_route() => Verdict::Unknown,
+            (Reach::NotTried(_), _) => Verdict::Skip,
+            // Exchange uses no read-only controller, and a dead address is one trouble: `host-answers` tells it.
+            _ if controller.is_some_and(|controller| controller.is_read_only) => Verdict::Skip,
+            _ if self.evidence.is_dead_address(to) => Verdict::Skip,
+            (Reach::Filtered(_), _) if self.evidence.is_dark(&to.host) => Verdict::Unknown,
+            (Reach::Refused | Reach::Foreign(_), Weight::Essential { .. }) => Verdict::Fail,
+            (Reach::Filtered(_), Weight::Essential { all_filtered }) if self.concerns_mail(&to.host, all_filtered) => {
+                Verdict::Fail
+            }
+            _ => Verdict::Warn,
         }
-        Reach::Foreign(_) => finding
-            .is(Trouble::PortShut(subject))
-            .remedy(format!("See what answers at {to}: a proxy, a port forwarding, or a wrong address in DNS.")),
-        Reach::Filtered(_) => finding
-            .is(Trouble::PortShut(subject))
-            .remedy(format!(
-                "Open port {} to {} in the firewalls on the way, also from every Exchange server:",
-                to.port, to.host
-            ))
-            .remedy(format!("    Test-NetConnection {} -Port {}", to.host, to.port)),
-    };
-    finding.at(to.address)
+    }
+
+    /// From where an Exchange server stands, a filtered port breaks mail when it is a writable controller's of that site,
+    /// or when it is filtered on all of the domain's controllers. From elsewhere it only tells about this machine's way.
+    fn concerns_mail(&self, host: &str, all_filtered: bool) -> bool {
+        let in_our_site = self.estate.controllers.get(host).is_some_and(|controller| {
+            controller.site.is_some() && controller.site.as_ref() == self.estate.our_site.agreed()
+        });
+        self.estate.plan.exchange_vantage && (all_filtered || in_our_site)
+    }
+}
+
+fn mend(to: &Endpoint, reach: Reach<'_>) -> Vec<String> {
+    let Endpoint { host, port, .. } = to;
+    match reach {
+        Reach::Refused => start_what_listens(host, *port),
+        Reach::Foreign(_) => {
+            vec![format!("See what answers at {to}: a proxy, a port forwarding, or a wrong address in DNS.")]
+        }
+        _ => vec![
+            format!("Open port {port} to {host} in the firewalls on the way, also from every Exchange server:"),
+            format!("    Test-NetConnection {host} -Port {port}"),
+        ],
+    }
 }
 
 /// What brings back the service behind a port that refuses.
-fn service_that_listens(to: &Endpoint) -> Vec<String> {
-    let Endpoint { host, port, .. } = to;
+fn start_what_listens(host: &str, port: u16) -> Vec<String> {
     let start = |service: &str| {
         vec![format!("On {host}, start the service behind port {port}:"), format!("    Start-Service {service}")]
     };
@@ -133,13 +158,4 @@ fn service_that_listens(to: &Endpoint) -> Vec<String> {
         ],
         _ => vec![format!("On {host}, see what should listen on port {port}, and start it.")],
     }
-}
-
-/// From where an Exchange server stands, a filtered port breaks mail when it is a writable controller's of that site, or
-/// when it is filtered on all of the domain's controllers. From elsewhere it only tells about this machine's own way.
-pub fn filtered_breaks_mail(estate: &Estate, host: &str, all_filtered: bool) -> bool {
-    let in_our_site = estate.controllers.get(host).is_some_and(|controller| {
-        !controller.is_read_only && controller.site.is_some() && controller.site.as_ref() == estate.our_site.agreed()
-    });
-    estate.plan.exchange_vantage && (all_filtered || in_our_site)
 }

@@ -284,13 +284,15 @@ fn json_verdict(verdict: Verdict) -> JsonVerdict {
 /// Indented JSON. JSON itself escapes only the first 32 control characters; a terminal obeys those from 0x7f on as well.
 fn write(value: &impl Serialize, out: &mut dyn io::Write) -> io::Result<()> {
     let text = serde_json::to_string_pretty(value).map_err(io::Error::other)?;
-    let mut safe = String::with_capacity(text.len() + 1);
-    for character in text.chars() {
-        match character {
-            '\u{7f}'..='\u{9f}' => safe.push_str(&format!("\\u{:04x}", u32::from(character))),
-            character => safe.push(character),
+    for safe in text.split_inclusive(is_late_control) {
+        match safe.chars().next_back().filter(|last| is_late_control(*last)) {
+            Some(last) => write!(out, "{}\\u{:04x}", safe.trim_end_matches(last), u32::from(last))?,
+            None => out.write_all(safe.as_bytes())?,
         }
     }
-    safe.push('\n');
-    out.write_all(safe.as_bytes())
+    writeln!(out)
+}
+
+fn is_late_control(character: char) -> bool {
+    matches!(character, '\u{7f}'..='\u{9f}')
 }
