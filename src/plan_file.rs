@@ -2,7 +2,7 @@
 
 use exchange_preflight_checks::{
     CHECKS,
-    facts::dns::canonical_name,
+    facts::dns::{canonical_name, is_host_name},
     model::plan::{ClockLimits, Plan, PlannedServer, Selection, ServerRole, ServerState},
 };
 use jiff::SignedDuration;
@@ -76,17 +76,11 @@ pub fn parse(text: &str) -> Result<Draft, Vec<Mistake>> {
 
 /// A host's or domain's name as plans and flags take it: a DNS name, in letters, digits, hyphens and underscores.
 pub fn host_name(text: &str) -> Result<String, String> {
-    const LONGEST_NAME: usize = 253;
-    const LONGEST_LABEL: usize = 63;
     let name = canonical_name(text);
-    let is_label = |label: &str| {
-        (1..=LONGEST_LABEL).contains(&label.len())
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
-    };
     if name.parse::<IpAddr>().is_ok() {
         return Err(format!("{text:?} is an address; a name is needed, because certificates and SPNs hold names"));
     }
-    if name.len() > LONGEST_NAME || !name.split('.').all(is_label) {
+    if !is_host_name(&name) {
         return Err(format!("{text:?} is no DNS name; an international name is written in its xn-- form"));
     }
     Ok(name)

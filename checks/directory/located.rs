@@ -106,6 +106,11 @@ fn judge_records(estate: &Estate, evidence: &Evidence) -> Finding {
         verdict = Verdict::Fail;
         troubles.push("no controller's name resolves".to_string());
     }
+    if !estate.strange_targets.is_empty() {
+        let names: Vec<_> = estate.strange_targets.iter().map(|name| format!("{name:?}")).collect();
+        verdict = verdict.max(Verdict::Warn);
+        troubles.push(format!("SRV records name what can be no host: {}", names.join(", ")));
+    }
     if estate.controllers_left_out > 0 {
         verdict = verdict.max(Verdict::Unknown);
         troubles.push(format!("{} controllers beyond {MOST_CONTROLLERS} were left out", estate.controllers_left_out));

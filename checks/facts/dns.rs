@@ -92,6 +92,18 @@ impl DnsAnswer {
     }
 }
 
+/// Is it a name that a host can have: labels of letters, digits, hyphens and underscores (RFC 952, RFC 1123 section 2.1,
+/// and the underscore that Windows allows)? What remedies print as part of a command must be one.
+pub fn is_host_name(name: &str) -> bool {
+    const LONGEST_NAME: usize = 253;
+    const LONGEST_LABEL: usize = 63;
+    let is_label = |label: &str| {
+        (1..=LONGEST_LABEL).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    name.len() <= LONGEST_NAME && name.split('.').all(is_label)
+}
+
 /// A name as this project compares it: lower case, without the dot at its end.
 pub fn canonical_name(name: &str) -> String {
     name.trim_end_matches('.').to_lowercase()

@@ -3,7 +3,7 @@
 use crate::{
     facts::{
         directory::{NetlogonPing, RootDse},
-        dns::{DnsAnswer, DnsLookup, RecordKind, canonical_name},
+        dns::{DnsAnswer, DnsLookup, RecordKind, canonical_name, is_host_name},
         net::Transport,
     },
     model::{
@@ -58,6 +58,8 @@ pub struct Estate {
     pub forest: Claims<String>,
     /// The domain's controllers by name.
     pub controllers: BTreeMap<String, Controller>,
+    /// What SRV records name that can be no host: neither asked nor printed in a command.
+    pub strange_targets: BTreeSet<String>,
     /// How many controllers there were beyond [`MOST_CONTROLLERS`].
     pub controllers_left_out: usize,
     /// The servers of the plan by name.
@@ -96,6 +98,7 @@ impl Estate {
             plan: plan.clone(),
             forest: Claims::default(),
             controllers: BTreeMap::new(),
+            strange_targets: BTreeSet::new(),
             controllers_left_out: 0,
             servers: BTreeMap::new(),
             time_root: None,
@@ -149,7 +152,7 @@ impl Estate {
             .iter()
             .map(|(_, site)| site)
             .chain(self.controllers.values().filter_map(|controller| controller.site.as_ref()))
-            .filter(|site| !site.is_empty())
+            .filter(|site| is_host_name(site))
             .collect();
         let of_sites: Vec<_> =
             sites.into_iter().map(|site| format!("_ldap._tcp.{site}._sites.dc._msdcs.{domain}")).collect();
@@ -196,7 +199,11 @@ impl Estate {
             }
             RecordKind::Srv if !lookup.name.starts_with("_gc.") && belongs_to(&lookup.name, &self.plan.domain) => {
                 for target in answer.targets() {
-                    self.controllers.entry(target.to_string()).or_default();
+                    if is_host_name(target) {
+                        self.controllers.entry(target.to_string()).or_default();
+                    } else {
+                        self.strange_targets.insert(target.to_string());
+                    }
                 }
             }
             RecordKind::Srv => {}
@@ -212,7 +219,7 @@ impl Estate {
             let Some(controller) = self.controllers.get_mut(&ask.to.host) else { continue };
             controller.is_gc |= netlogon.is_gc();
             controller.is_read_only |= !netlogon.is_writable();
-            if netlogon.domain == self.plan.domain {
+            if netlogon.domain == self.plan.domain && is_host_name(&netlogon.forest) {
                 controller.site = Some(netlogon.dc_site);
                 self.forest.add(&ask.to.host, netlogon.forest);
                 self.our_site.add(&ask.to.host, netlogon.client_site);
@@ -221,7 +228,8 @@ impl Estate {
         for (ask, _, answer) in evidence.all::<RootDse>() {
             let Some(root_dse) = answer.facts() else { continue };
             let is_ours = root_dse.domain_of("defaultNamingContext").as_deref() == Some(&self.plan.domain);
-            if let (true, Some(forest)) = (is_ours, root_dse.domain_of("rootDomainNamingContext")) {
+            let forest = root_dse.domain_of("rootDomainNamingContext").filter(|forest| is_host_name(forest));
+            if let (true, Some(forest)) = (is_ours, forest) {
                 self.forest.add(&ask.to.host, forest);
             }
         }
@@ -234,7 +242,7 @@ impl Estate {
             answer.facts().map(|answer| answer.targets().map(ToString::to_string).collect()).unwrap_or_default()
         };
         let catalogs = targets(&global_catalog_name(&forest));
-        self.time_root = targets(&pdc_name(&forest)).into_iter().next();
+        self.time_root = targets(&pdc_name(&forest)).into_iter().find(|target| is_host_name(target));
         for catalog in catalogs {
             if let Some(controller) = self.controllers.get_mut(&catalog) {
                 controller.is_gc = true;

@@ -128,10 +128,12 @@ impl Way {
 
     async fn receive(&self) -> Result<Vec<u8>, Trouble> {
         const LARGEST: usize = 65_535;
-        let mut datagram = vec![0; LARGEST];
-        let length = receive(&self.socket, &mut datagram).await.map_err(|error| self.trouble(&error))?;
-        datagram.truncate(length);
-        Ok(datagram)
+        // The room is made when something is there: hundreds of questions wait at once, most of them for nothing.
+        let ready = self.socket.ready(Interest::READABLE | Interest::ERROR).await;
+        ready.map_err(|error| self.trouble(&error))?;
+        let mut room = vec![0; LARGEST];
+        let length = receive(&self.socket, &mut room).await.map_err(|error| self.trouble(&error))?;
+        Ok(room[..length].to_vec())
     }
 
     fn trouble(&self, error: &io::Error) -> Trouble {
