@@ -21,6 +21,7 @@ pub mod facts {
 
 /// The shapes that data takes on its way from a question to a verdict.
 pub mod model {
+    pub mod ask;
     pub mod cause;
     pub mod check;
     pub mod clocks;

@@ -4,8 +4,9 @@ use crate::wire::conversation::Wire;
 use exchange_preflight_checks::{
     facts::dns::{DnsLookup, RecordKind, canonical_name},
     model::{
+        ask::{Ask, Endpoint},
         estate::Estate,
-        evidence::{Ask, Endpoint, Evidence, Observation},
+        evidence::{Evidence, Observation},
         plan::Plan,
     },
 };

@@ -1,7 +1,8 @@
 //! A recording: all that one run saw, to be judged again anywhere, on any day, by a better version.
 
 use exchange_preflight_checks::model::{
-    evidence::{Evidence, Observation, Question, Vantage},
+    ask::Question,
+    evidence::{Evidence, Observation, Vantage},
     plan::Plan,
 };
 use jiff::Timestamp;

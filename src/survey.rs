@@ -3,8 +3,9 @@
 use crate::wire::{clock::Clock, conversation::Wire};
 use exchange_preflight_checks::facts::net::Transport;
 use exchange_preflight_checks::model::{
+    ask::{Ask, Question},
     check::{Check, wanted},
-    evidence::{Ask, End, Evidence, Miss, Observation, Question, Reason, Reply, Stage},
+    evidence::{End, Evidence, Miss, Observation, Reason, Reply, Stage},
     plan::Plan,
 };
 use jiff::SignedDuration;

@@ -10,10 +10,7 @@ use exchange_preflight::{
 };
 use exchange_preflight_checks::{
     CHECKS,
-    model::{
-        check::wanted,
-        evidence::{Ask, Evidence},
-    },
+    model::{ask::Ask, check::wanted, evidence::Evidence},
 };
 use serde::Deserialize;
 use std::{

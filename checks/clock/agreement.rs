@@ -7,7 +7,7 @@ use crate::{
     model::{
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
-        clocks::{clock_asks, clock_of},
+        clocks::{clock_needs, clock_of},
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},
@@ -52,12 +52,7 @@ impl Check for Agreement {
     }
 
     fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
-        let asks_about = |host: &str| -> Vec<Need> {
-            let subject = Subject::Host(host.to_string());
-            let asks = clock_asks(host, estate, evidence).into_iter();
-            asks.map(|ask| Need { subject: subject.clone(), ask }).collect()
-        };
-        estate.hosts().into_iter().flat_map(asks_about).collect()
+        clock_needs(estate, evidence)
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {

@@ -3,11 +3,12 @@
 use crate::{
     facts::ntp::{NtpHeader, NtpTime},
     model::{
+        ask::Ask,
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
         clocks::NTP_PORT,
         estate::Estate,
-        evidence::{Ask, Evidence},
+        evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},
     },
 };

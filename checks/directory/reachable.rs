@@ -7,10 +7,11 @@ use crate::{
         smb::SmbNegotiate,
     },
     model::{
+        ask::{Ask, Endpoint, Question},
         check::{Basis, Check, Meta, Need},
         clocks::SMB_PORT,
         estate::{Estate, GC_PORT, LDAP_PORT},
-        evidence::{Ask, Endpoint, Evidence, Question},
+        evidence::Evidence,
         finding::{Finding, Fold, Subject},
         reach::{PortJudge, Reach, Weight},
     },

@@ -7,10 +7,11 @@ use crate::{
         net::Transport,
     },
     model::{
+        ask::{Ask, Endpoint},
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
         estate::{Controller, Estate, GC_PORT, LDAP_PORT},
-        evidence::{Ask, Endpoint, Evidence},
+        evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},
     },
 };

@@ -3,11 +3,12 @@
 use crate::{
     facts::{directory::RootDse, net::Transport, smb::SmbNegotiate},
     model::{
+        ask::Ask,
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
         clocks::SMB_PORT,
         estate::{Estate, LDAP_PORT},
-        evidence::{Ask, Evidence},
+        evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},
     },
 };

@@ -3,11 +3,12 @@
 use crate::{
     facts::{kerberos::Kpasswd, net::Transport},
     model::{
+        ask::{Ask, Endpoint},
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
         clocks::{KERBEROS_PORT, KPASSWD_PORT, as_req},
         estate::Estate,
-        evidence::{Ask, Endpoint, Evidence},
+        evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},
         reach::{PortJudge, Reach, Weight},
     },

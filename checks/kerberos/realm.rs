@@ -6,11 +6,12 @@ use crate::{
         net::Transport,
     },
     model::{
+        ask::{Ask, Endpoint},
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
         clocks::{KERBEROS_PORT, as_req},
         estate::Estate,
-        evidence::{Answer, Ask, Endpoint, Evidence, Reason, Stage},
+        evidence::{Answer, Evidence, Reason, Stage},
         finding::{Finding, Fold, Subject, Verdict},
     },
 };

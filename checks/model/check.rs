@@ -1,9 +1,10 @@
 //! What a check is, and the two things that an engine does with all of them: ask what they need, and let them judge.
 
 use crate::model::{
+    ask::Ask,
     cause::Trouble,
     estate::Estate,
-    evidence::{Ask, End, Evidence, Reply},
+    evidence::{End, Evidence, Reply},
     finding::{Finding, Fold, Subject, Verdict},
     plan::Plan,
 };

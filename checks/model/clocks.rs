@@ -10,11 +10,14 @@ use crate::{
         time::{Interval, Reading, aimed_instants, most_agreed},
     },
     model::{
+        ask::{Ask, Endpoint, Facts},
+        check::Need,
         estate::{Estate, LDAP_PORT},
-        evidence::{Answer, Ask, Endpoint, Evidence, Facts, Observation},
+        evidence::{Answer, Evidence, Observation},
+        finding::Subject,
     },
 };
-use alloc::{collections::BTreeMap, vec, vec::Vec};
+use alloc::{collections::BTreeMap, string::ToString, vec, vec::Vec};
 use core::fmt;
 use jiff::{SignedDuration, Timestamp};
 
@@ -89,8 +92,17 @@ pub fn clock_of(host: &str, evidence: &Evidence) -> HostClock {
     HostClock { sources }
 }
 
-/// What must be asked to learn the clock of `host`.
-pub fn clock_asks(host: &str, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
+/// What must be asked to learn every host's clock.
+pub fn clock_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+    let of_host = |host: &str| -> Vec<Need> {
+        let subject = Subject::Host(host.to_string());
+        let asks = clock_asks(host, estate, evidence).into_iter();
+        asks.map(|ask| Need { subject: subject.clone(), ask }).collect()
+    };
+    estate.hosts().into_iter().flat_map(of_host).collect()
+}
+
+fn clock_asks(host: &str, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
     let mut asks = Vec::new();
     for to in estate.endpoints(host, NTP_PORT) {
         let at = |port| Endpoint { port, ..to.clone() };

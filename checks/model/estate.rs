@@ -7,7 +7,8 @@ use crate::{
         net::Transport,
     },
     model::{
-        evidence::{Ask, Endpoint, Evidence},
+        ask::{Ask, Endpoint},
+        evidence::Evidence,
         plan::{Plan, ServerRole, ServerState},
     },
 };

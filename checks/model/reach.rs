@@ -2,10 +2,11 @@
 
 use crate::facts::net::Transport;
 use crate::model::{
+    ask::Endpoint,
     cause::Trouble,
     check::Meta,
     estate::Estate,
-    evidence::{Answer, Endpoint, Evidence, Miss, Reason, Stage},
+    evidence::{Answer, Evidence, Miss, Reason, Stage},
     finding::{Finding, Subject, Verdict},
 };
 use alloc::{

@@ -3,7 +3,10 @@
 use super::{budget::Budgets, cldap, clock::Clock, dns, fence, kerberos, ldap, ntp, smb, tcp, text};
 use exchange_preflight_checks::{
     facts::net::{Connected, Transport},
-    model::evidence::{Ask, End, Endpoint, Facts, Miss, Question, Reason, Reply, Stage},
+    model::{
+        ask::{Ask, Endpoint, Facts, Question},
+        evidence::{End, Miss, Reason, Reply, Stage},
+    },
 };
 use jiff::SignedDuration;
 use std::{io, net::SocketAddr, time::Instant};

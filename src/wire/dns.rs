@@ -8,7 +8,10 @@ use super::{
 };
 use exchange_preflight_checks::{
     facts::dns::{DnsAnswer, DnsLookup, Record, RecordKind, canonical_name},
-    model::evidence::{Endpoint, Reason, Stage},
+    model::{
+        ask::Endpoint,
+        evidence::{Reason, Stage},
+    },
 };
 use hickory_resolver::{
     Resolver,

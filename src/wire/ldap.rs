@@ -13,7 +13,10 @@ use exchange_preflight_checks::{
         directory::{ROOT_DSE_ATTRIBUTES, RootDseReply},
         time::Span,
     },
-    model::evidence::{Facts, Reason, Stage},
+    model::{
+        ask::Facts,
+        evidence::{Reason, Stage},
+    },
 };
 use ldap3::{LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, SearchResult, StdStream};
 use std::{collections::BTreeMap, io, net::SocketAddr, pin::pin};

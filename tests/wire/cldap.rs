@@ -7,7 +7,10 @@ use exchange_preflight_checks::{
         directory::{NetlogonPing, RootDse},
         net::Transport,
     },
-    model::evidence::{Facts, Reply, Stage},
+    model::{
+        ask::Facts,
+        evidence::{Reply, Stage},
+    },
 };
 
 const ROOT: RootDse = RootDse { transport: Transport::Udp };

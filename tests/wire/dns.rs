@@ -2,7 +2,10 @@ use crate::wire::script::*;
 use exchange_preflight::wire::{budget::Budgets, clock::Clock, conversation::Wire};
 use exchange_preflight_checks::{
     facts::dns::{DnsAnswer, DnsLookup, Record, RecordKind},
-    model::evidence::{Ask, Endpoint, Facts, Reply, Stage},
+    model::{
+        ask::{Ask, Endpoint, Facts},
+        evidence::{Reply, Stage},
+    },
 };
 use hickory_resolver::proto::{
     op::{Message, ResponseCode},

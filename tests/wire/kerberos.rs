@@ -5,7 +5,10 @@ use exchange_preflight_checks::{
         kerberos::{AsReq, KdcAnswer, KdcReply, Kpasswd},
         net::Transport,
     },
-    model::evidence::{Facts, Reply, Stage},
+    model::{
+        ask::Facts,
+        evidence::{Reply, Stage},
+    },
 };
 use std::{
     sync::{Arc, Mutex},

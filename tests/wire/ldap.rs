@@ -4,7 +4,10 @@ use exchange_preflight_checks::{
         directory::{RootDse, RootDseReply},
         net::Transport,
     },
-    model::evidence::{Facts, Reply, Stage},
+    model::{
+        ask::Facts,
+        evidence::{Reply, Stage},
+    },
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

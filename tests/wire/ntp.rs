@@ -2,7 +2,10 @@ use crate::wire::script::*;
 use exchange_preflight::wire::budget::Budgets;
 use exchange_preflight_checks::{
     facts::ntp::{NtpReply, NtpTime},
-    model::evidence::{Facts, Reply, Stage},
+    model::{
+        ask::Facts,
+        evidence::{Reply, Stage},
+    },
 };
 use tokio::net::UdpSocket;
 

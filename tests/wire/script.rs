@@ -1,7 +1,8 @@
 //! Servers that do what a test tells them, and the one way in which all tests ask.
 
 use exchange_preflight::wire::{budget::Budgets, clock::Clock, conversation::Wire};
-use exchange_preflight_checks::model::evidence::{Ask, End, Endpoint, Facts, Miss, Question, Reason, Reply, Stage};
+use exchange_preflight_checks::model::ask::{Ask, Endpoint, Facts, Question};
+use exchange_preflight_checks::model::evidence::{End, Miss, Reason, Reply, Stage};
 use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},

@@ -1,7 +1,10 @@
 use crate::wire::script::*;
 use exchange_preflight_checks::{
     facts::smb::{SmbNegotiate, SmbReply},
-    model::evidence::{Facts, Reply, Stage},
+    model::{
+        ask::Facts,
+        evidence::{Reply, Stage},
+    },
 };
 
 /// A response whose clock shows `ticks`.

@@ -6,7 +6,10 @@ use exchange_preflight_checks::{
         net::{Connect, Connected, Transport},
         smb::SmbNegotiate,
     },
-    model::evidence::{Ask, Endpoint, Facts, Stage},
+    model::{
+        ask::{Ask, Endpoint, Facts},
+        evidence::Stage,
+    },
 };
 use tokio::net::TcpListener;
 
