@@ -12,7 +12,8 @@ use std::{net::SocketAddr, path::PathBuf};
 #[command(name = "exchange-preflight", version, propagate_version = true, max_term_width = 100)]
 #[command(
     after_help = "Exit codes: 0 nothing failed and nothing is unknown; 1 something failed; 2 a mistake in what was typed \
-or in a file; 3 nothing failed, but something could not be told; 130 interrupted."
+or in a file; 3 nothing failed, but something could not be told; 130 interrupted. compare: 1 something broke or grew worse \
+that fails, 3 something came that could not be told, else 0."
 )]
 pub struct Cli {
     /// What to do.
@@ -35,12 +36,16 @@ pub enum Verb {
     List,
     /// Explain a check, or every check that a code or an event points to
     Explain {
-        /// The id of a check, an area, an SMTP code such as 454, or an event such as 1035
-        #[arg(value_name = "ID|CODE|EVENT")]
+        /// The id of a check, an area, an SMTP code such as "454 4.7.0", an event such as 1035, or words of an error
+        #[arg(value_name = "ID|CODE|EVENT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
         about: String,
     },
-    /// Print the JSON schema of the JSON report
-    Schema,
+    /// Print the JSON schema of what --format json prints
+    Schema {
+        /// Of which
+        #[arg(value_enum, default_value_t)]
+        of: SchemaOf,
+    },
 }
 
 /// Where to look.
@@ -72,7 +77,7 @@ pub struct RunArgs {
     /// Do not run this check or area (may be given several times)
     #[arg(long, value_name = "ID|AREA", value_parser = check_or_area)]
     pub skip: Vec<String>,
-    /// Ask also what is rarely needed
+    /// Ask also what no mail hangs on, such as password changes over UDP
     #[arg(long)]
     pub deep: bool,
     /// This machine stands where an Exchange server stands: what a firewall drops here, it drops for mail
@@ -161,6 +166,16 @@ pub enum Format {
     Json,
 }
 
+/// What a schema is of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum SchemaOf {
+    /// The report of `run` and `replay`.
+    #[default]
+    Report,
+    /// What `compare` prints.
+    Comparison,
+}
+
 /// A form, and the file for it.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -171,6 +186,7 @@ pub struct Output {
 }
 
 fn output(text: &str) -> Result<Output, String> {
-    let (format, file) = text.split_once('=').ok_or("write FORMAT=FILE, such as json=report.json")?;
+    let named = text.split_once('=').filter(|(_, file)| !file.is_empty());
+    let (format, file) = named.ok_or("write FORMAT=FILE, such as json=report.json")?;
     Ok(Output { format: Format::from_str(format, false)?, file: file.into() })
 }

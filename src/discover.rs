@@ -1,18 +1,18 @@
 //! Finding the domain where nobody stated it, and drafting a plan for a person to review.
 
-use crate::wire::conversation::Wire;
+use crate::{render::escape::printable, wire::conversation::Wire};
 use exchange_preflight_checks::{
-    facts::dns::{DnsLookup, RecordKind, canonical_name},
+    facts::dns::{DnsLookup, RecordKind, canonical_name, locator, srv_name},
     model::{
-        ask::{Ask, Endpoint},
-        estate::Estate,
+        ask::Ask,
+        estate::{self, Estate},
         evidence::{Evidence, Observation},
-        plan::Plan,
+        plan::{ClockLimits, Plan, PlannedServer},
     },
 };
 use hickory_resolver::system_conf::read_system_conf;
 use jiff::Timestamp;
-use std::{env, fmt::Write as _, fs, net::SocketAddr, path::PathBuf};
+use std::{env, fs, net::SocketAddr, path::PathBuf};
 
 /// A domain that the machine's own configuration suggests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,13 +39,8 @@ pub fn candidates() -> Vec<Candidate> {
 /// The first candidate that DNS knows as an Active Directory domain.
 pub async fn first_domain(candidates: Vec<Candidate>, wire: &Wire, resolver: Option<SocketAddr>) -> Option<Candidate> {
     for candidate in candidates {
-        let lookup = DnsLookup { name: format!("_ldap._tcp.dc._msdcs.{}", candidate.domain), records: RecordKind::Srv };
-        let to = resolver.map_or_else(Endpoint::system_resolver, |address| Endpoint {
-            host: address.ip().to_string(),
-            address: Some(address.ip()),
-            port: address.port(),
-        });
-        let ask = Ask::new(to, lookup);
+        let lookup = DnsLookup { name: srv_name(locator::CONTROLLERS, &candidate.domain), records: RecordKind::Srv };
+        let ask = Ask::new(estate::resolver(resolver), lookup);
         let reply = wire.converse(&ask).await;
         let evidence: Evidence =
             [Observation { ask: ask.clone(), reply, when: Timestamp::UNIX_EPOCH }].into_iter().collect();
@@ -56,40 +51,73 @@ pub async fn first_domain(candidates: Vec<Candidate>, wire: &Wire, resolver: Opt
     None
 }
 
-/// A plan in TOML, with what was found as comments beside it.
+/// A plan in TOML: all that was stated, and what was found as comments beside it.
 pub fn draft(plan: &Plan, evidence: &Evidence) -> String {
-    let estate = Estate::learn(plan, evidence);
-    let mut text = String::new();
-    let mut line = |args: std::fmt::Arguments<'_>| writeln!(text, "{args}").expect("writing to a String cannot fail");
-    line(format_args!("# A draft by exchange-preflight {}: review it, then", env!("CARGO_PKG_VERSION")));
-    line(format_args!("#     exchange-preflight run --plan THIS_FILE"));
-    line(format_args!(""));
-    line(format_args!("domain = {:?}", plan.domain));
-    if let Some(resolver) = plan.resolver {
-        line(format_args!("resolver = \"{resolver}\""));
+    let mut lines = vec![
+        format!("# A draft by exchange-preflight {}: review it, then", env!("CARGO_PKG_VERSION")),
+        "#     exchange-preflight run --plan THIS_FILE".into(),
+        String::new(),
+        format!("domain = {:?}", plan.domain),
+    ];
+    lines.extend(plan.resolver.map(|resolver| format!("resolver = \"{resolver}\"")));
+    lines.extend(plan.exchange_vantage.then(|| "exchange-vantage = true".into()));
+    lines.extend(plan.deep.then(|| "deep = true".into()));
+    for (key, checks) in [("only", &plan.selection.only), ("skip", &plan.selection.skip)] {
+        let checks: Vec<_> = checks.iter().map(|check| format!("{check:?}")).collect();
+        lines.extend((!checks.is_empty()).then(|| format!("{key} = [{}]", checks.join(", "))));
     }
-    line(format_args!(""));
-    line(format_args!("# Found without logging on; nothing of it needs to be stated:"));
-    line(format_args!("#   forest       {}", estate.forest.agreed().map_or("not told", String::as_str)));
+    lines.push(String::new());
+    lines.extend(found(plan, evidence));
+    let ClockLimits { limit, warn } = plan.clock;
+    if plan.clock != ClockLimits::default() {
+        lines.extend([
+            String::new(),
+            "[clock]".into(),
+            format!("limit = \"{limit:#}\""),
+            format!("warn = \"{warn:#}\""),
+        ]);
+    }
+    lines.extend([
+        String::new(),
+        "# Exchange servers cannot be found without logging on. State each that carries mail.".into(),
+    ]);
+    lines.extend(plan.servers.iter().flat_map(server));
+    if plan.servers.is_empty() {
+        let name = format!("# name = \"ex01.{}\"", plan.domain);
+        lines.extend(["# [[server]]".into(), name, "# role = \"mailbox\"       # or edge, gateway".into()]);
+    }
+    lines.join("\n") + "\n"
+}
+
+fn server(server: &PlannedServer) -> [String; 5] {
+    // The words of roles and states are the ones that a plan is read by.
+    let word = |value: serde_json::Value| value.to_string();
+    let PlannedServer { name, role, state } = server;
+    [
+        "[[server]]".into(),
+        format!("name = {name:?}"),
+        format!("role = {}", word(serde_json::json!(role))),
+        format!("state = {}", word(serde_json::json!(state))),
+        String::new(),
+    ]
+}
+
+/// What was found, as comments. Names in it come from the network.
+fn found(plan: &Plan, evidence: &Evidence) -> Vec<String> {
+    let estate = Estate::learn(plan, evidence);
+    let mut lines = vec![
+        "# Found without logging on; nothing of it needs to be stated:".to_string(),
+        format!("#   forest       {}", estate.forest.agreed().map_or("not told", String::as_str)),
+    ];
     for (name, controller) in &estate.controllers {
         let addresses: Vec<_> = estate.addresses(name).map(|address| address.to_string()).collect();
+        let addresses = if addresses.is_empty() { "no address".into() } else { addresses.join(", ") };
         let catalog = if controller.is_gc { ", global catalog" } else { "" };
-        let root = if estate.time_root.as_ref() == Some(name) { ", PDC emulator" } else { "" };
+        let root = if estate.time_root() == Some(name) { ", root of time" } else { "" };
         let site = controller.site.as_ref().map(|site| format!(", site {site}")).unwrap_or_default();
-        line(format_args!("#   controller   {name} ({}){catalog}{root}{site}", addresses.join(", ")));
+        lines.push(printable(&format!("#   controller   {name} ({addresses}){catalog}{root}{site}")).into_owned());
     }
-    line(format_args!(""));
-    line(format_args!("# Exchange servers cannot be found without logging on. State each that carries mail:"));
-    for server in &plan.servers {
-        line(format_args!("[[server]]"));
-        line(format_args!("name = {:?}", server.name));
-    }
-    if plan.servers.is_empty() {
-        line(format_args!("# [[server]]"));
-        line(format_args!("# name = \"ex01.{}\"", plan.domain));
-        line(format_args!("# role = \"mailbox\"       # or edge, gateway"));
-    }
-    text
+    lines
 }
 
 fn from_environment() -> Option<(String, String)> {

@@ -3,7 +3,7 @@
 use anstream::StripStream;
 use clap::Parser;
 use exchange_preflight::{
-    cli::{Cli, CompareArgs, DiscoverArgs, Format, Output, ReplayArgs, RunArgs, Target, Telling, Verb},
+    cli::{Cli, CompareArgs, DiscoverArgs, Format, Output, ReplayArgs, RunArgs, SchemaOf, Target, Telling, Verb},
     compare, discover,
     plan_file::{self, Draft},
     recording::Recording,
@@ -16,6 +16,7 @@ use exchange_preflight_checks::{
     CHECKS,
     model::{
         check::Check,
+        estate::Estate,
         plan::{PlannedServer, ServerRole, ServerState},
     },
 };
@@ -27,11 +28,13 @@ use std::{
     process::{self, ExitCode},
     sync::Arc,
 };
+#[cfg(unix)]
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::{runtime::Builder, signal::ctrl_c, sync::Notify};
 
 /// Bad arguments, a bad file, or a machine on which nothing can be done.
 const USAGE: u8 = 2;
-const INTERRUPTED: i32 = 130;
+const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
@@ -41,12 +44,17 @@ fn main() -> ExitCode {
         Verb::Compare(args) => compare_two(&args),
         Verb::List => to_stdout(checks::list),
         Verb::Explain { about } => explain(&about),
-        Verb::Schema => to_stdout(json::schema),
+        Verb::Schema { of: SchemaOf::Report } => to_stdout(json::report_schema),
+        Verb::Schema { of: SchemaOf::Comparison } => to_stdout(json::comparison_schema),
     };
     match done {
         Ok(code) => ExitCode::from(code),
         Err(message) => {
-            anstream::eprintln!("exchange-preflight: {message}");
+            // A message may quote a file or the network; its own lines stay lines.
+            for (index, line) in message.split('\n').enumerate() {
+                let name = if index == 0 { "exchange-preflight: " } else { "" };
+                anstream::eprintln!("{name}{}", printable(line));
+            }
             ExitCode::from(USAGE)
         }
     }
@@ -62,8 +70,11 @@ fn run(args: RunArgs) -> Done {
     draft.selection.skip.extend(skip);
     draft.deep |= deep;
     draft.exchange_vantage |= exchange_vantage;
+    // What cannot be kept is known before anything is asked.
+    let files = telling.output.iter().map(|output| &output.file).chain(&record);
+    files.into_iter().try_for_each(|file| can_be_written(file))?;
     let recordings = [look(draft, CHECKS)?];
-    // A full disk must not cost the report, so it is told first.
+    // A disk that is full by now must not cost the report, so it is told first.
     let told = tell(&Report::of(&recordings, telling.strictness())?, &telling);
     if let Some(file) = &record {
         recordings[0].save(file).map_err(|error| unwritable(file, &error))?;
@@ -74,6 +85,17 @@ fn run(args: RunArgs) -> Done {
 fn draft_plan(args: DiscoverArgs) -> Done {
     let draft = stated(args.target)?;
     let recording = look(draft, &[])?;
+    if recording.interrupted {
+        return Ok(INTERRUPTED);
+    }
+    let estate = Estate::learn(&recording.plan, &recording.evidence);
+    if estate.controllers.is_empty() {
+        let domain = &recording.plan.domain;
+        return Err(format!(
+            "DNS tells no controllers of {domain}, so there is nothing to draft. `run` says what it was asked:\n  \
+             exchange-preflight run --domain {domain} --only directory-located"
+        ));
+    }
     let plan = discover::draft(&recording.plan, &recording.evidence);
     to_stdout(|out| out.write_all(plan.as_bytes()))
 }
@@ -86,12 +108,13 @@ fn replay(args: &ReplayArgs) -> Done {
 fn compare_two(args: &CompareArgs) -> Done {
     let (before, after) = (Recording::load(&args.before)?, Recording::load(&args.after)?);
     same_estate(&before, &after)?;
+    let notes = compare::differences(&before, &after);
     let before = Report::of(&[before], Strictness::default())?;
     let after = Report::of(&[after], Strictness::default())?;
     let changes = compare::compare(&before, &after);
     to_stdout(|out| match args.format {
-        Format::Text => text::comparison(&before, &after, &changes, out),
-        Format::Json => json::comparison(&changes, out),
+        Format::Text => text::comparison(&before, &after, &changes, &notes, out),
+        Format::Json => json::comparison(&changes, &notes, out),
     })?;
     Ok(compare::exit_code(&changes))
 }
@@ -116,8 +139,12 @@ fn stated(target: Target) -> Result<Draft, String> {
     draft.domain = domain.or(draft.domain);
     draft.resolver = resolver.or(draft.resolver);
     for name in server {
-        if draft.servers.iter().all(|known| known.name != name) {
-            draft.servers.push(PlannedServer { name, role: ServerRole::default(), state: ServerState::default() });
+        // A flag counts more than the file: whom somebody names now is to be asked now.
+        if let Some(known) = draft.servers.iter_mut().find(|known| known.name == name) {
+            known.state = ServerState::Active;
+        } else {
+            let (role, state) = (ServerRole::default(), ServerState::default());
+            draft.servers.push(PlannedServer { name, role, state });
         }
     }
     Ok(draft)
@@ -175,11 +202,25 @@ async fn record(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<R
 
 /// The first Ctrl-C ends the survey in good order, the second ends the program.
 async fn notify_of_ctrl_c(interrupt: Arc<Notify>) {
-    if ctrl_c().await.is_ok() {
-        interrupt.notify_one();
+    asked_to_end().await;
+    interrupt.notify_one();
+    asked_to_end().await;
+    process::exit(INTERRUPTED.into());
+}
+
+/// Ctrl-C, and where there are such signals, the ones with which a supervisor or a closed terminal ends a program.
+async fn asked_to_end() {
+    #[cfg(unix)]
+    if let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
+        tokio::select! {
+            _ = ctrl_c() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+        return;
     }
-    if ctrl_c().await.is_ok() {
-        process::exit(INTERRUPTED);
+    if ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -215,6 +256,11 @@ fn tell(report: &Report, telling: &Telling) -> Done {
         written.and_then(|()| fs::write(file, &bytes)).map_err(|error| unwritable(file, &error))?;
     }
     Ok(report.gate.exit_code)
+}
+
+fn can_be_written(file: &Path) -> Result<(), String> {
+    let opened = fs::OpenOptions::new().create(true).append(true).open(file);
+    opened.map(drop).map_err(|error| unwritable(file, &error))
 }
 
 fn unwritable(file: &Path, error: &io::Error) -> String {

@@ -1,5 +1,6 @@
 //! A recording: all that one run saw, to be judged again anywhere, on any day, by a better version.
 
+use crate::plan_file::host_name;
 use exchange_preflight_checks::model::{
     ask::Question,
     evidence::{Evidence, Observation, Vantage},
@@ -7,9 +8,9 @@ use exchange_preflight_checks::model::{
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
-use std::{fs, io, path::Path};
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 /// The version of recordings that this program writes. Additions do not raise it; only a higher one is refused.
 const VERSION: u64 = 1;
@@ -18,6 +19,9 @@ const FORMAT: &str = "exchange-preflight recording";
 const LONGEST_INLINE_HEX: usize = 512;
 /// A file larger than this is no recording of ours.
 const LARGEST_FILE: u64 = 1 << 30;
+
+/// So many hex digits of blobs are restored at the most.
+const MOST_RESTORED: usize = 1 << 28;
 
 /// One run from one vantage.
 #[derive(Clone, Debug)]
@@ -61,7 +65,7 @@ struct File<'a> {
     #[serde(borrow)]
     observations: Vec<&'a RawValue>,
     #[serde(default)]
-    blobs: Map<String, Value>,
+    blobs: BTreeMap<String, String>,
 }
 
 /// Only what tells whether the rest can be read.
@@ -98,17 +102,26 @@ impl Recording {
             ));
         }
         let file: File<'_> = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let is_newer = is_newer(&file.header.tool);
+        let mut budget = MOST_RESTORED;
         let (mut evidence, mut carried) = (Evidence::default(), Vec::new());
         for (index, raw) in file.observations.iter().enumerate() {
             let at = || format!("line {}, observations[{index}]", line_of(text, raw.get()));
             let mut value: Value = serde_json::from_str(raw.get()).map_err(|error| format!("{}: {error}", at()))?;
-            restore_blobs(&mut value, &file.blobs).map_err(|error| format!("{}: {error}", at()))?;
-            if is_known(&value) {
-                evidence.insert(Observation::deserialize(&value).map_err(|error| format!("{}: {error}", at()))?);
-            } else {
+            if !is_known(&value) {
                 carried.push(value);
+                continue;
+            }
+            let kept = value.clone();
+            restore_blobs(&mut value, &file.blobs, &mut budget).map_err(|error| format!("{}: {error}", at()))?;
+            match Observation::deserialize(&value) {
+                Ok(observation) => evidence.insert(observation),
+                // A newer version may have added to a kind that we know.
+                Err(_) if is_newer => carried.push(kept),
+                Err(error) => return Err(format!("{}: {error}", at())),
             }
         }
+        stated_names(&file.header.plan)?;
         debug_assert_eq!(file.format, FORMAT);
         debug_assert!(file.version <= VERSION);
         let Header { tool, vantage, started, finished, interrupted, plan } = file.header;
@@ -120,7 +133,7 @@ impl Recording {
     pub fn to_json(&self) -> String {
         let mut observations: Vec<Value> = self.evidence.iter().map(to_value).collect();
         observations.extend(self.carried.iter().cloned());
-        let mut blobs = Map::new();
+        let mut blobs = BTreeMap::new();
         for observation in &mut observations {
             move_blobs(observation, &mut blobs);
         }
@@ -139,7 +152,7 @@ impl Recording {
         let fields: Vec<_> =
             fields.into_iter().map(|(name, value): (_, Value)| format!("  \"{name}\": {value},\n")).collect();
         let observations: Vec<_> = observations.iter().map(|observation| format!("    {observation}")).collect();
-        let blobs = if blobs.is_empty() { String::new() } else { format!(",\n  \"blobs\": {}", Value::Object(blobs)) };
+        let blobs = if blobs.is_empty() { String::new() } else { format!(",\n  \"blobs\": {}", to_value(&blobs)) };
         format!("{{\n{}  \"observations\": [\n{}\n  ]{blobs}\n}}\n", fields.concat(), observations.join(",\n"))
     }
 
@@ -173,7 +186,7 @@ fn line_of(text: &str, part: &str) -> usize {
 }
 
 /// `{"hex": long}` becomes `{"sha256": digest}`.
-fn move_blobs(value: &mut Value, blobs: &mut Map<String, Value>) {
+fn move_blobs(value: &mut Value, blobs: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(fields) => {
             let long = fields.get("hex").and_then(Value::as_str).filter(|hex| hex.len() > LONGEST_INLINE_HEX);
@@ -181,7 +194,7 @@ fn move_blobs(value: &mut Value, blobs: &mut Map<String, Value>) {
                 let digest = hex::encode(Sha256::digest(&hex));
                 fields.remove("hex");
                 fields.insert("sha256".into(), digest.clone().into());
-                blobs.insert(digest, hex.into());
+                blobs.insert(digest, hex);
             } else {
                 fields.values_mut().for_each(|field| move_blobs(field, blobs));
             }
@@ -191,20 +204,34 @@ fn move_blobs(value: &mut Value, blobs: &mut Map<String, Value>) {
     }
 }
 
-/// The way back.
-fn restore_blobs(value: &mut Value, blobs: &Map<String, Value>) -> Result<(), String> {
+/// The way back. A few bytes of a hostile file can name one large blob many times, so what is restored has a bound.
+fn restore_blobs(value: &mut Value, blobs: &BTreeMap<String, String>, budget: &mut usize) -> Result<(), String> {
     match value {
-        Value::Object(fields) => {
-            if let Some(digest) = fields.remove("sha256") {
+        Value::Object(fields) => match fields.remove("sha256") {
+            Some(digest) => {
                 let hex = digest.as_str().and_then(|digest| blobs.get(digest));
                 let hex = hex.ok_or_else(|| format!("field sha256: there is no blob {digest}"))?;
-                fields.insert("hex".into(), hex.clone());
+                *budget = budget.checked_sub(hex.len()).ok_or("the blobs are too many to be restored")?;
+                fields.insert("hex".into(), hex.clone().into());
+                Ok(())
             }
-            fields.values_mut().try_for_each(|field| restore_blobs(field, blobs))
-        }
-        Value::Array(items) => items.iter_mut().try_for_each(|item| restore_blobs(item, blobs)),
+            None => fields.values_mut().try_for_each(|field| restore_blobs(field, blobs, budget)),
+        },
+        Value::Array(items) => items.iter_mut().try_for_each(|item| restore_blobs(item, blobs, budget)),
         _ => Ok(()),
     }
+}
+
+/// Names of the plan are printed inside commands: they have to be names here too.
+fn stated_names(plan: &Plan) -> Result<(), String> {
+    let names = plan.servers.iter().map(|server| &server.name).chain([&plan.domain]);
+    names.into_iter().try_for_each(|name| host_name(name).map(drop)).map_err(|error| format!("field plan: {error}"))
+}
+
+/// Was it written by a later version of this program than this one?
+fn is_newer(tool: &str) -> bool {
+    let numbers = |version: &str| -> Vec<u64> { version.split('.').filter_map(|part| part.parse().ok()).collect() };
+    numbers(tool) > numbers(env!("CARGO_PKG_VERSION"))
 }
 
 #[cfg(test)]
@@ -217,13 +244,18 @@ mod tests {
         let long = "ab".repeat(LONGEST_INLINE_HEX);
         let mut value =
             serde_json::json!([{ "packet": { "hex": long } }, { "packet": { "hex": long } }, { "hex": "ab" }]);
-        let (before, mut blobs) = (value.clone(), Map::new());
+        let (before, mut blobs) = (value.clone(), BTreeMap::new());
         move_blobs(&mut value, &mut blobs);
         assert_eq!(blobs.len(), 1);
         assert_eq!(value[2], serde_json::json!({ "hex": "ab" }));
-        restore_blobs(&mut value, &blobs).unwrap();
+        restore_blobs(&mut value, &blobs, &mut MOST_RESTORED.clone()).unwrap();
         assert_eq!(value, before);
-        assert!(restore_blobs(&mut serde_json::json!({ "sha256": "none" }), &blobs).is_err());
+        let lost = restore_blobs(&mut serde_json::json!({ "sha256": "none" }), &blobs, &mut MOST_RESTORED.clone());
+        assert!(lost.is_err());
+        let mut short = LONGEST_INLINE_HEX;
+        assert!(restore_blobs(&mut value, &blobs, &mut short).is_ok(), "nothing is left to restore");
+        move_blobs(&mut value, &mut BTreeMap::new());
+        assert!(restore_blobs(&mut value, &blobs, &mut short).is_err(), "beyond the budget");
     }
 
     proptest! {

@@ -13,6 +13,7 @@ use exchange_preflight_checks::{
     },
 };
 use jiff::Timestamp;
+use std::collections::BTreeSet;
 
 /// What is made of troubles that are no Fail.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub struct Report {
     pub domain: String,
     /// The forest root, where controllers told it and agree.
     pub forest: Option<String>,
-    /// How many controllers and servers were examined.
+    /// How many controllers and servers could be examined: those whose names resolve.
     pub controllers: usize,
     /// See `controllers`.
     pub servers: usize,
@@ -57,6 +58,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What is worth saying and judges nothing.
     pub notes: Vec<String>,
+    /// A run was interrupted.
+    pub interrupted: bool,
     /// The answer.
     pub gate: Gate,
 }
@@ -109,17 +112,21 @@ impl Report {
 
         let estate = Estate::learn(&first.plan, &first.evidence);
         let interrupted = recordings.iter().any(|recording| recording.interrupted);
-        let gate = gate(&findings, strictness, interrupted);
+        let mut gate = gate(&findings, strictness, interrupted);
+        if estate.servers.is_empty() {
+            gate.reason.push_str(" (no server that carries mail was stated)");
+        }
         Ok(Self {
             tool: format!("exchange-preflight {}", env!("CARGO_PKG_VERSION")),
             vantages: recordings.iter().map(|recording| recording.vantage.clone()).collect(),
             domain: first.plan.domain.clone(),
             forest: estate.forest.agreed().cloned(),
-            controllers: estate.controllers.len(),
+            controllers: estate.controllers.keys().filter(|host| estate.addresses(host).next().is_some()).count(),
             servers: estate.servers.len(),
             started: recordings.iter().map(|r| r.started).min().unwrap_or(first.started),
             finished: recordings.iter().map(|r| r.finished).max().unwrap_or(first.finished),
-            notes: recordings.iter().flat_map(notes).collect(),
+            notes: notes(recordings, &estate, &findings),
+            interrupted,
             findings,
             gate,
         })
@@ -138,22 +145,21 @@ impl Report {
         roots
     }
 
-    /// What follows from a finding, directly or through others.
-    pub fn consequences<'a>(&'a self, of: &Finding) -> Vec<&'a Finding> {
-        let mut found: Vec<&Finding> = Vec::new();
-        let is_because = |finding: &Finding, cause: &Finding| {
-            finding
-                .because
-                .as_ref()
-                .is_some_and(|(check, subject)| *check == cause.check.id && *subject == cause.subject)
-        };
-        let mut causes = vec![of];
-        while let Some(cause) = causes.pop() {
-            let next: Vec<&Finding> = self.findings.iter().filter(|finding| is_because(finding, cause)).collect();
-            causes.extend(&next);
-            found.extend(next);
+    /// What follows from a finding, directly or through others, in the order of the report.
+    pub fn consequences<'a>(&'a self, of: &'a Finding) -> Vec<&'a Finding> {
+        let mut explained = BTreeSet::from([(of.check.id, &of.subject)]);
+        // A chain of causes is no longer than there are kinds of trouble, so this ends soon.
+        loop {
+            let follows = |finding: &&Finding| {
+                let cause = finding.because.as_ref();
+                cause.is_some_and(|(check, subject)| explained.contains(&(*check, subject)))
+            };
+            let found: Vec<_> = self.findings.iter().filter(follows).collect();
+            if found.len() + 1 == explained.len() {
+                return found;
+            }
+            explained.extend(found.iter().map(|finding| (finding.check.id, &finding.subject)));
         }
-        found
     }
 }
 
@@ -183,7 +189,7 @@ fn counts(findings: &[Finding]) -> Counts {
 fn gate(findings: &[Finding], strictness: Strictness, interrupted: bool) -> Gate {
     let counts = counts(findings);
     let gate = |exit_code, reason: String| Gate { exit_code, reason };
-    let judged = findings.len() - findings.iter().filter(|finding| finding.verdict == Verdict::Skip).count();
+    let is_nothing_judged = findings.iter().all(|finding| finding.verdict == Verdict::Skip);
     let worst = |verdict| findings.iter().find(|f| f.because.is_none() && f.verdict == verdict);
     let named = |verdict, word: &str| {
         let (count, first) = (counts.of(verdict), worst(verdict));
@@ -193,8 +199,8 @@ fn gate(findings: &[Finding], strictness: Strictness, interrupted: bool) -> Gate
     if interrupted {
         return gate(130, "the run was interrupted; what was not asked any more is unknown".into());
     }
-    if judged == 0 {
-        return gate(2, "nothing was judged: every check was skipped".into());
+    if is_nothing_judged {
+        return gate(2, "nothing was judged: no host was found, or every check was left out".into());
     }
     if counts.of(Verdict::Fail) > 0 {
         return gate(1, named(Verdict::Fail, "failed"));
@@ -222,33 +228,48 @@ fn gate(findings: &[Finding], strictness: Strictness, interrupted: bool) -> Gate
     gate(0, format!("nothing failed: {} passed{and_warned}{and_unknown}", counts.of(Verdict::Pass)))
 }
 
-/// What is worth saying about a run and judges nothing.
-fn notes(recording: &Recording) -> Vec<String> {
-    let estate = Estate::learn(&recording.plan, &recording.evidence);
+/// What is worth saying about all runs together and judges nothing.
+fn notes(recordings: &[Recording], estate: &Estate, findings: &[Finding]) -> Vec<String> {
     let mut notes = Vec::new();
-    let root = estate.time_root.as_deref().or_else(|| estate.controllers.keys().next().map(String::as_str));
-    if let Some((root, offset)) = root.and_then(|root| Some((root, clock_of(root, &recording.evidence).offset()?)))
-        && offset.magnitude().low > recording.plan.clock.warn
-    {
-        let ours = if offset.middle().is_negative() { "ahead of" } else { "behind" };
-        let by = offset.middle().abs().round(jiff::Unit::Second).unwrap_or_default();
-        let host = &recording.vantage.host;
-        notes.push(format!(
-            "The clock of this machine ({host}) is {by:#} {ours} {root}. No verdict depends on it, but instants in this report do."
-        ));
+    for recording in recordings {
+        notes.extend(own_clock(recording, findings));
+        if !recording.carried.is_empty() {
+            let count = recording.carried.len();
+            notes.push(format!(
+                "{count} observations are of kinds that this version does not know; they judge nothing here."
+            ));
+        }
     }
-    if estate.servers.is_empty() {
+    let vantages: BTreeSet<_> = recordings.iter().map(|recording| &recording.vantage).collect();
+    if vantages.len() < recordings.len() {
+        notes.push(
+            "Some of these recordings are of one and the same vantage: the worst of them is told. To see what changed \
+             between two, use compare."
+                .into(),
+        );
+    }
+    if estate.servers.is_empty() && !estate.controllers.is_empty() {
         notes.push(
             "No server that carries mail was stated, and without logging on none can be found: only controllers were \
              judged. Name them with --server or in a plan."
                 .into(),
         );
     }
-    if !recording.carried.is_empty() {
-        let count = recording.carried.len();
-        notes.push(format!(
-            "{count} observations are of kinds that this version does not know; they judge nothing here."
-        ));
-    }
     notes
+}
+
+/// Is this machine's own clock off? A host whose clock passed is who may say so.
+fn own_clock(recording: &Recording, findings: &[Finding]) -> Option<String> {
+    let mut passed = findings.iter().filter(|finding| finding.verdict == Verdict::Pass && !finding.measures.is_empty());
+    let witness = passed.find_map(|finding| finding.subject.host())?;
+    let offset = clock_of(witness, &recording.evidence).offset()?;
+    if offset.magnitude().low <= recording.plan.clock.warn {
+        return None;
+    }
+    let ours = if offset.middle().is_negative() { "ahead of" } else { "behind" };
+    let by = offset.middle().abs().round(jiff::Unit::Second).unwrap_or_default();
+    let host = &recording.vantage.host;
+    Some(format!(
+        "The clock of this machine ({host}) is {by:#} {ours} {witness}. No verdict depends on it, but instants in this report do."
+    ))
 }

@@ -53,7 +53,7 @@ fn the_list_and_an_explanation() {
 
 #[test]
 fn a_code_and_an_event_lead_to_the_checks_that_explain_them() {
-    for about in ["454", "1035"] {
+    for about in ["454", "1035", "454 4.7.0", "event 1035", "Temporary authentication failure"] {
         let output = program(&["explain", about]);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("clock-agreement") && text.contains("kerberos-reachable"), "{about}: {text}");
@@ -172,6 +172,65 @@ fn two_vantages_are_folded_into_one_finding() {
     assert_eq!(about_dc2[0]["verdict"], "warn");
     assert_eq!(about_dc2[0]["places"].as_array().unwrap().len(), 4, "two vantages, two addresses");
     assert_eq!(report["vantages"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_trouble_that_grows_worse_is_no_standstill() {
+    let (warned, failed) =
+        ("fixtures/kerberos/reachable/warn-dropped.json", "fixtures/kerberos/reachable/fail-dropped.json");
+    let output = program(&["compare", warned, failed, "--format", "json"]);
+    let comparison: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let changes: Vec<_> = comparison["changes"].as_array().unwrap().iter().map(|change| &change["change"]).collect();
+    assert_eq!(changes, ["worse"]);
+    assert_eq!(comparison["notes"].as_array().unwrap().len(), 1, "only one was made with --exchange-vantage");
+}
+
+/// A recording may come from anybody: it can be refused, and cannot harm.
+#[test]
+fn a_hostile_recording_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hostile.json");
+    let healthy = fs::read_to_string(root().join(HEALTHY)).unwrap();
+    let first = r#""observations": ["#;
+    let observation = r#"{"ask":{"to":{"host":"x","address":null,"port":1},"what":{"ntp":null},"look":1},"reply":{"end":"ok","x":{"sha256":"d"}},"when":"2026-01-01T00:00:00Z"}"#;
+    let bomb = vec![r#"{"sha256":"d"}"#; 20_000].join(",");
+    let bomb = observation.replace(r#"{"sha256":"d"}"#, &format!("[{bomb}]"));
+    let blob = format!(r#""blobs": {{"d": "{}"}},"#, "ab".repeat(20_000));
+    for (text, what) in [
+        (
+            healthy.replacen(first, &format!(r#""blobs": {{"d": {{"sha256": "d"}}}}, {first}{observation},"#), 1),
+            "a blob of itself",
+        ),
+        (healthy.replacen(first, &format!("{blob} {first}{bomb},"), 1), "a small file that grows"),
+        (
+            healthy.replace("\"domain\":\"contoso.com\"", "\"domain\":\"contoso.com\\\"; calc #\""),
+            "a command in a name",
+        ),
+        (healthy.replacen("\"look\":1", "\"look\":\"\\u001b[2J\"", 1), "an escape in an error"),
+    ] {
+        assert_ne!(text, healthy, "{what}");
+        fs::write(&file, text).unwrap();
+        let output = program(&["replay", file.to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{what}: {said}");
+        assert!(!said.is_empty() && !said.contains('\u{1b}'), "{what}: {said:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_kept_is_known_before_anything_is_asked() {
+    let output = program(&[
+        "run",
+        "--domain",
+        "nowhere.invalid",
+        "--resolver",
+        "127.0.0.1:9",
+        "--record",
+        "/nonexistent/x.json",
+    ]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(output.stdout.is_empty(), "nothing is judged that could not be kept");
 }
 
 /// Text from the network cannot move a terminal's cursor, whatever form is printed.

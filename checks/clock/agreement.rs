@@ -60,7 +60,7 @@ impl Check for Agreement {
         for host in estate.hosts() {
             match clock_of(host, evidence).offset() {
                 Some(offset) => clocks.push(Clock { host, offset, is_outsider: estate.is_outsider(host) }),
-                None if estate.addresses(host).next().is_some() => unseen.push(host),
+                None if estate.addresses(host).next().is_some() && !evidence.was_cut_short(host) => unseen.push(host),
                 None => {}
             }
         }
@@ -123,7 +123,7 @@ impl<'a> ClockSet<'a> {
     }
 
     fn is_time_root(&self, clock: &Clock<'_>) -> bool {
-        self.estate.time_root.as_deref() == Some(clock.host)
+        self.estate.time_root() == Some(clock.host)
     }
 
     fn reference(&self) -> Option<&Clock<'a>> {
@@ -152,6 +152,17 @@ impl<'a> ClockSet<'a> {
         ((self.partners(best) + 1) * 2 > self.bound().count()).then_some(best)
     }
 
+    /// It is the reference, or surely within the limit of it: then what another clock is not sure of is that clock's matter.
+    fn is_surely_right(&self, clock: &Clock<'_>) -> bool {
+        self.is_reference(clock)
+            || self.reference().is_some_and(|reference| clock.apart_from(reference).high <= self.limits().limit)
+    }
+
+    /// The estate is known to be one host, so that there is nothing to be compared.
+    fn is_alone(&self) -> bool {
+        self.estate.hosts().len() == 1 && !self.estate.controllers.is_empty()
+    }
+
     /// Of two that are too far apart: is it `clock` that is off? The one farther from the reference is; where both are
     /// about as far, or there is no reference, both are.
     fn blames(&self, clock: &Clock<'_>, other: &Clock<'_>) -> bool {
@@ -172,13 +183,17 @@ fn judge_clock(clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
     let blamed = |(other, _): &&Apart<'_, '_>| set.blames(clock, other);
     let ClockLimits { limit, warn } = set.limits();
     let beyond = apart.iter().filter(|(_, interval)| interval.low > limit).find(blamed);
-    let straddling = apart.iter().filter(|(_, i)| i.low <= limit && i.high > limit).find(blamed);
+    let straddling = apart
+        .iter()
+        .filter(|(_, interval)| interval.low <= limit && interval.high > limit)
+        .find(|(other, _)| !set.is_surely_right(clock) || set.is_surely_right(other));
     let drifting = apart.iter().filter(|(_, interval)| interval.low > warn).find(blamed);
 
     let finding = match (beyond, straddling, drifting) {
         (Some(pair), ..) if !clock.is_outsider => off(Verdict::Fail, clock, pair, set),
         (None, Some(pair), _) if !clock.is_outsider => undecided(clock, pair, set),
         (.., Some(pair)) => off(Verdict::Warn, clock, pair, set),
+        _ if apart.is_empty() && !set.is_alone() => incomparable(clock),
         _ => fits(clock, apart.first(), set),
     };
     let finding = finding.expected(expected(clock, set.limits())).measure("offset-from-this-machine", clock.offset);
@@ -205,6 +220,16 @@ fn fits(clock: &Clock<'_>, nearest: Option<&Apart<'_, '_>>, set: &ClockSet<'_>) 
         Some((other, interval)) => format!("at most {} from {}", seconds(interval.high), other.host),
     };
     Finding::new(&META, Subject::Host(clock.host.to_string()), Verdict::Pass, seen)
+}
+
+fn incomparable(clock: &Clock<'_>) -> Finding {
+    let subject = Subject::Host(clock.host.to_string());
+    Finding::new(
+        &META,
+        subject,
+        Verdict::Unknown,
+        "it is the only clock that was seen, so there is none to compare it with",
+    )
 }
 
 fn off(verdict: Verdict, clock: &Clock<'_>, (other, interval): &Apart<'_, '_>, set: &ClockSet<'_>) -> Finding {

@@ -1,12 +1,14 @@
 //! `clock-source`: a controller hands out time; does it have any?
 
 use crate::{
-    facts::ntp::{NtpHeader, NtpTime},
+    facts::{
+        net::NTP_PORT,
+        ntp::{NtpHeader, NtpTime},
+    },
     model::{
         ask::Ask,
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
-        clocks::NTP_PORT,
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},

@@ -52,19 +52,22 @@ impl Check for Witnesses {
 fn judge_host(host: &str, evidence: &Evidence) -> Finding {
     let clock = clock_of(host, evidence);
     let subject = Subject::Host(host.to_string());
-    let names: Vec<_> = clock.sources.keys().map(ToString::to_string).collect();
-    match names.len() {
+    let names: Vec<_> = clock.sources().iter().map(ToString::to_string).collect();
+    match clock.witnesses.len() {
         0 => return Finding::new(&META, subject, Verdict::Skip, "no service of the host shows a clock"),
         1 => return Finding::new(&META, subject, Verdict::Skip, format!("only {} shows a clock", names[0])),
         _ if clock.is_of_one_mind() => {
-            return Finding::new(&META, subject, Verdict::Pass, format!("{} agree", names.join(", ")));
+            return Finding::new(&META, subject, Verdict::Pass, format!("{} at all addresses", names.join(", ")));
         }
         _ => {}
     }
     let told: Vec<String> = clock
-        .sources
+        .witnesses
         .iter()
-        .map(|(source, offset)| format!("{source} is {:+.3} s from this machine", offset.middle().as_secs_f64()))
+        .map(|((source, address), offset)| {
+            let at = address.map(|address| format!(" at {address}")).unwrap_or_default();
+            format!("{source}{at} is {:+.3} s from this machine", offset.middle().as_secs_f64())
+        })
         .collect();
     Finding::new(&META, subject, Verdict::Warn, told.join("; "))
         .suspects(Trouble::Name(host.to_string()))

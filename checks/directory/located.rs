@@ -1,16 +1,17 @@
 //! `directory-located`: can a controller be found at all?
 
 use crate::{
-    facts::dns::{DnsAnswer, DnsLookup, RecordKind},
+    facts::dns::{DnsAnswer, DnsLookup, RecordKind, locator, srv_name},
     model::{
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
-        estate::{Estate, MOST_CONTROLLERS, global_catalog_name, pdc_name},
+        estate::{Estate, MOST_ADDRESSES, MOST_CONTROLLERS},
         evidence::{Answer, Evidence, Miss},
         finding::{Finding, Fold, Subject, Verdict},
     },
 };
 use alloc::{
+    collections::BTreeSet,
     format,
     string::{String, ToString},
     vec,
@@ -55,78 +56,137 @@ impl Check for Located {
         let locators = locators(estate)
             .into_iter()
             .map(|locator| Need { subject: Subject::Estate, ask: estate.lookup(&locator.name, RecordKind::Srv) });
-        let targets = estate.controllers.keys().flat_map(|host| {
+        let targets = estate.hosts().into_iter().flat_map(|host| {
             [RecordKind::A, RecordKind::Aaaa]
-                .map(|kind| Need { subject: Subject::Host(host.clone()), ask: estate.lookup(host, kind) })
+                .map(|kind| Need { subject: Subject::Host(host.to_string()), ask: estate.lookup(host, kind) })
         });
         locators.chain(targets).collect()
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let mut findings = vec![judge_records(estate, evidence)];
-        findings.extend(estate.hosts().into_iter().map(|host| judge_name(host, estate, evidence)));
+        findings.extend(estate.hosts().into_iter().filter_map(|host| judge_name(host, estate, evidence)));
         findings
     }
 }
 
 fn locators(estate: &Estate) -> Vec<Locator> {
     let domain = &estate.plan.domain;
-    let locator = |name: String, finds, if_missing| Locator { name, finds, if_missing };
+    let locator = |service, finds, if_missing| Locator { name: srv_name(service, domain), finds, if_missing };
     let mut locators = vec![
-        locator(format!("_ldap._tcp.dc._msdcs.{domain}"), "controllers", Verdict::Fail),
-        locator(format!("_kerberos._tcp.dc._msdcs.{domain}"), "KDCs", Verdict::Fail),
+        locator(locator::CONTROLLERS, "controllers", Verdict::Fail),
+        locator(locator::KDCS, "KDCs", Verdict::Fail),
         // Windows asks below _msdcs; what other systems ask does not stop mail between Exchange servers.
-        locator(format!("_kerberos._tcp.{domain}"), "KDCs for systems other than Windows", Verdict::Warn),
-        locator(format!("_kpasswd._tcp.{domain}"), "password services", Verdict::Warn),
-        locator(pdc_name(domain), "the PDC emulator", Verdict::Warn),
+        locator(locator::GENERIC_KDCS, "KDCs for systems other than Windows", Verdict::Warn),
+        locator(locator::PASSWORD_SERVICES, "password services", Verdict::Warn),
+        locator(locator::PDC, "the PDC emulator", Verdict::Warn),
     ];
     if let Some(forest) = estate.forest.agreed() {
-        locators.push(locator(global_catalog_name(forest), "global catalogs", Verdict::Fail));
+        let name = srv_name(locator::CATALOGS, forest);
+        locators.push(Locator { name, finds: "global catalogs", if_missing: Verdict::Fail });
     }
     locators
 }
 
 fn judge_records(estate: &Estate, evidence: &Evidence) -> Finding {
-    let (mut verdict, mut troubles) = (Verdict::Pass, Vec::new());
-    for locator in locators(estate) {
+    let (mut verdict, mut troubles, mut absent, mut misses) = (Verdict::Pass, Vec::new(), 0, BTreeSet::new());
+    let locators = locators(estate);
+    for locator in &locators {
         let answer = evidence.answer::<DnsLookup>(&estate.lookup(&locator.name, RecordKind::Srv));
         let (word, trouble) = match answer {
             Answer::Told(answer, _) if answer.targets().next().is_some() => continue,
             Answer::Told(answer, _) => {
+                absent += usize::from(*answer == DnsAnswer::NoSuchName);
                 (locator.if_missing, format!("{} ({}): {}", locator.name, locator.finds, absence(answer)))
             }
-            Answer::Missed(miss) => (Verdict::Unknown, format!("{}: {}", locator.name, lookup_miss(miss))),
+            Answer::Missed(miss) => {
+                misses.insert(miss.to_string());
+                (Verdict::Unknown, format!("{}: {miss}", locator.name))
+            }
             Answer::NotAsked => (Verdict::Unknown, format!("{}: not asked", locator.name)),
         };
         verdict = verdict.max(word);
         troubles.push(trouble);
     }
-    let resolves = |host: &String| estate.addresses(host).next().is_some();
-    if !estate.controllers.is_empty() && !estate.controllers.keys().any(resolves) {
+    let name_server = name_server(estate);
+    if absent == locators.len() {
+        return no_such_domain(estate, &name_server);
+    }
+    if troubles.len() == locators.len() && misses.len() == 1 {
+        troubles = vec![format!("{name_server} gave no answer to any lookup: {}", troubles_in_common(&misses))];
+    }
+    if !estate.controllers.is_empty()
+        && estate.controllers.keys().all(|host| name_of(host, estate, evidence) == Name::Absent)
+    {
         verdict = Verdict::Fail;
         troubles.push("no controller's name resolves".to_string());
     }
-    if !estate.strange_targets.is_empty() {
-        let names: Vec<_> = estate.strange_targets.iter().map(|name| format!("{name:?}")).collect();
-        verdict = verdict.max(Verdict::Warn);
-        troubles.push(format!("SRV records name what can be no host: {}", names.join(", ")));
-    }
-    if estate.controllers_left_out > 0 {
-        verdict = verdict.max(Verdict::Unknown);
-        troubles.push(format!("{} controllers beyond {MOST_CONTROLLERS} were left out", estate.controllers_left_out));
+    for (word, trouble) in oddities(estate) {
+        verdict = verdict.max(word);
+        troubles.push(trouble);
     }
     let domain = &estate.plan.domain;
     if troubles.is_empty() {
-        let seen = format!("{} controllers of {domain}", estate.controllers.len());
+        let seen = format!("{} controllers of {domain}, by {name_server}", estate.controllers.len());
         return Finding::new(&META, Subject::Estate, Verdict::Pass, seen);
     }
     Finding::new(&META, Subject::Estate, verdict, troubles.join("; "))
         .is(Trouble::Name(domain.clone()))
-        .remedy("See that this machine asks a name server that knows the domain:")
-        .remedy(format!("    nslookup -type=SRV _ldap._tcp.dc._msdcs.{domain}"))
-        .remedy("If it does, let each controller register its records again:")
+        .remedy(format!("See what {name_server} knows of the domain:"))
+        .remedy(nslookup(estate))
+        .remedy("If it is the domain's own, let each controller register its records again; on each:")
         .remedy("    nltest /dsregdns")
         .remedy("    dcdiag /test:dns /v")
+}
+
+/// What DNS says that no estate in order says.
+fn oddities(estate: &Estate) -> Vec<(Verdict, String)> {
+    const SHOWN: usize = 5;
+    let mut odd = Vec::new();
+    if !estate.strange_targets.is_empty() {
+        let names: Vec<_> = estate.strange_targets.iter().take(SHOWN).map(|name| format!("{name:?}")).collect();
+        let count = estate.strange_targets.len();
+        odd.push((Verdict::Warn, format!("SRV records name {count} that can be no host: {}", names.join(", "))));
+    }
+    if estate.controllers_left_out > 0 {
+        let count = estate.controllers_left_out;
+        odd.push((Verdict::Unknown, format!("{count} controllers beyond {MOST_CONTROLLERS} were left out")));
+    }
+    if estate.addresses_left_out > 0 {
+        let count = estate.addresses_left_out;
+        odd.push((Verdict::Unknown, format!("{count} addresses beyond {MOST_ADDRESSES} a host were left out")));
+    }
+    odd
+}
+
+fn troubles_in_common(misses: &BTreeSet<String>) -> &str {
+    misses.first().map_or("", String::as_str)
+}
+
+/// Not one of its records exists: likelier a wrong name, or the wrong name server, than a domain without any.
+fn no_such_domain(estate: &Estate, name_server: &str) -> Finding {
+    let domain = &estate.plan.domain;
+    Finding::new(
+        &META,
+        Subject::Estate,
+        Verdict::Fail,
+        format!("{name_server} knows no domain {domain}: none of its records exists"),
+    )
+    .is(Trouble::Name(domain.clone()))
+    .remedy(format!("Is {domain} the full DNS name of the Active Directory domain? If not, state it:"))
+    .remedy("    exchange-preflight run --domain <DOMAIN>")
+    .remedy("If it is, ask a name server that knows it (--resolver <CONTROLLER'S ADDRESS>). What this one says:")
+    .remedy(nslookup(estate))
+}
+
+fn name_server(estate: &Estate) -> String {
+    let stated = estate.plan.resolver.map(|address| format!("the name server {address}"));
+    stated.unwrap_or_else(|| "this machine's name server".to_string())
+}
+
+fn nslookup(estate: &Estate) -> String {
+    let server = estate.plan.resolver.map(|address| format!(" {}", address.ip())).unwrap_or_default();
+    format!("    nslookup -type=SRV {}{server}", srv_name(locator::CONTROLLERS, &estate.plan.domain))
 }
 
 fn absence(answer: &DnsAnswer) -> &'static str {
@@ -136,44 +196,77 @@ fn absence(answer: &DnsAnswer) -> &'static str {
     }
 }
 
-fn lookup_miss(miss: &Miss) -> String {
-    format!("the name server gave no answer ({miss})")
+/// What DNS says of a host's name.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Name<'e> {
+    Resolves,
+    /// Neither an A nor an AAAA record, by its own word.
+    Absent,
+    NotTold(Option<&'e Miss>),
 }
 
-fn judge_name(host: &str, estate: &Estate, evidence: &Evidence) -> Finding {
-    let subject = Subject::Host(host.to_string());
-    let addresses: Vec<_> = estate.addresses(host).map(|address| address.to_string()).collect();
-    if !addresses.is_empty() {
-        return Finding::new(&META, subject, Verdict::Pass, format!("resolves to {}", addresses.join(", ")));
+fn name_of<'e>(host: &str, estate: &Estate, evidence: &'e Evidence) -> Name<'e> {
+    if estate.addresses(host).next().is_some() {
+        return Name::Resolves;
     }
     let answers =
         [RecordKind::A, RecordKind::Aaaa].map(|kind| evidence.answer::<DnsLookup>(&estate.lookup(host, kind)));
-    let is_controller = estate.controllers.contains_key(host);
-    if let Some(miss) = answers.iter().find_map(super::super::model::evidence::Answer::miss) {
-        return Finding::new(&META, subject, Verdict::Unknown, lookup_miss(miss))
-            .suspects(Trouble::Name(estate.plan.domain.clone()));
+    if answers.iter().all(|answer| answer.facts().is_some()) {
+        return Name::Absent;
     }
-    // A server that the plan names and DNS does not know: the plan or DNS is wrong, and nothing can be told of it.
-    let verdict = if is_controller { Verdict::Warn } else { Verdict::Unknown };
-    let named_by = if is_controller { "SRV records of the domain" } else { "the plan" };
-    let finding = Finding::new(&META, subject, verdict, format!("named by {named_by}, but the name has no address"))
-        .expected("the name resolves")
-        .is(Trouble::Name(host.to_string()));
-    if is_controller {
-        finding
-            .remedy(format!("If {host} is a controller, on it:"))
-            .remedy("    nltest /dsregdns")
-            .remedy("If it is gone, delete its computer object (that cleans up its metadata), and what is left in DNS:")
-            .remedy(remove_records(host, estate))
-    } else {
-        finding.remedy(format!("Correct the name in the plan, or register {host} in DNS."))
+    Name::NotTold(answers.iter().find_map(Answer::miss))
+}
+
+fn judge_name(host: &str, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
+    let subject = Subject::Host(host.to_string());
+    match name_of(host, estate, evidence) {
+        Name::Resolves => {
+            let addresses: Vec<_> = estate.addresses(host).map(|address| address.to_string()).collect();
+            Some(Finding::new(&META, subject, Verdict::Pass, format!("resolves to {}", addresses.join(", "))))
+        }
+        Name::Absent => Some(judge_absent_name(host, estate)),
+        Name::NotTold(Some(miss)) => Some(
+            Finding::new(&META, subject, Verdict::Unknown, format!("{} gave no answer: {miss}", name_server(estate)))
+                .suspects(Trouble::Name(estate.plan.domain.clone()))
+                .remedy(format!(
+                    "Ask another name server (--resolver), or see why this one does not answer for {host}."
+                )),
+        ),
+        Name::NotTold(None) => None,
     }
 }
 
+fn judge_absent_name(host: &str, estate: &Estate) -> Finding {
+    let is_controller = estate.controllers.contains_key(host);
+    let named_by = if is_controller || !estate.servers.contains_key(host) { "SRV records" } else { "you" };
+    // A server that was stated and DNS does not know: one of both is wrong, and nothing can be told of it.
+    let verdict = if estate.servers.contains_key(host) && !is_controller { Verdict::Unknown } else { Verdict::Warn };
+    let seen = format!("named by {named_by}, but the name has no address");
+    let finding = Finding::new(&META, Subject::Host(host.to_string()), verdict, seen)
+        .expected("the name resolves")
+        .is(Trouble::Name(host.to_string()));
+    if verdict == Verdict::Unknown {
+        let domain = &estate.plan.domain;
+        return if host.contains('.') {
+            finding.remedy(format!("Is {host} spelt as in DNS? If so, on it: ipconfig /registerdns"))
+        } else {
+            finding.remedy(format!("State its full name, such as {host}.{domain}"))
+        };
+    }
+    finding
+        .remedy(format!("If {host} is a controller, on it:"))
+        .remedy("    nltest /dsregdns")
+        .remedy("If it is gone, delete its computer object in Active Directory Users and Computers (that cleans up its metadata),")
+        .remedy("and what is left of it in DNS:")
+        .remedy(remove_records(host, estate))
+}
+
+/// Below `_msdcs` the forest root's records have a zone of their own; all others stand in the domain's.
 fn remove_records(host: &str, estate: &Estate) -> String {
-    let zone = format!("_msdcs.{}", estate.forest.agreed().unwrap_or(&estate.plan.domain));
+    let forest = estate.forest.agreed().unwrap_or(&estate.plan.domain);
+    let domain = &estate.plan.domain;
     format!(
-        "    Get-DnsServerResourceRecord -ZoneName {zone} -RRType Srv | ? {{ $_.RecordData.DomainName -eq '{host}.' }} | \
-         Remove-DnsServerResourceRecord -ZoneName {zone}"
+        "    '_msdcs.{forest}','{domain}' | % {{ $z = $_; Get-DnsServerResourceRecord -ZoneName $z -RRType Srv | \
+         ? {{ $_.RecordData.DomainName -eq '{host}.' }} | Remove-DnsServerResourceRecord -ZoneName $z }}"
     )
 }

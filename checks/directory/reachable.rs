@@ -3,26 +3,24 @@
 use crate::{
     facts::{
         directory::{NetlogonPing, RootDse},
-        net::{Connect, Transport},
+        net::{Connect, GC_PORT, LDAP_PORT, SMB_PORT, Transport},
         smb::SmbNegotiate,
     },
     model::{
         ask::{Ask, Endpoint, Question},
         check::{Basis, Check, Meta, Need},
-        clocks::SMB_PORT,
-        estate::{Estate, GC_PORT, LDAP_PORT},
+        estate::Estate,
         evidence::Evidence,
         finding::{Finding, Fold, Subject},
         reach::{PortJudge, Reach, Weight},
     },
 };
-use alloc::{vec, vec::Vec};
+use alloc::{collections::BTreeMap, vec, vec::Vec};
 
 /// See the module.
 pub struct Reachable;
 
 const RPC_PORT: u16 = 135;
-const DNS_PORT: u16 = 53;
 const LDAPS_PORT: u16 = 636;
 const GC_LDAPS_PORT: u16 = 3269;
 
@@ -65,23 +63,39 @@ impl Check for Reachable {
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let judge = PortJudge { meta: &META, estate, evidence };
         let ports: Vec<_> = estate.controllers.keys().flat_map(|host| ports_of(host, estate)).collect();
-        let judged = ports.iter().filter_map(|port| {
-            let reach = reach_of(port, evidence)?;
-            let same_service = |other: &&Port| other.to.port == port.to.port && other.transport == port.transport;
-            let is_filtered = |other: &Port| matches!(reach_of(other, evidence), Some(Reach::Filtered(_)));
-            let all_filtered = ports.iter().filter(same_service).all(is_filtered);
-            let all_refused =
-                ports.iter().filter(same_service).all(|other| reach_of(other, evidence) == Some(Reach::Refused));
+        // Each port with what it showed, and for each service whether it is shut wherever it was tried.
+        let seen: Vec<_> = ports.iter().filter_map(|port| Some((port, reach_of(port, evidence)?))).collect();
+        let mut services: BTreeMap<(u16, Transport), Service> = BTreeMap::new();
+        for (port, reach) in &seen {
+            if !matches!(reach, Reach::NotTried(_)) && !evidence.is_dead_address(&port.to) {
+                let service = services.entry((port.to.port, port.transport)).or_default();
+                service.is_filtered_somewhere |= matches!(reach, Reach::Filtered(_));
+                service.answers_somewhere |= *reach == Reach::Open;
+                service.is_shut_otherwise |= !matches!(reach, Reach::Filtered(_) | Reach::Open);
+            }
+        }
+        let judged = seen.iter().map(|(port, reach)| {
+            let service = services.get(&(port.to.port, port.transport)).copied().unwrap_or_default();
             let is_essential = match port.transport {
                 Transport::Tcp => port.is_essential,
                 // The DC locator lives on CLDAP, and takes any controller that answers: one that is silent stops nobody.
-                Transport::Udp => all_filtered || all_refused,
+                Transport::Udp => !service.answers_somewhere,
             };
+            let all_filtered =
+                service.is_filtered_somewhere && !service.answers_somewhere && !service.is_shut_otherwise;
             let weight = if is_essential { Weight::Essential { all_filtered } } else { Weight::Useful };
-            Some(judge.judge(&port.to, port.transport, reach, weight))
+            judge.judge(&port.to, port.transport, *reach, weight)
         });
         judged.collect()
     }
+}
+
+/// What a service showed on all controllers together.
+#[derive(Clone, Copy, Default)]
+struct Service {
+    answers_somewhere: bool,
+    is_filtered_somewhere: bool,
+    is_shut_otherwise: bool,
 }
 
 fn ports_of(host: &str, estate: &Estate) -> Vec<Port> {
@@ -106,8 +120,8 @@ fn ports_of(host: &str, estate: &Estate) -> Vec<Port> {
             ports.push(port(GC_PORT, root_dse(), Transport::Tcp, true));
             ports.push(port(GC_LDAPS_PORT, Connect.into(), Transport::Tcp, false));
         }
-        if estate.plan.resolver.is_some_and(|resolver| Some(resolver.ip()) == to.address) {
-            ports.push(port(DNS_PORT, Connect.into(), Transport::Tcp, true));
+        if let Some(resolver) = estate.plan.resolver.filter(|resolver| Some(resolver.ip()) == to.address) {
+            ports.push(port(resolver.port(), Connect.into(), Transport::Tcp, true));
         }
     }
     ports

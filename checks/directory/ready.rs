@@ -4,13 +4,13 @@ use crate::{
     facts::{
         directory::{RootDse, RootDseReply},
         dns::canonical_name,
-        net::Transport,
+        net::{GC_PORT, LDAP_PORT, Transport},
     },
     model::{
         ask::{Ask, Endpoint},
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
-        estate::{Controller, Estate, GC_PORT, LDAP_PORT},
+        estate::{Controller, Estate},
         evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},
     },

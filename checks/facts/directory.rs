@@ -13,7 +13,8 @@ use alloc::{
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-/// The attributes of rootDSE that rules read, asked for by name because some are constructed.
+/// What a controller tells anybody of itself. All of it is kept as evidence, so that a later rule needs no new recording;
+/// it is asked for by name because some of it is constructed.
 pub const ROOT_DSE_ATTRIBUTES: &[&str] = &[
     "currentTime",
     "dnsHostName",
@@ -72,6 +73,14 @@ impl RootDseReply {
         Some(Reading { span: self.span, server_time, quantum: WHOLE_SECOND })
     }
 
+    /// The site in `serverName`: `CN=DC1,CN=Servers,CN=<site>,CN=Sites,CN=Configuration,...`.
+    pub fn site(&self) -> Option<&str> {
+        let mut parts = self.value("serverName")?.split(',').skip(1);
+        let (servers, site, sites) = (parts.next()?, parts.next()?, parts.next()?);
+        let is_placed = servers.eq_ignore_ascii_case("CN=Servers") && sites.eq_ignore_ascii_case("CN=Sites");
+        is_placed.then(|| site.get(3..)).flatten()
+    }
+
     /// The DNS name of a naming context: `DC=contoso,DC=com` is `contoso.com` (RFC 2247).
     pub fn domain_of(&self, attribute: &str) -> Option<String> {
         domain_of_dn(self.value(attribute)?)
@@ -112,11 +121,6 @@ pub struct Netlogon {
 }
 
 impl Netlogon {
-    /// It holds the PDC emulator role (`DS_PDC_FLAG`).
-    pub fn is_pdc(&self) -> bool {
-        self.flags & 0x1 != 0
-    }
-
     /// It is a global catalog (`DS_GC_FLAG`).
     pub fn is_gc(&self) -> bool {
         self.flags & 0x4 != 0

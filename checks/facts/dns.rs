@@ -1,8 +1,36 @@
 //! DNS: the records that lead to controllers (RFC 2782, MS-ADTS section 6.3.2.3).
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use core::{fmt, net::IpAddr};
 use serde::{Deserialize, Serialize};
+
+/// The services under which a domain's controllers are registered (MS-ADTS section 6.3.2.3); [`srv_name`] completes them.
+pub mod locator {
+    /// All controllers.
+    pub const CONTROLLERS: &str = "_ldap._tcp.dc._msdcs";
+    /// The PDC emulator.
+    pub const PDC: &str = "_ldap._tcp.pdc._msdcs";
+    /// KDCs, as Windows looks for them.
+    pub const KDCS: &str = "_kerberos._tcp.dc._msdcs";
+    /// KDCs, as other systems look for them.
+    pub const GENERIC_KDCS: &str = "_kerberos._tcp";
+    /// Password services.
+    pub const PASSWORD_SERVICES: &str = "_kpasswd._tcp";
+    /// Global catalogs, in the forest root.
+    pub const CATALOGS: &str = "_gc._tcp";
+    /// What a domain registers; its controllers are what these lead to.
+    pub const OF_A_DOMAIN: [&str; 5] = [CONTROLLERS, PDC, KDCS, GENERIC_KDCS, PASSWORD_SERVICES];
+}
+
+/// A service of a domain: `_ldap._tcp.dc._msdcs.contoso.com`.
+pub fn srv_name(service: &str, domain: &str) -> String {
+    format!("{service}.{domain}")
+}
+
+/// The controllers that cover a site.
+pub fn site_service(site: &str) -> String {
+    format!("_ldap._tcp.{}._sites.dc._msdcs", site.to_lowercase())
+}
 
 /// One lookup of a fully qualified name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -23,6 +51,8 @@ pub enum RecordKind {
     A,
     /// IPv6 addresses.
     Aaaa,
+    /// Another name's alias, as replication partners are found (`<DSA GUID>._msdcs`, MS-ADTS section 6.3.2.4).
+    Cname,
 }
 
 impl fmt::Display for RecordKind {
@@ -31,6 +61,7 @@ impl fmt::Display for RecordKind {
             Self::Srv => "SRV",
             Self::A => "A",
             Self::Aaaa => "AAAA",
+            Self::Cname => "CNAME",
         })
     }
 }
@@ -64,6 +95,8 @@ pub enum Record {
     },
     /// A or AAAA.
     Address(IpAddr),
+    /// CNAME; lower case, without the dot at its end.
+    Alias(String),
 }
 
 impl DnsAnswer {
@@ -79,7 +112,7 @@ impl DnsAnswer {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.records().filter_map(|record| match record {
             Record::Address(address) => Some(*address),
-            Record::Srv { .. } => None,
+            Record::Srv { .. } | Record::Alias(_) => None,
         })
     }
 
@@ -99,6 +132,7 @@ pub fn is_host_name(name: &str) -> bool {
     const LONGEST_LABEL: usize = 63;
     let is_label = |label: &str| {
         (1..=LONGEST_LABEL).contains(&label.len())
+            && !label.starts_with('-')
             && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
     };
     name.len() <= LONGEST_NAME && name.split('.').all(is_label)

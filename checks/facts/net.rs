@@ -3,6 +3,21 @@
 use core::fmt;
 use serde::{Deserialize, Serialize};
 
+/// Kerberos.
+pub const KERBEROS_PORT: u16 = 88;
+/// NTP.
+pub const NTP_PORT: u16 = 123;
+/// LDAP.
+pub const LDAP_PORT: u16 = 389;
+/// SMB.
+pub const SMB_PORT: u16 = 445;
+/// The Kerberos password service.
+pub const KPASSWD_PORT: u16 = 464;
+/// The global catalog.
+pub const GC_PORT: u16 = 3268;
+/// SMTP.
+pub const SMTP_PORT: u16 = 25;
+
 /// What carries a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

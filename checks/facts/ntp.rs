@@ -2,7 +2,7 @@
 
 use super::{
     raw::Raw,
-    time::{Reading, Span},
+    time::{Reading, Span, WINDOWS_TICK},
 };
 use alloc::string::String;
 use jiff::{SignedDuration, Timestamp};
@@ -34,6 +34,8 @@ pub struct NtpHeader {
     pub stratum: u8,
     /// Whom it follows: four letters at stratum 0 and 1, an address or hash below.
     pub reference: [u8; 4],
+    /// The step of the server's clock as it tells it, within what a clock can have.
+    pub quantum: SignedDuration,
     /// When the answer left, by the server's clock. `None` where the field is zero.
     pub transmit: Option<Timestamp>,
 }
@@ -57,6 +59,7 @@ impl NtpReply {
             mode: flags & 7,
             stratum: packet[1],
             reference: [packet[12], packet[13], packet[14], packet[15]],
+            quantum: quantum(packet[3]),
             transmit: timestamp(*packet[40..].first_chunk()?),
         };
         (header.mode == 4).then_some(header)
@@ -64,9 +67,15 @@ impl NtpReply {
 
     /// The server's clock. An unsynchronised server has a clock too, and a drifting one is just what must be seen.
     pub fn reading(&self) -> Option<Reading> {
-        let server_time = self.header()?.transmit?;
-        Some(Reading { span: self.span, server_time, quantum: SignedDuration::from_micros(1) })
+        let header = self.header()?;
+        Some(Reading { span: self.span, server_time: header.transmit?, quantum: header.quantum })
     }
+}
+
+/// `precision` is the step's power of two in seconds, a signed byte; Windows before Server 2016 tells 2^-6.
+fn quantum(precision: u8) -> SignedDuration {
+    let shift = u32::from(precision.wrapping_neg()).min(63);
+    SignedDuration::from_micros(1_000_000 >> shift).clamp(SignedDuration::from_micros(1), WINDOWS_TICK)
 }
 
 /// A 64-bit NTP timestamp in the era nearest to 1968 to 2104 (RFC 4330 section 3); zero means "not set".

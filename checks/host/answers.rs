@@ -1,13 +1,16 @@
 //! `host-answers`: a host that answers nowhere is one trouble, not one a port.
 
 use crate::{
-    facts::{directory::RootDse, net::Transport, smb::SmbNegotiate},
+    facts::{
+        directory::RootDse,
+        net::{Connect, LDAP_PORT, SMB_PORT, SMTP_PORT, Transport},
+        smb::SmbNegotiate,
+    },
     model::{
-        ask::Ask,
+        ask::{Ask, Question},
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
-        clocks::SMB_PORT,
-        estate::{Estate, LDAP_PORT},
+        estate::Estate,
         evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},
     },
@@ -43,14 +46,14 @@ impl Check for Answers {
         let mut needs = Vec::new();
         for host in estate.hosts() {
             let subject = Subject::Host(host.to_string());
+            let mut need =
+                |to, question: Question| needs.push(Need { subject: subject.clone(), ask: Ask::new(to, question) });
             for to in estate.endpoints(host, SMB_PORT) {
-                needs.push(Need { subject: subject.clone(), ask: Ask::new(to, SmbNegotiate) });
+                need(to, SmbNegotiate.into());
             }
-            if estate.controllers.contains_key(host) {
-                for to in estate.endpoints(host, LDAP_PORT) {
-                    let ask = Ask::new(to, RootDse { transport: Transport::Tcp });
-                    needs.push(Need { subject: subject.clone(), ask });
-                }
+            let is_controller = estate.controllers.contains_key(host);
+            for to in estate.endpoints(host, if is_controller { LDAP_PORT } else { SMTP_PORT }) {
+                need(to, if is_controller { RootDse { transport: Transport::Tcp }.into() } else { Connect.into() });
             }
         }
         needs
@@ -62,24 +65,31 @@ impl Check for Answers {
 }
 
 fn judge_host(host: &str, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
-    let asked: BTreeSet<u16> = evidence.of_host(host).map(|o| o.ask.to.port).collect();
-    if asked.is_empty() {
-        return None;
-    }
     let subject = Subject::Host(host.to_string());
-    if !evidence.is_dark(host) {
+    if evidence.is_alive(host) {
         return Some(judge_addresses(subject, host, estate, evidence));
     }
+    // Not alive and not dark: the reasons are this machine's own, and the engine tells them.
+    if !evidence.is_dark(host) {
+        return None;
+    }
+    let asked: BTreeSet<u16> = evidence.of_host(host).map(|observation| observation.ask.to.port).collect();
     let ports: Vec<_> = asked.iter().map(ToString::to_string).collect();
     let seen = format!("not one packet came back from any of the ports {}", ports.join(", "));
-    Some(
-        Finding::new(&META, subject, Verdict::Unknown, seen)
-            .is(Trouble::HostDark(host.to_string()))
-            .suspects(Trouble::Name(host.to_string()))
-            .remedy(format!("See whether {host} runs and has the address that DNS gives:"))
-            .remedy(format!("    Test-NetConnection {host} -Port 445"))
-            .remedy("If it does, a firewall stands between this machine and the host: run from another place."),
-    )
+    if estate.is_outsider(host) {
+        let seen = format!("{seen}; a server outside the domain need not show itself here");
+        return Some(Finding::new(&META, subject, Verdict::Skip, seen));
+    }
+    let finding = Finding::new(&META, subject, Verdict::Unknown, seen)
+        .is(Trouble::HostDark(host.to_string()))
+        .suspects(Trouble::Name(host.to_string()))
+        .remedy(format!("See whether {host} runs and has the address that DNS gives:"))
+        .remedy(format!("    Test-NetConnection {host} -Port 445"));
+    Some(if estate.plan.exchange_vantage {
+        finding.remedy("If it does, a firewall shuts it off from where an Exchange server stands: open the way.")
+    } else {
+        finding.remedy("If it does, a firewall stands between this machine and the host: run from another place.")
+    })
 }
 
 /// The host lives; an address of it that does not is one that every client tries in vain.

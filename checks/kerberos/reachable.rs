@@ -1,12 +1,14 @@
 //! `kerberos-reachable`: a real AS-REQ over TCP and UDP 88, and the password service on 464.
 
 use crate::{
-    facts::{kerberos::Kpasswd, net::Transport},
+    facts::{
+        kerberos::Kpasswd,
+        net::{KERBEROS_PORT, KPASSWD_PORT, Transport},
+    },
     model::{
         ask::{Ask, Endpoint},
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
-        clocks::{KERBEROS_PORT, KPASSWD_PORT, as_req},
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Fold, Subject, Verdict},
@@ -47,7 +49,7 @@ impl Check for Reachable {
         let mut needs = Vec::new();
         for to in kdcs(estate) {
             for transport in [Transport::Tcp, Transport::Udp] {
-                let ask = Ask::new(to.clone(), as_req(estate, transport));
+                let ask = Ask::new(to.clone(), estate.as_req(transport));
                 needs.push(Need { subject: subject_of(&to, transport), ask });
             }
             let kpasswd = kpasswd_at(&to);
@@ -68,18 +70,23 @@ impl Check for Reachable {
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let ports = PortJudge { meta: &META, estate, evidence };
         let kdcs = kdcs(estate);
-        let [tcp, udp] = [Transport::Tcp, Transport::Udp].map(|transport| as_req(estate, transport));
-        let is_filtered = |to: &Endpoint| matches!(Reach::of(&evidence.get(to, &tcp)), Some(Reach::Filtered(_)));
-        let essential = Weight::Essential { all_filtered: kdcs.iter().all(is_filtered) };
+        let [tcp, udp] = [Transport::Tcp, Transport::Udp].map(|transport| estate.as_req(transport));
+        let tcp_reach = |to: &Endpoint| Reach::of(&evidence.get(to, &tcp));
+        let tried = || kdcs.iter().filter(|to| !evidence.is_dead_address(to)).filter_map(tcp_reach);
+        let mut tried_at_all = tried().filter(|reach| !matches!(reach, Reach::NotTried(_))).peekable();
+        let all_filtered =
+            tried_at_all.peek().is_some() && tried_at_all.all(|reach| matches!(reach, Reach::Filtered(_)));
+        let essential = Weight::Essential { all_filtered };
         let mut findings = Vec::new();
         for to in &kdcs {
             let kpasswd = kpasswd_at(to);
+            let kpasswd_reach = Reach::of(&evidence.get(&kpasswd, &KPASSWD_TCP)).map(Reach::connection_is_enough);
             // Over UDP only an answer tells: silence is left to the engine, which says Unknown.
             let udp_kpasswd = evidence.get(&kpasswd, &KPASSWD_UDP);
             let asked = [
-                (to, Transport::Tcp, Reach::of(&evidence.get(to, &tcp)), essential),
+                (to, Transport::Tcp, tcp_reach(to), essential),
                 (to, Transport::Udp, Reach::of(&evidence.get(to, &udp)), Weight::Useful),
-                (&kpasswd, Transport::Tcp, Reach::of(&evidence.get(&kpasswd, &KPASSWD_TCP)), Weight::Useful),
+                (&kpasswd, Transport::Tcp, kpasswd_reach, Weight::Useful),
                 (&kpasswd, Transport::Udp, udp_kpasswd.facts().map(|_| Reach::Open), Weight::Useful),
             ];
             for (to, transport, reach, weight) in asked {

@@ -2,16 +2,16 @@
 
 use crate::{
     facts::{
-        kerberos::{AsReq, KdcAnswer, KdcReply, KrbError, describe_error},
-        net::Transport,
+        dns::{locator, srv_name},
+        kerberos::{KdcAnswer, KdcReply, KrbError, describe_error},
+        net::{KERBEROS_PORT, Transport},
     },
     model::{
         ask::{Ask, Endpoint},
         cause::Trouble,
         check::{Basis, Check, Meta, Need},
-        clocks::{KERBEROS_PORT, as_req},
         estate::Estate,
-        evidence::{Answer, Evidence, Reason, Stage},
+        evidence::{Answer, Evidence, Miss, Reason, Stage},
         finding::{Finding, Fold, Subject, Verdict},
     },
 };
@@ -21,7 +21,6 @@ use alloc::{format, vec::Vec};
 pub struct Realm;
 
 const SERVICE_UNAVAILABLE: i64 = 29;
-const CLOCK_SKEW: i64 = 37;
 const GENERIC: i64 = 60;
 const WRONG_REALM: i64 = 68;
 
@@ -57,7 +56,7 @@ impl Check for Realm {
         for host in estate.controllers.keys() {
             for to in estate.endpoints(host, KERBEROS_PORT) {
                 for transport in [Transport::Tcp, Transport::Udp] {
-                    let ask = Ask::new(to.clone(), as_req(estate, transport));
+                    let ask = Ask::new(to.clone(), estate.as_req(transport));
                     needs.push(Need { subject: Subject::Host(host.clone()), ask });
                 }
             }
@@ -66,92 +65,131 @@ impl Check for Realm {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
-        let kdcs = estate.controllers.keys().flat_map(|host| estate.endpoints(host, KERBEROS_PORT));
-        kdcs.filter_map(|to| Some(judge_kdc(&to, estate, evidence)?.at(to.address))).collect()
+        let kdcs: Vec<_> = estate.controllers.keys().flat_map(|host| estate.endpoints(host, KERBEROS_PORT)).collect();
+        let heard: Vec<_> = kdcs.iter().map(|to| Heard::from(to, estate, evidence)).collect();
+        let ordinary = heard.iter().filter(|heard| heard.codes().any(|code| !is_peculiar(code, estate))).count();
+        let over_tcp = heard.iter().filter(|heard| matches!(heard.tcp, Some(KdcAnswer::Error(_)))).count();
+        let peers = Peers { answer_ordinarily: ordinary > 0, answer_over_tcp: over_tcp > 0 };
+        heard.iter().filter_map(|heard| Some(judge_kdc(heard, peers, estate, evidence)?.at(heard.to.address))).collect()
     }
 }
 
-fn judge_kdc(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
-    let subject = Subject::Host(to.host.clone());
-    let answers = [Transport::Tcp, Transport::Udp].map(|transport| evidence.get(to, &as_req(estate, transport)));
-    let told = answers
-        .iter()
-        .filter_map(super::super::model::evidence::Answer::facts)
-        .map(super::super::facts::kerberos::KdcReply::answer);
-    match told.filter(|answer| *answer != KdcAnswer::NotKerberos).min_by_key(weight) {
-        Some(KdcAnswer::Error(error)) => Some(judge_error(subject, to, &error, estate, evidence)),
-        Some(_) => Some(Finding::new(&META, subject, Verdict::Pass, "it answers")),
-        None => judge_silence(subject, to, &answers[0], evidence),
+/// What one KDC answered.
+struct Heard<'a> {
+    to: &'a Endpoint,
+    tcp: Option<KdcAnswer>,
+    udp: Option<KdcAnswer>,
+    tcp_miss: Option<&'a Miss>,
+}
+
+/// What the domain's KDCs do, by which one of them stands out. That every KDC answers a request without a name, and how,
+/// is known only of those that were seen; it convicts one only beside others.
+#[derive(Clone, Copy)]
+struct Peers {
+    answer_ordinarily: bool,
+    answer_over_tcp: bool,
+}
+
+impl<'a> Heard<'a> {
+    fn from(to: &'a Endpoint, estate: &Estate, evidence: &'a Evidence) -> Self {
+        let [tcp, udp] = [Transport::Tcp, Transport::Udp].map(|transport| evidence.get(to, &estate.as_req(transport)));
+        let answer = |told: &Answer<'_, KdcReply>| told.facts().map(KdcReply::answer);
+        Self { to, tcp: answer(&tcp), udp: answer(&udp), tcp_miss: tcp.miss() }
+    }
+
+    fn answers(&self) -> impl Iterator<Item = &KdcAnswer> {
+        self.tcp.iter().chain(&self.udp).filter(|answer| **answer != KdcAnswer::NotKerberos)
+    }
+
+    fn codes(&self) -> impl Iterator<Item = &KrbError> {
+        self.answers().filter_map(|answer| if let KdcAnswer::Error(error) = answer { Some(error) } else { None })
     }
 }
 
-/// Where TCP and UDP answer differently, the answer that says more against the KDC counts.
-fn weight(answer: &KdcAnswer) -> u8 {
-    match answer {
-        KdcAnswer::Error(KrbError { code: WRONG_REALM, .. }) => 0,
-        KdcAnswer::Error(KrbError { code: SERVICE_UNAVAILABLE | GENERIC, .. }) => 1,
-        _ => 2,
+fn judge_kdc(heard: &Heard<'_>, peers: Peers, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
+    let subject = Subject::Host(heard.to.host.clone());
+    if let Some(mute) = judge_mute_tcp(heard, peers) {
+        return Some(mute);
+    }
+    // Where TCP and UDP answer differently, the answer that says more against the KDC counts.
+    match heard.codes().max_by_key(|error| (is_foreign(error, estate), is_peculiar(error, estate))) {
+        Some(error) => Some(judge_error(subject, heard.to, error, peers, estate)),
+        None if heard.answers().next().is_some() => {
+            Some(Finding::new(&META, subject, Verdict::Pass, "the KDC answers for the realm"))
+        }
+        None => judge_silence(subject, heard, evidence),
     }
 }
 
-fn judge_error(subject: Subject, to: &Endpoint, error: &KrbError, estate: &Estate, evidence: &Evidence) -> Finding {
+/// It says that it serves another realm, and names it.
+fn is_foreign(error: &KrbError, estate: &Estate) -> bool {
+    error.code == WRONG_REALM && !error.realm.eq_ignore_ascii_case(&estate.plan.domain)
+}
+
+/// Not what a KDC in good health is known to answer; but some may answer every request without a name so.
+fn is_peculiar(error: &KrbError, estate: &Estate) -> bool {
+    matches!(error.code, SERVICE_UNAVAILABLE | GENERIC | WRONG_REALM) || is_foreign(error, estate)
+}
+
+fn judge_error(subject: Subject, to: &Endpoint, error: &KrbError, peers: Peers, estate: &Estate) -> Finding {
     let realm = estate.plan.domain.to_uppercase();
-    let seen = format!("KRB-ERROR {} ({})", error.code, describe_error(error.code));
-    match error.code {
-        WRONG_REALM => Finding::new(&META, subject, Verdict::Fail, format!("{seen}; it serves {}", error.realm))
+    let code = format!("KRB-ERROR {}, {}", error.code, describe_error(error.code));
+    if is_foreign(error, estate) {
+        return Finding::new(&META, subject, Verdict::Fail, format!("{code}; it serves {}", error.realm))
             .expected(format!("it serves {realm}"))
             .suspects(Trouble::Name(to.host.clone()))
             .remedy(format!("{} is no controller of this domain: correct its SRV and address records.", to.host))
-            .remedy(format!("    nslookup -type=SRV _kerberos._tcp.dc._msdcs.{}", estate.plan.domain)),
-        SERVICE_UNAVAILABLE => Finding::new(&META, subject, Verdict::Warn, seen)
-            .suspects(Trouble::ClockOff(to.host.clone()))
-            .remedy(format!("On {}, see whether it reaches its own directory and its partners:", to.host))
-            .remedy(format!("    dcdiag /s:{}", to.host)),
-        // Some KDCs answer a request without a name so; it tells about one only where another answers differently.
-        GENERIC if others_differ(to, estate, evidence) => Finding::new(&META, subject, Verdict::Warn, seen)
-            .suspects(Trouble::ClockOff(to.host.clone()))
-            .remedy(format!("Look into the System log of {} for source Kerberos-Key-Distribution-Center.", to.host)),
-        CLOCK_SKEW => Finding::new(&META, subject, Verdict::Warn, seen).suspects(Trouble::ClockOff(to.host.clone())),
-        _ => Finding::new(&META, subject, Verdict::Pass, seen),
+            .remedy(format!("    nslookup -type=SRV {}", srv_name(locator::KDCS, &estate.plan.domain)));
     }
+    let stands_out = error.code == SERVICE_UNAVAILABLE || (is_peculiar(error, estate) && peers.answer_ordinarily);
+    if stands_out {
+        return Finding::new(&META, subject, Verdict::Warn, code)
+            .suspects(Trouble::ClockOff(to.host.clone()))
+            .remedy(format!("See whether {} reaches its own directory and its partners:", to.host))
+            .remedy(format!("    dcdiag /s:{}", to.host))
+            .remedy("and what its System log says under Kerberos-Key-Distribution-Center.");
+    }
+    Finding::new(
+        &META,
+        subject,
+        Verdict::Pass,
+        format!("the KDC answers for {realm} (our request without a name with {code})"),
+    )
 }
 
-fn others_differ(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> bool {
-    let others = evidence.all::<AsReq>().filter(|(ask, question, _)| {
-        ask.to.host != to.host
-            && estate.controllers.contains_key(&ask.to.host)
-            && question.realm == estate.plan.domain.to_uppercase()
-    });
-    let mut answers = others.filter_map(|(.., answer)| Some(answer.facts()?.answer()));
-    answers.any(|answer| matches!(answer, KdcAnswer::Error(KrbError { code, .. }) if code != GENERIC))
-}
-
-/// Neither transport brought an answer of Kerberos; `tcp` tells whether a KDC ought to be there.
-fn judge_silence(subject: Subject, to: &Endpoint, tcp: &Answer<'_, KdcReply>, evidence: &Evidence) -> Option<Finding> {
-    let miss = tcp.miss()?;
-    if miss.is_no_route() || evidence.is_dead_address(to) {
-        return None;
-    }
-    let is_mute = miss.stage > Stage::Connect && matches!(miss.reason, Reason::Silent | Reason::Closed);
-    // That every KDC answers a request without a name is known of those that were seen. It convicts one that is silent
-    // only beside one that speaks.
-    let others_speak =
-        evidence.all::<AsReq>().any(|(ask, _, answer)| ask.to.host != to.host && answer.facts().is_some());
-    if is_mute && others_speak {
-        return Some(
-            Finding::new(
-                &META,
-                subject,
-                Verdict::Fail,
-                format!("port 88 takes connections, but no KDC answers ({miss})"),
-            )
-            .remedy(format!("On {}, restart the KDC and look into the System log:", to.host))
-            .remedy("    Restart-Service Kdc"),
-        );
-    }
+/// Port 88 takes connections and nothing comes: a KDC that is down behind its port, if KDCs do answer over TCP, or if this
+/// very one answers over UDP.
+fn judge_mute_tcp(heard: &Heard<'_>, peers: Peers) -> Option<Finding> {
+    let Endpoint { host, address: _, port: _ } = heard.to;
+    let miss = heard.tcp_miss.filter(|miss| miss.stage > Stage::Connect && is_silence(&miss.reason))?;
+    let port = Subject::Port(host.clone(), KERBEROS_PORT, Transport::Tcp);
+    let is_known_to_answer = peers.answer_over_tcp || heard.udp.is_some();
+    let verdict = if is_known_to_answer { Verdict::Fail } else { Verdict::Unknown };
     Some(
-        Finding::new(&META, subject, Verdict::Unknown, miss)
-            .suspects(Trouble::HostDark(to.host.clone()))
-            .suspects(Trouble::PortShut(Subject::Port(to.host.clone(), KERBEROS_PORT, Transport::Tcp))),
+        Finding::new(
+            &META,
+            Subject::Host(host.clone()),
+            verdict,
+            format!("port 88 takes connections, but no KDC answers ({miss})"),
+        )
+        .is(Trouble::PortShut(port))
+        .remedy(format!("On {host}, restart the KDC and look into the System log:"))
+        .remedy("    Restart-Service Kdc"),
+    )
+}
+
+fn is_silence(reason: &Reason) -> bool {
+    matches!(reason, Reason::Silent | Reason::Closed)
+}
+
+/// Nothing of Kerberos came back, and the port took no connection either.
+fn judge_silence(subject: Subject, heard: &Heard<'_>, evidence: &Evidence) -> Option<Finding> {
+    let miss = heard.tcp_miss.filter(|miss| !miss.is_no_route() && !evidence.is_dead_address(heard.to))?;
+    let host = heard.to.host.clone();
+    Some(
+        Finding::new(&META, subject, Verdict::Unknown, format!("{KERBEROS_PORT}: {miss}"))
+            .suspects(Trouble::HostDark(host.clone()))
+            .suspects(Trouble::PortShut(Subject::Port(host, KERBEROS_PORT, Transport::Tcp)))
+            .remedy("Run from a place that reaches port 88 of the controller, or open it on the way."),
     )
 }

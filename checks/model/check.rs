@@ -1,14 +1,14 @@
 //! What a check is, and the two things that an engine does with all of them: ask what they need, and let them judge.
 
 use crate::model::{
-    ask::Ask,
+    ask::{Ask, Endpoint},
     cause::Trouble,
     estate::Estate,
     evidence::{End, Evidence, Reply},
     finding::{Finding, Fold, Subject, Verdict},
     plan::Plan,
 };
-use alloc::{collections::BTreeSet, vec::Vec};
+use alloc::{collections::BTreeSet, format, vec::Vec};
 
 /// One rule. Both functions are pure: no clock, no socket, no order of arrival.
 pub trait Check: Sync {
@@ -125,17 +125,24 @@ fn skipped(plan: &Plan, meta: &Meta) -> Option<&'static str> {
 }
 
 fn unanswered(meta: &'static Meta, need: Need, evidence: &Evidence) -> Finding {
-    let address = need.ask.to.address;
-    let reply = evidence.find(&need.ask).map(|observation| &observation.reply);
+    let Need { subject, ask } = need;
+    let Endpoint { host, address, port } = ask.to.clone();
+    let transport = ask.what.transport();
+    let asked = format!("{port}/{transport}").to_lowercase();
+    let reply = evidence.find(&ask).map(|observation| &observation.reply);
     let finding = match reply {
-        Some(Reply { end: End::Miss(miss), .. }) if miss.is_no_route() || evidence.is_dead_address(&need.ask.to) => {
-            Finding::new(meta, need.subject, Verdict::Skip, miss)
+        Some(Reply { end: End::Miss(miss), .. }) if miss.is_no_route() || evidence.is_dead_address(&ask.to) => {
+            Finding::new(meta, subject, Verdict::Skip, format!("{asked}: {miss}"))
         }
-        Some(Reply { end: End::Miss(miss), .. }) => Finding::new(meta, need.subject, Verdict::Unknown, miss),
+        Some(Reply { end: End::Miss(miss), .. }) => {
+            Finding::new(meta, subject, Verdict::Unknown, format!("{asked}: {miss}")).remedy(format!(
+                "Run from a place that reaches {transport} port {port} of {host}, or open it on the way."
+            ))
+        }
         Some(Reply { end: End::Ok, .. }) => {
-            Finding::new(meta, need.subject, Verdict::Unknown, "an answer from which nothing can be told")
+            Finding::new(meta, subject, Verdict::Unknown, format!("{asked}: an answer from which nothing can be told"))
         }
-        None => Finding::new(meta, need.subject, Verdict::Unknown, "the run ended before this was asked"),
+        None => Finding::new(meta, subject, Verdict::Unknown, "the run ended before this was asked"),
     };
-    finding.suspects(Trouble::HostDark(need.ask.to.host)).at(address)
+    finding.suspects(Trouble::HostDark(host)).at(address)
 }

@@ -3,8 +3,8 @@
 use crate::{
     facts::{
         directory::RootDse,
-        kerberos::{AsReq, Kpasswd},
-        net::Transport,
+        kerberos::Kpasswd,
+        net::{KERBEROS_PORT, KPASSWD_PORT, LDAP_PORT, NTP_PORT, SMB_PORT, Transport},
         ntp::NtpTime,
         smb::SmbNegotiate,
         time::{Interval, Reading, aimed_instants, most_agreed},
@@ -12,23 +12,19 @@ use crate::{
     model::{
         ask::{Ask, Endpoint, Facts},
         check::Need,
-        estate::{Estate, LDAP_PORT},
+        estate::Estate,
         evidence::{Answer, Evidence, Observation},
         finding::Subject,
     },
 };
-use alloc::{collections::BTreeMap, string::ToString, vec, vec::Vec};
-use core::fmt;
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::ToString,
+    vec,
+    vec::Vec,
+};
+use core::{fmt, net::IpAddr};
 use jiff::{SignedDuration, Timestamp};
-
-/// NTP.
-pub const NTP_PORT: u16 = 123;
-/// Kerberos.
-pub const KERBEROS_PORT: u16 = 88;
-/// The Kerberos password service.
-pub const KPASSWD_PORT: u16 = 464;
-/// SMB.
-pub const SMB_PORT: u16 = 445;
 
 /// Aimed polling goes on until a clock of whole seconds is known this well, or [`AIMED_ROUNDS`] have passed.
 const WELL_ENOUGH: SignedDuration = SignedDuration::from_millis(20);
@@ -59,37 +55,52 @@ impl fmt::Display for Source {
     }
 }
 
+/// Who shows a clock: a service at one of the host's addresses, behind which there may be another machine.
+pub type Witness = (Source, Option<IpAddr>);
+
 /// A host's clock, measured against ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HostClock {
-    /// What each source says.
-    pub sources: BTreeMap<Source, Interval>,
+    /// What each witness says.
+    pub witnesses: BTreeMap<Witness, Interval>,
+    /// No witness contradicted itself.
+    is_steady: bool,
 }
 
 impl HostClock {
-    /// The offset *host minus us* that most sources share; `None` where no source told.
+    /// The offset *host minus us* that most witnesses share; `None` where none told.
     pub fn offset(&self) -> Option<Interval> {
-        let intervals: Vec<_> = self.sources.values().copied().collect();
+        let intervals: Vec<_> = self.witnesses.values().copied().collect();
         most_agreed(&intervals).map(|(offset, _)| offset)
     }
 
-    /// Can all sources be true at once?
+    /// The services that show a clock.
+    pub fn sources(&self) -> BTreeSet<Source> {
+        self.witnesses.keys().map(|(source, _)| *source).collect()
+    }
+
+    /// Can all readings be true at once?
     pub fn is_of_one_mind(&self) -> bool {
-        let intervals: Vec<_> = self.sources.values().copied().collect();
-        most_agreed(&intervals).is_none_or(|(_, agreeing)| agreeing == intervals.len())
+        let intervals: Vec<_> = self.witnesses.values().copied().collect();
+        self.is_steady && most_agreed(&intervals).is_none_or(|(_, agreeing)| agreeing == intervals.len())
     }
 }
 
 /// The clock of `host`, all readings brought to one instant: two crystals drift while a run lasts.
 pub fn clock_of(host: &str, evidence: &Evidence) -> HostClock {
-    let instant = evidence.iter().map(|observation| observation.when).max().unwrap_or_default();
-    let mut sources: BTreeMap<Source, Vec<Interval>> = BTreeMap::new();
-    for (_, source, reading) in readings(host, evidence) {
-        sources.entry(source).or_default().push(reading.offset_at(instant));
+    let mut said: BTreeMap<Witness, Vec<Interval>> = BTreeMap::new();
+    for (to, source, reading) in readings(host, evidence) {
+        said.entry((source, to.address)).or_default().push(reading.offset_at(evidence.latest()));
     }
-    // What one process says several times is true at once, if it is true at all.
-    let sources = sources.into_iter().filter_map(|(source, said)| Some((source, most_agreed(&said)?.0))).collect();
-    HostClock { sources }
+    let mut clock = HostClock { witnesses: BTreeMap::new(), is_steady: true };
+    for (witness, intervals) in said {
+        // What one process says several times is true at once, if it is true at all.
+        if let Some((interval, agreeing)) = most_agreed(&intervals) {
+            clock.is_steady &= agreeing == intervals.len();
+            clock.witnesses.insert(witness, interval);
+        }
+    }
+    clock
 }
 
 /// What must be asked to learn every host's clock.
@@ -109,20 +120,18 @@ fn clock_asks(host: &str, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
         let mut fine = vec![Ask::new(to.clone(), NtpTime), Ask::new(at(SMB_PORT), SmbNegotiate)];
         if estate.controllers.contains_key(host) {
             for transport in [Transport::Tcp, Transport::Udp] {
-                fine.push(Ask::new(at(KERBEROS_PORT), as_req(estate, transport)));
+                fine.push(Ask::new(at(KERBEROS_PORT), estate.as_req(transport)));
             }
             fine.push(Ask::new(at(KPASSWD_PORT), Kpasswd { transport: Transport::Tcp }));
+            if estate.plan.deep {
+                fine.push(Ask::new(at(KPASSWD_PORT), Kpasswd { transport: Transport::Udp }));
+            }
             asks.push(Ask::new(at(LDAP_PORT), RootDse { transport: Transport::Tcp }));
             asks.extend(aimed_polls(&at(LDAP_PORT), &fine, evidence));
         }
         asks.extend(fine);
     }
     asks
-}
-
-/// The nameless AS-REQ for the domain's realm.
-pub fn as_req(estate: &Estate, transport: Transport) -> AsReq {
-    AsReq { realm: estate.plan.domain.to_uppercase(), transport }
 }
 
 /// Where no fine clock answered but LDAP did, CLDAP's whole seconds are polled at aimed instants, in rounds that each cut what is

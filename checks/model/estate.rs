@@ -2,9 +2,10 @@
 
 use crate::{
     facts::{
-        directory::{NetlogonPing, RootDse},
-        dns::{DnsAnswer, DnsLookup, RecordKind, canonical_name, is_host_name},
-        net::Transport,
+        directory::{NetlogonPing, NetlogonReply, RootDse},
+        dns::{DnsAnswer, DnsLookup, RecordKind, canonical_name, is_host_name, locator, site_service, srv_name},
+        kerberos::AsReq,
+        net::{LDAP_PORT, Transport},
     },
     model::{
         ask::{Ask, Endpoint},
@@ -14,19 +15,16 @@ use crate::{
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    format,
     string::{String, ToString},
     vec::Vec,
 };
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// More hosts than this are not examined in one run; what was left out is said by `directory-located`.
 pub const MOST_CONTROLLERS: usize = 2_000;
 
-/// LDAP.
-pub const LDAP_PORT: u16 = 389;
-/// The global catalog.
-pub const GC_PORT: u16 = 3268;
+/// More addresses of one host are not asked: a name server must not send us to scan a network.
+pub const MOST_ADDRESSES: usize = 16;
 
 /// A value that may differ between those who tell it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,9 +42,9 @@ impl<T: PartialEq> Claims<T> {
         self.0.values().all(|value| value == first).then_some(first)
     }
 
-    /// Who says what.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &T)> {
-        self.0.iter().map(|(source, value)| (source.as_str(), value))
+    /// What anybody says.
+    pub fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.values()
     }
 }
 
@@ -65,8 +63,10 @@ pub struct Estate {
     pub controllers_left_out: usize,
     /// The servers of the plan by name.
     pub servers: BTreeMap<String, Server>,
-    /// The forest root's PDC emulator, the root of the domain's time (MS-ADTS section 6.3.2.3, `_ldap._tcp.pdc._msdcs`).
-    pub time_root: Option<String>,
+    /// How many addresses there were beyond [`MOST_ADDRESSES`] a host.
+    pub addresses_left_out: usize,
+    /// PDC emulators of all forests that controllers claim to be of; more than one only where they contradict each other.
+    time_roots: BTreeMap<String, String>,
     /// The site of the address from which we ask.
     pub our_site: Claims<String>,
     addresses: BTreeMap<String, BTreeSet<IpAddr>>,
@@ -102,7 +102,8 @@ impl Estate {
             strange_targets: BTreeSet::new(),
             controllers_left_out: 0,
             servers: BTreeMap::new(),
-            time_root: None,
+            addresses_left_out: 0,
+            time_roots: BTreeMap::new(),
             our_site: Claims::default(),
             addresses: BTreeMap::new(),
         };
@@ -124,9 +125,9 @@ impl Estate {
 
     /// What the estate itself has to learn, whichever checks run.
     pub fn discovery(&self, plan: &Plan) -> Vec<Ask> {
-        let resolver = resolver(plan);
+        let resolver = resolver(plan.resolver);
         let lookup = |name: String, records| Ask::new(resolver.clone(), DnsLookup { name, records });
-        let mut asks: Vec<Ask> = self.locator_names().map(|name| lookup(name, RecordKind::Srv)).collect();
+        let mut asks: Vec<Ask> = self.locator_names().into_iter().map(|name| lookup(name, RecordKind::Srv)).collect();
         for host in self.hosts() {
             asks.push(lookup(host.to_string(), RecordKind::A));
             asks.push(lookup(host.to_string(), RecordKind::Aaaa));
@@ -142,38 +143,37 @@ impl Estate {
 
     /// A lookup as [`Self::discovery`] asks it.
     pub fn lookup(&self, name: &str, records: RecordKind) -> Ask {
-        Ask::new(resolver(&self.plan), DnsLookup { name: canonical_name(name), records })
+        Ask::new(resolver(self.plan.resolver), DnsLookup { name: canonical_name(name), records })
     }
 
     /// The SRV names through which controllers are located.
-    fn locator_names(&self) -> impl Iterator<Item = String> {
-        let domain = &self.plan.domain;
-        let sites: BTreeSet<_> = self
-            .our_site
-            .iter()
-            .map(|(_, site)| site)
-            .chain(self.controllers.values().filter_map(|controller| controller.site.as_ref()))
-            .filter(|site| is_host_name(site))
-            .collect();
-        let of_sites: Vec<_> =
-            sites.into_iter().map(|site| format!("_ldap._tcp.{site}._sites.dc._msdcs.{domain}")).collect();
-        let of_forest = self.forest.agreed().map(|forest| [global_catalog_name(forest), pdc_name(forest)]);
-        ["_ldap._tcp.dc._msdcs", "_ldap._tcp.pdc._msdcs", "_kerberos._tcp.dc._msdcs", "_kerberos._tcp", "_kpasswd._tcp"]
-            .into_iter()
-            .map(move |service| format!("{service}.{domain}"))
-            .chain(of_sites)
-            .chain(of_forest.into_iter().flatten())
+    fn locator_names(&self) -> BTreeSet<String> {
+        let of_controllers = self.controllers.values().filter_map(|controller| controller.site.as_deref());
+        let sites = self.our_site.values().map(String::as_str).chain(of_controllers);
+        let of_sites: Vec<_> = sites.map(site_service).collect();
+        let services = locator::OF_A_DOMAIN.into_iter().chain(of_sites.iter().map(String::as_str));
+        let of_domain = services.map(|service| srv_name(service, &self.plan.domain));
+        let of_forests =
+            self.forest.values().flat_map(|forest| [locator::CATALOGS, locator::PDC].map(|s| srv_name(s, forest)));
+        of_domain.chain(of_forests).collect()
     }
 
     /// Every host by name: controllers, servers that are meant to work, the root of time.
     pub fn hosts(&self) -> BTreeSet<&str> {
         let servers = self.servers.iter().filter(|(_, server)| server.state == ServerState::Active);
-        self.controllers
-            .keys()
-            .chain(servers.map(|(name, _)| name))
-            .chain(self.time_root.as_ref())
-            .map(String::as_str)
-            .collect()
+        let hosts = self.controllers.keys().chain(servers.map(|(name, _)| name)).chain(self.time_roots.values());
+        hosts.map(String::as_str).collect()
+    }
+
+    /// The forest root's PDC emulator, the root of the domain's time; unknown while controllers contradict each other.
+    pub fn time_root(&self) -> Option<&str> {
+        let forest = self.forest.agreed().unwrap_or(&self.plan.domain);
+        self.time_roots.get(forest).map(String::as_str)
+    }
+
+    /// The nameless AS-REQ for the domain's realm.
+    pub fn as_req(&self, transport: Transport) -> AsReq {
+        AsReq { realm: self.plan.domain.to_uppercase(), transport }
     }
 
     /// A port of a host at each of its addresses.
@@ -196,9 +196,14 @@ impl Estate {
     fn learn_records(&mut self, lookup: &DnsLookup, answer: &DnsAnswer) {
         match lookup.records {
             RecordKind::A | RecordKind::Aaaa => {
-                self.addresses.entry(lookup.name.clone()).or_default().extend(answer.addresses());
+                let addresses = self.addresses.entry(lookup.name.clone()).or_default();
+                addresses.extend(answer.addresses());
+                while addresses.len() > MOST_ADDRESSES {
+                    addresses.pop_last();
+                    self.addresses_left_out += 1;
+                }
             }
-            RecordKind::Srv if !lookup.name.starts_with("_gc.") && belongs_to(&lookup.name, &self.plan.domain) => {
+            RecordKind::Srv if leads_to_controllers(&lookup.name, &self.plan.domain) => {
                 for target in answer.targets() {
                     if is_host_name(target) {
                         self.controllers.entry(target.to_string()).or_default();
@@ -207,69 +212,74 @@ impl Estate {
                     }
                 }
             }
-            RecordKind::Srv => {}
+            RecordKind::Srv | RecordKind::Cname => {}
         }
     }
 
     fn learn_from_controllers(&mut self, evidence: &Evidence) {
         for (ask, _, answer) in evidence.all::<NetlogonPing>() {
-            let Some(netlogon) = answer.facts().and_then(super::super::facts::directory::NetlogonReply::netlogon)
-            else {
-                continue;
-            };
+            let Some(netlogon) = answer.facts().and_then(NetlogonReply::netlogon) else { continue };
             let Some(controller) = self.controllers.get_mut(&ask.to.host) else { continue };
             controller.is_gc |= netlogon.is_gc();
             controller.is_read_only |= !netlogon.is_writable();
-            if netlogon.domain == self.plan.domain && is_host_name(&netlogon.forest) {
-                controller.site = Some(netlogon.dc_site);
-                self.forest.add(&ask.to.host, netlogon.forest);
-                self.our_site.add(&ask.to.host, netlogon.client_site);
+            if netlogon.domain == self.plan.domain {
+                controller.site = Some(netlogon.dc_site).filter(|site| is_host_name(site));
+                self.claim_forest(&ask.to.host, netlogon.forest);
+                if is_host_name(&netlogon.client_site) {
+                    self.our_site.add(&ask.to.host, netlogon.client_site);
+                }
             }
         }
         for (ask, _, answer) in evidence.all::<RootDse>() {
             let Some(root_dse) = answer.facts() else { continue };
-            let is_ours = root_dse.domain_of("defaultNamingContext").as_deref() == Some(&self.plan.domain);
-            let forest = root_dse.domain_of("rootDomainNamingContext").filter(|forest| is_host_name(forest));
-            if let (true, Some(forest)) = (is_ours, forest) {
-                self.forest.add(&ask.to.host, forest);
+            let Some(controller) = self.controllers.get_mut(&ask.to.host) else { continue };
+            if root_dse.domain_of("defaultNamingContext").as_deref() == Some(&self.plan.domain) {
+                let site = root_dse.site().map(str::to_lowercase).filter(|site| is_host_name(site));
+                controller.site = site.or(controller.site.take());
+                if let Some(forest) = root_dse.domain_of("rootDomainNamingContext") {
+                    self.claim_forest(&ask.to.host, forest);
+                }
             }
+        }
+    }
+
+    fn claim_forest(&mut self, source: &str, forest: String) {
+        if is_host_name(&forest) {
+            self.forest.add(source, forest);
         }
     }
 
     fn learn_from_forest(&mut self, evidence: &Evidence) {
-        let forest = self.forest.agreed().unwrap_or(&self.plan.domain).clone();
-        let targets = |name: &str| -> Vec<String> {
-            let answer = evidence.answer::<DnsLookup>(&self.lookup(name, RecordKind::Srv));
-            answer.facts().map(|answer| answer.targets().map(ToString::to_string).collect()).unwrap_or_default()
-        };
-        let catalogs = targets(&global_catalog_name(&forest));
-        self.time_root = targets(&pdc_name(&forest)).into_iter().find(|target| is_host_name(target));
-        for catalog in catalogs {
-            if let Some(controller) = self.controllers.get_mut(&catalog) {
-                controller.is_gc = true;
+        let forests: BTreeSet<String> = self.forest.values().chain([&self.plan.domain]).cloned().collect();
+        for forest in forests {
+            let targets = |service: &str| -> Vec<String> {
+                let ask = self.lookup(&srv_name(service, &forest), RecordKind::Srv);
+                let answer = evidence.answer::<DnsLookup>(&ask);
+                answer.facts().map(|answer| answer.targets().map(ToString::to_string).collect()).unwrap_or_default()
+            };
+            let (catalogs, pdcs) = (targets(locator::CATALOGS), targets(locator::PDC));
+            if let Some(pdc) = pdcs.into_iter().find(|target| is_host_name(target)) {
+                self.time_roots.insert(forest, pdc);
+            }
+            for catalog in catalogs {
+                if let Some(controller) = self.controllers.get_mut(&catalog) {
+                    controller.is_gc = true;
+                }
             }
         }
     }
 }
 
-/// The SRV name of a forest's global catalogs.
-pub fn global_catalog_name(forest: &str) -> String {
-    format!("_gc._tcp.{forest}")
+/// Is this a name under which the domain itself registers its controllers, and not a domain above or below it?
+fn leads_to_controllers(name: &str, domain: &str) -> bool {
+    let Some(service) = name.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.')) else { return false };
+    let site = service.strip_prefix("_ldap._tcp.").and_then(|rest| rest.strip_suffix("._sites.dc._msdcs"));
+    locator::OF_A_DOMAIN.contains(&service) || site.is_some_and(is_host_name)
 }
 
-/// The SRV name of a domain's PDC emulator.
-pub fn pdc_name(domain: &str) -> String {
-    format!("_ldap._tcp.pdc._msdcs.{domain}")
-}
-
-/// Is this `_service...` name one of the domain itself, and not of a domain below it?
-fn belongs_to(name: &str, domain: &str) -> bool {
-    let service = name.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.'));
-    service.is_some_and(|service| service.starts_with('_'))
-}
-
-fn resolver(plan: &Plan) -> Endpoint {
-    match plan.resolver {
+/// The endpoint of a stated name server, or of the one that the machine is set to use.
+pub fn resolver(stated: Option<SocketAddr>) -> Endpoint {
+    match stated {
         Some(address) => Endpoint { host: address.ip().to_string(), address: Some(address.ip()), port: address.port() },
         None => Endpoint::system_resolver(),
     }

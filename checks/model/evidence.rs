@@ -102,7 +102,7 @@ impl fmt::Display for Miss {
         let after = self.stage > Stage::Connect;
         match &self.reason {
             Reason::Refused => f.write_str("refused"),
-            Reason::Silent if after => write!(f, "open, but no answer within {} s", self.took.as_secs_f64().ceil()),
+            Reason::Silent if after => write!(f, "open, but no answer within {:.0} s", self.took.as_secs_f64()),
             Reason::Silent => f.write_str("filtered: no answer at all"),
             Reason::Prohibited => f.write_str("prohibited: a firewall refuses it (ICMP administratively prohibited)"),
             Reason::Unreachable => f.write_str("unreachable: a router knows no way to the host"),
@@ -148,6 +148,7 @@ pub struct Vantage {
 pub struct Evidence {
     /// By host first: an Ask's order begins with its host too, so both levels together are in the order of Asks.
     hosts: BTreeMap<String, BTreeMap<Ask, Observation>>,
+    latest: Timestamp,
 }
 
 /// What evidence has to say to a question.
@@ -179,8 +180,14 @@ impl<'e, F> Answer<'e, F> {
 impl Evidence {
     /// Adds an observation; a later one of an equal Ask would be a bug of the survey and does not replace the first.
     pub fn insert(&mut self, observation: Observation) {
+        self.latest = self.latest.max(observation.when);
         let host = self.hosts.entry(observation.ask.to.host.clone()).or_default();
         host.entry(observation.ask.clone()).or_insert(observation);
+    }
+
+    /// When the last answer was in.
+    pub fn latest(&self) -> Timestamp {
+        self.latest
     }
 
     /// Was this asked and answered, well or not?
@@ -224,6 +231,19 @@ impl Evidence {
     /// A host is dark when it was asked at two ports or more and no packet ever came back from any.
     pub fn is_dark(&self, host: &str) -> bool {
         is_dark(self.of_host(host))
+    }
+
+    /// A host is alive when anything came back from it, be it a refusal.
+    pub fn is_alive(&self, host: &str) -> bool {
+        self.of_host(host).any(|observation| match &observation.reply {
+            Reply { facts: Some(_), .. } | Reply { end: End::Ok, .. } => true,
+            Reply { end: End::Miss(miss), .. } => miss.stage > Stage::Connect || miss.reason == Reason::Refused,
+        })
+    }
+
+    /// Was the run interrupted before all of the host's questions were answered?
+    pub fn was_cut_short(&self, host: &str) -> bool {
+        self.of_host(host).any(|o| matches!(&o.reply.end, End::Miss(Miss { reason: Reason::Interrupted, .. })))
     }
 
     /// An address is dead when it is dark and the host is not: a record in DNS that leads nowhere.

@@ -16,12 +16,14 @@ use alloc::{
     vec::Vec,
 };
 
-/// What an answer says of the port, whatever it says of the service.
+/// What an answer says of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reach<'e> {
-    /// Something listens, and it may even have answered.
+    /// It answered in its protocol, or said in words that it would not.
     Open,
-    /// The host says that nothing listens.
+    /// It takes connections and says nothing.
+    Mute(&'e Miss),
+    /// The host, or a firewall in its name, says that nothing listens.
     Refused,
     /// Something listens that speaks another protocol.
     Foreign(&'e Miss),
@@ -42,10 +44,16 @@ impl<'e> Reach<'e> {
         Some(match (&miss.reason, miss.stage) {
             (Reason::NoRoute | Reason::Local(_) | Reason::Interrupted, _) => Self::NotTried(miss),
             (Reason::NotTheProtocol(_), _) => Self::Foreign(miss),
-            (_, Stage::Greet | Stage::Tls | Stage::Bind | Stage::Reply) => Self::Open,
+            (Reason::ServerSaid(_), _) => Self::Open,
+            (_, Stage::Greet | Stage::Tls | Stage::Bind | Stage::Reply) => Self::Mute(miss),
             (Reason::Refused, _) => Self::Refused,
             _ => Self::Filtered(miss),
         })
+    }
+
+    /// For a service of which it is not proven that it answers what we ask: that it takes connections is all it can show.
+    pub fn connection_is_enough(self) -> Self {
+        if let Self::Mute(_) = self { Self::Open } else { self }
     }
 }
 
@@ -54,7 +62,7 @@ impl<'e> Reach<'e> {
 pub enum Weight {
     /// Mail stops without it: refused is a Fail from anywhere, filtered only where it surely concerns mail.
     Essential {
-        /// It is filtered on every controller that was asked.
+        /// It is filtered wherever it was asked.
         all_filtered: bool,
     },
     /// Mail goes on without it.
@@ -77,17 +85,21 @@ impl PortJudge<'_> {
         let subject = Subject::Port(to.host.clone(), to.port, transport);
         let seen = match reach {
             Reach::Open => "open".to_string(),
-            Reach::Refused => "refused: the host answers, but nothing listens on this port".to_string(),
-            Reach::Foreign(miss) | Reach::Filtered(miss) | Reach::NotTried(miss) => miss.to_string(),
+            Reach::Refused => "refused: nothing listens, or a firewall rejects in the host's name".to_string(),
+            Reach::Mute(miss) | Reach::Foreign(miss) | Reach::Filtered(miss) | Reach::NotTried(miss) => {
+                miss.to_string()
+            }
         };
         let finding = Finding::new(self.meta, subject.clone(), self.verdict(to, reach, weight), seen)
             .suspects(Trouble::HostDark(to.host.clone()))
-            .suspects(Trouble::Name(to.host.clone()));
+            .suspects(Trouble::Name(to.host.clone()))
+            // What a stream cannot reach, a datagram need not be looked into for itself.
+            .suspects(Trouble::PortShut(Subject::Port(to.host.clone(), to.port, Transport::Tcp)));
         let finding = match reach {
-            Reach::Open | Reach::NotTried(_) => finding,
-            _ => mend(to, reach).into_iter().fold(finding.is(Trouble::PortShut(subject)), Finding::remedy),
+            Reach::Open | Reach::NotTried(_) | Reach::Mute(_) => finding,
+            _ => finding.is(Trouble::PortShut(subject)),
         };
-        finding.at(to.address)
+        mend(to, transport, reach).into_iter().fold(finding, Finding::remedy).at(to.address)
     }
 
     fn verdict(&self, to: &Endpoint, reach: Reach<'_>, weight: Weight) -> Verdict {
@@ -99,64 +111,86 @@ impl PortJudge<'_> {
             // Exchange uses no read-only controller, and a dead address is one trouble: `host-answers` tells it.
             _ if controller.is_some_and(|controller| controller.is_read_only) => Verdict::Skip,
             _ if self.evidence.is_dead_address(to) => Verdict::Skip,
-            (Reach::Filtered(_), _) if self.evidence.is_dark(&to.host) => Verdict::Unknown,
-            (Reach::Refused | Reach::Foreign(_), Weight::Essential { .. }) => Verdict::Fail,
-            (Reach::Filtered(_), Weight::Essential { all_filtered }) if self.concerns_mail(&to.host, all_filtered) => {
+            (Reach::Filtered(_), Weight::Essential { all_filtered: true }) if self.estate.plan.exchange_vantage => {
                 Verdict::Fail
             }
+            (Reach::Filtered(_), _) if self.evidence.is_dark(&to.host) => Verdict::Unknown,
+            (Reach::Mute(_), Weight::Essential { .. }) => Verdict::Unknown,
+            (Reach::Refused | Reach::Foreign(_), Weight::Essential { .. }) => Verdict::Fail,
+            (Reach::Filtered(_), Weight::Essential { .. }) if self.stands_in_site_of(&to.host) => Verdict::Fail,
             _ => Verdict::Warn,
         }
     }
 
-    /// From where an Exchange server stands, a filtered port breaks mail when it is a writable controller's of that site,
-    /// or when it is filtered on all of the domain's controllers. From elsewhere it only tells about this machine's way.
-    fn concerns_mail(&self, host: &str, all_filtered: bool) -> bool {
-        let in_our_site = self.estate.controllers.get(host).is_some_and(|controller| {
-            controller.site.is_some() && controller.site.as_ref() == self.estate.our_site.agreed()
-        });
-        self.estate.plan.exchange_vantage && (all_filtered || in_our_site)
+    /// Do we stand where an Exchange server of the controller's own site stands? What is filtered there breaks mail; so does
+    /// what is filtered on all controllers. From elsewhere it only tells about this machine's way.
+    fn stands_in_site_of(&self, host: &str) -> bool {
+        let site = self.estate.controllers.get(host).and_then(|controller| controller.site.as_ref());
+        self.estate.plan.exchange_vantage && self.estate.our_site.values().any(|ours| Some(ours) == site)
     }
 }
 
-fn mend(to: &Endpoint, reach: Reach<'_>) -> Vec<String> {
+fn mend(to: &Endpoint, transport: Transport, reach: Reach<'_>) -> Vec<String> {
     let Endpoint { host, port, .. } = to;
     match reach {
-        Reach::Refused => start_what_listens(host, *port),
+        Reach::Open => Vec::new(),
+        Reach::NotTried(miss) if miss.is_no_route() => Vec::new(),
+        Reach::NotTried(_) => vec!["Mend what keeps this machine from asking, and run again.".to_string()],
+        Reach::Mute(_) => vec![format!(
+            "See on {host} itself whether the service behind port {port} answers; if it does, a proxy stands between."
+        )],
+        Reach::Refused => refused(host, *port, transport),
         Reach::Foreign(_) => {
             vec![format!("See what answers at {to}: a proxy, a port forwarding, or a wrong address in DNS.")]
         }
-        _ => vec![
-            format!("Open port {port} to {host} in the firewalls on the way, also from every Exchange server:"),
-            format!("    Test-NetConnection {host} -Port {port}"),
-        ],
+        Reach::Filtered(_) => filtered(host, *port, transport),
     }
 }
 
-/// What brings back the service behind a port that refuses.
-fn start_what_listens(host: &str, port: u16) -> Vec<String> {
-    let start = |service: &str| {
-        vec![format!("On {host}, start the service behind port {port}:"), format!("    Start-Service {service}")]
+fn filtered(host: &str, port: u16, transport: Transport) -> Vec<String> {
+    let open =
+        format!("Open {transport} port {port} to {host} in the firewalls on the way, also from every Exchange server:");
+    let test = match transport {
+        Transport::Tcp => format!("    Test-NetConnection {host} -Port {port}"),
+        // Test-NetConnection knows no UDP.
+        Transport::Udp => format!("    portqry -n {host} -p udp -e {port}"),
     };
+    vec![open, test]
+}
+
+/// What brings back a port that refuses: first whether anything listens, then what ought to.
+fn refused(host: &str, port: u16, transport: Transport) -> Vec<String> {
     match port {
-        53 => start("DNS"),
-        88 | 464 => start("Kdc"),
-        135 => start("RpcSs"),
-        389 => start("NTDS"),
-        445 => start("LanmanServer"),
-        636 | 3269 => vec![
-            format!(
-                "LDAPS needs a certificate with {host} in it and the key usage Server Authentication. See which there are:"
-            ),
-            format!(
-                "    Invoke-Command {host} {{ Get-ChildItem Cert:\\LocalMachine\\My | Format-List DnsNameList,NotAfter,EnhancedKeyUsageList }}"
-            ),
-        ],
-        3268 => vec![
-            "DNS or the controller itself says that it is a global catalog. If it is to be one:".to_string(),
-            format!("    repadmin /options {host} +IS_GC"),
-            "If not, let it withdraw its records; on it:".to_string(),
-            "    nltest /dsregdns".to_string(),
-        ],
-        _ => vec![format!("On {host}, see what should listen on port {port}, and start it.")],
+        636 | 3269 => {
+            return vec![
+                format!("LDAPS needs a certificate with {host} in it, for Server Authentication. See which there are:"),
+                format!(
+                    "    Invoke-Command {host} {{ dir Cert:\\LocalMachine\\My | fl DnsNameList,NotAfter,EnhancedKeyUsageList }}"
+                ),
+            ];
+        }
+        3268 => {
+            return vec![
+                "DNS or the controller itself says that it is a global catalog. If it is to be one:".to_string(),
+                format!("    repadmin /options {host} +IS_GC"),
+                "If not, let it withdraw its records; on it:".to_string(),
+                "    nltest /dsregdns".to_string(),
+            ];
+        }
+        _ => {}
     }
+    let listeners = match transport {
+        Transport::Tcp => format!("    Get-NetTCPConnection -LocalPort {port} -State Listen"),
+        Transport::Udp => format!("    Get-NetUDPEndpoint -LocalPort {port}"),
+    };
+    let restart = match port {
+        53 => "    Restart-Service DNS",
+        88 | 464 => "    Restart-Service Kdc",
+        389 => "    Restart-Service NTDS -Force",
+        445 => "    Restart-Service LanmanServer -Force",
+        _ => "    Restart-Computer",
+    };
+    let look = format!("On {host}, see whether anything listens:");
+    let then = "If it does, a firewall rejects it in the host's name. If not, bring the service back:";
+    [look, listeners, then.to_string(), restart.to_string()].into()
 }

@@ -6,10 +6,13 @@ use textwrap::Options;
 
 const WIDTH: usize = 80;
 
-/// One line a check.
+/// One line a check, by area.
 pub fn list(out: &mut dyn Write) -> io::Result<()> {
-    for meta in CHECKS.iter().map(|check| check.meta()) {
-        writeln!(out, "{:<22} {}", meta.id, meta.question)?;
+    let mut area_before = "";
+    for Meta { area, id, question, .. } in CHECKS.iter().map(|check| check.meta()) {
+        let shown = if *area == area_before { "" } else { area };
+        writeln!(out, "{shown:<11} {id:<22} {question}")?;
+        area_before = area;
     }
     Ok(())
 }
@@ -26,12 +29,19 @@ pub fn explain(about: &str, out: &mut dyn Write) -> io::Result<bool> {
     Ok(!found.is_empty())
 }
 
-/// A check's id, its area, or a whole word of a symptom such as `454` or `1035`.
+/// A check's id or area, or words that all stand in one of its symptoms: `454`, `454 4.7.0`, `event 1035`.
 fn is_about(meta: &Meta, about: &str) -> bool {
-    let is_word = |text: &str| {
-        text.split(|c: char| !(c.is_alphanumeric() || c == '.')).any(|word| word.eq_ignore_ascii_case(about))
+    let asked = words(about);
+    let is_symptom = |symptom: &&str| {
+        let told = words(symptom);
+        !asked.is_empty() && asked.iter().all(|word| told.contains(word))
     };
-    meta.id == about || meta.area == about || meta.symptoms.iter().any(|symptom| is_word(symptom) || *symptom == about)
+    about.eq_ignore_ascii_case(meta.id) || about.eq_ignore_ascii_case(meta.area) || meta.symptoms.iter().any(is_symptom)
+}
+
+fn words(text: &str) -> Vec<String> {
+    let words = text.split(|c: char| !(c.is_alphanumeric() || c == '.' || c == '_'));
+    words.filter(|word| !word.is_empty()).map(|word| word.trim_end_matches('s').to_lowercase()).collect()
 }
 
 fn one(meta: &Meta, out: &mut dyn Write) -> io::Result<()> {
@@ -46,10 +56,11 @@ fn one(meta: &Meta, out: &mut dyn Write) -> io::Result<()> {
     paragraph("Rests on", &basis.join(", "), out)
 }
 
+/// Lines that are copied, so none is broken.
 fn list_of(label: &str, lines: &[&str], out: &mut dyn Write) -> io::Result<()> {
     let mut label = label;
     for line in lines {
-        paragraph(label, line, out)?;
+        writeln!(out, "  {label:<10}{line}")?;
         label = "";
     }
     Ok(())
@@ -57,9 +68,6 @@ fn list_of(label: &str, lines: &[&str], out: &mut dyn Write) -> io::Result<()> {
 
 fn paragraph(label: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
     let first = format!("  {label:<10}");
-    if text.starts_with("    ") {
-        return writeln!(out, "{first}{text}");
-    }
     let options = Options::new(WIDTH).initial_indent(&first).subsequent_indent("            ").break_words(false);
     for line in textwrap::wrap(text, options) {
         writeln!(out, "{line}")?;

@@ -161,20 +161,33 @@ struct JsonMeasure {
 }
 
 /// What changed between two recordings.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "exchange-preflight comparison, version 1")]
 struct JsonComparison {
+    /// `exchange-preflight/comparison/1`.
     schema: &'static str,
+    /// The program and its version.
     tool: String,
+    /// 1 something broke, came or grew worse that fails; 3 something came that cannot be told; else 0.
     exit_code: u8,
+    /// Why the two may differ although nothing changed.
+    notes: Vec<String>,
+    /// The changes, the worst kind first.
     changes: Vec<JsonChange>,
 }
 
-#[derive(Serialize)]
+/// One change.
+#[derive(Serialize, JsonSchema)]
 struct JsonChange {
+    /// `broke`, `new`, `worse`, `still failing`, `fixed` or `gone`.
     change: &'static str,
+    /// The check's id.
     check: &'static str,
+    /// The subject.
     subject: String,
+    /// What was said before.
     before: Option<JsonFinding>,
+    /// What is said after.
     after: Option<JsonFinding>,
 }
 
@@ -184,7 +197,7 @@ pub fn report(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// Writes what changed.
-pub fn comparison(changes: &[Change<'_>], out: &mut dyn io::Write) -> io::Result<()> {
+pub fn comparison(changes: &[Change<'_>], notes: &[String], out: &mut dyn io::Write) -> io::Result<()> {
     let changes_told = changes.iter().filter_map(|change| {
         let finding = change.finding()?;
         Some(JsonChange {
@@ -199,14 +212,20 @@ pub fn comparison(changes: &[Change<'_>], out: &mut dyn io::Write) -> io::Result
         schema: "exchange-preflight/comparison/1",
         tool: format!("exchange-preflight {}", env!("CARGO_PKG_VERSION")),
         exit_code: exit_code(changes),
+        notes: notes.to_vec(),
         changes: changes_told.collect(),
     };
     write(&comparison, out)
 }
 
 /// Writes the schema of the report.
-pub fn schema(out: &mut dyn io::Write) -> io::Result<()> {
+pub fn report_schema(out: &mut dyn io::Write) -> io::Result<()> {
     write(&schema_for!(JsonReport), out)
+}
+
+/// Writes the schema of a comparison.
+pub fn comparison_schema(out: &mut dyn io::Write) -> io::Result<()> {
+    write(&schema_for!(JsonComparison), out)
 }
 
 fn json_report(report: &Report) -> JsonReport {

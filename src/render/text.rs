@@ -1,12 +1,15 @@
 //! The report for a person: causes first with their consequences folded, what was judged area by area, one gate line.
 
 use crate::{
-    compare::{Change, Kind},
+    compare::{Change, Kind, exit_code},
     render::escape::printable,
     report::{Gate, Report},
 };
 use anstyle::{AnsiColor, Style};
-use exchange_preflight_checks::model::finding::{Finding, Verdict};
+use exchange_preflight_checks::model::{
+    check::Meta,
+    finding::{Finding, Place, Subject, Verdict},
+};
 use std::{
     collections::BTreeMap,
     io::{self, Write},
@@ -25,9 +28,16 @@ pub fn report(report: &Report, verbose: bool, out: &mut dyn Write) -> io::Result
         writeln!(out)?;
         wrapped(&format!("Note: {note}"), "", "      ", out)?;
     }
-    for cause in report.root_causes() {
+    let roots = report.root_causes();
+    // Of a run that was cut short, what it did not come to is one line; -v tells it one by one.
+    let is_unasked = |finding: &&&Finding| report.interrupted && finding.verdict == Verdict::Unknown;
+    for cause in roots.iter().filter(|finding| !is_unasked(finding)) {
         writeln!(out)?;
         trouble(cause, &report.consequences(cause), out)?;
+    }
+    let unasked = roots.iter().filter(is_unasked).count();
+    if unasked > 0 {
+        writeln!(out, "\nThe run was interrupted: {unasked} findings are unknown (--verbose names them).")?;
     }
     writeln!(out)?;
     judged(report, out)?;
@@ -40,11 +50,20 @@ pub fn report(report: &Report, verbose: bool, out: &mut dyn Write) -> io::Result
 }
 
 /// Writes what changed between two reports.
-pub fn comparison(before: &Report, after: &Report, changes: &[Change<'_>], out: &mut dyn Write) -> io::Result<()> {
-    wrapped(&format!("{}, before and after", printable(&after.domain)), "", "", out)?;
+pub fn comparison(
+    before: &Report,
+    after: &Report,
+    changes: &[Change<'_>],
+    notes: &[String],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    wrapped(&format!("{}, before and after", after.domain), "", "", out)?;
     for (word, report) in [("before", before), ("after", after)] {
         let gate = if report.gate.is_open() { "open" } else { "closed" };
-        writeln!(out, "  {word:<7} {}  gate {gate}, exit {}", clock(report.finished), report.gate.exit_code)?;
+        writeln!(out, "  {word:<7} {}  gate {gate}, exit {}", clock(report.started), report.gate.exit_code)?;
+    }
+    for note in notes {
+        wrapped(&format!("Note: {note}; not every difference need be a change."), "", "      ", out)?;
     }
     let mut told = None;
     for change in changes {
@@ -57,7 +76,12 @@ pub fn comparison(before: &Report, after: &Report, changes: &[Change<'_>], out: 
     if changes.is_empty() {
         writeln!(out, "\nNothing changed: no trouble went and none came.")?;
     }
-    Ok(())
+    let (exit, word) = match exit_code(changes) {
+        0 => (0, "nothing broke"),
+        1 => (1, "something broke, came or grew worse that fails"),
+        code => (code, "something came that could not be told"),
+    };
+    writeln!(out, "\nCompared, exit {exit}: {word}.")
 }
 
 fn head(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -84,28 +108,41 @@ fn trouble(finding: &Finding, consequences: &[&Finding], out: &mut dyn Write) ->
         remedy_step(label, step, out)?;
         label = "";
     }
-    if !consequences.is_empty() {
-        labelled("causes", &told_briefly(consequences), out)?;
+    consequences_of(finding, consequences, out)
+}
+
+/// What follows from a finding, or shows the same trouble from another side: a line each where they are few, else by check.
+fn consequences_of(finding: &Finding, consequences: &[&Finding], out: &mut dyn Write) -> io::Result<()> {
+    const FEW: usize = 3;
+    if consequences.is_empty() {
+        return Ok(());
+    }
+    if consequences.len() > FEW {
+        let by_check: Vec<_> = consequences.chunk_by(|one, other| one.check.id == other.check.id).map(brief).collect();
+        return labelled("with it", &by_check.join(", "), out);
+    }
+    let mut label = "with it";
+    for other in consequences {
+        let about = if other.subject == finding.subject { String::new() } else { format!(" of {}", other.subject) };
+        labelled(label, &format!("{}{about} ({}): {}", other.check.id, other.verdict, other.seen), out)?;
+        label = "";
     }
     Ok(())
 }
 
-/// Consequences by check: the subject where it is one, their number where they are more.
-fn told_briefly(consequences: &[&Finding]) -> String {
-    let told: Vec<_> = consequences
-        .chunk_by(|one, other| one.check.id == other.check.id)
-        .map(|same| match same {
-            [one] => format!("{} of {} ({})", one.check.id, one.subject, one.verdict),
-            [one, ..] => format!("{} of {} subjects ({})", one.check.id, same.len(), one.verdict),
-            [] => String::new(),
-        })
-        .collect();
-    told.join(", ")
+/// Findings of one check: the subject where it is one, their number and the worst word where they are more.
+fn brief(same: &[&Finding]) -> String {
+    let worst = same.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Unknown);
+    match same {
+        [one] => format!("{} of {} ({worst})", one.check.id, one.subject),
+        [one, ..] => format!("{} of {} subjects ({worst})", one.check.id, same.len()),
+        [] => String::new(),
+    }
 }
 
 /// Where places say different things: those of the finding's verdict, and the others in a word.
 fn differing_places(finding: &Finding) -> Option<(String, String)> {
-    let address = |place: &exchange_preflight_checks::model::finding::Place| {
+    let address = |place: &Place| {
         let vantage = place.vantage.as_ref().map_or("", |vantage| vantage.host.as_str());
         place.address.map_or_else(|| format!("from {vantage}"), |address| format!("{address} from {vantage}"))
     };
@@ -127,24 +164,27 @@ fn remedy_step(label: &str, step: &str, out: &mut dyn Write) -> io::Result<()> {
 }
 
 fn judged(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    let mut checks: Vec<(&str, &str, BTreeMap<Verdict, usize>)> = Vec::new();
-    for finding in &report.findings {
-        if checks.last().is_none_or(|(_, id, _)| *id != finding.check.id) {
-            checks.push((finding.check.area, finding.check.id, BTreeMap::new()));
+    writeln!(out, "Judged")?;
+    let (mut area_before, mut left_out) = ("", Vec::new());
+    for findings in report.findings.chunk_by(|one, other| one.check.id == other.check.id) {
+        let Meta { id, area, .. } = findings[0].check;
+        if findings.iter().all(|finding| finding.verdict == Verdict::Skip && finding.subject == Subject::Estate) {
+            left_out.push(*id);
+            continue;
         }
-        if let Some((.., counts)) = checks.last_mut() {
+        let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
+        for finding in findings {
             *counts.entry(finding.verdict).or_default() += 1;
         }
-    }
-    writeln!(out, "Judged")?;
-    let mut area_before = "";
-    for (area, id, counts) in checks {
         let told: Vec<_> = counts.iter().rev().map(|(verdict, count)| format!("{count} {verdict}")).collect();
-        let area_shown = if area == area_before { "" } else { area };
+        let area_shown = if *area == area_before { "" } else { area };
         writeln!(out, "  {area_shown:<11} {id:<22} {}", told.join(", "))?;
         area_before = area;
     }
-    Ok(())
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    wrapped(&format!("left out, as you asked: {}", left_out.join(", ")), "  ", "    ", out)
 }
 
 fn one_by_one(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -179,6 +219,7 @@ fn heading(kind: Kind) -> &'static str {
     match kind {
         Kind::Broke => "Broke",
         Kind::New => "New",
+        Kind::Worse => "Worse",
         Kind::StillFailing => "Still failing",
         Kind::Fixed => "Fixed",
         Kind::Gone => "Gone",

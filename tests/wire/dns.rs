@@ -119,6 +119,17 @@ async fn records_are_sorted_and_names_are_canonical() {
 }
 
 #[tokio::test]
+async fn an_alias_is_read_where_it_is_asked_for() {
+    let server = server(|question, _| {
+        let alias = RData::CNAME(hickory_resolver::proto::rr::rdata::CNAME(name("DC1.Contoso.com.")));
+        bytes(&answer(question, ResponseCode::NoError, vec![alias]))
+    })
+    .await;
+    let answer = found(look_up(server, patient(), "0f3a._msdcs.contoso.com", RecordKind::Cname).await);
+    assert_eq!(answer, DnsAnswer::Records(vec![Record::Alias("dc1.contoso.com".into())]));
+}
+
+#[tokio::test]
 async fn addresses_of_both_families_are_read() {
     let server = server(|question, over_tcp| {
         let data = match question.queries[0].query_type() {
