@@ -14,6 +14,7 @@ pub mod facts {
     pub mod kerberos;
     pub mod net;
     pub mod ntp;
+    pub mod quorum;
     pub mod raw;
     pub mod smb;
     pub mod time;
@@ -28,6 +29,7 @@ pub mod model {
     pub mod estate;
     pub mod evidence;
     pub mod finding;
+    pub mod meta;
     pub mod plan;
     pub mod reach;
 }

@@ -1,7 +1,7 @@
 //! No check is half added, and the house keeps its rooms apart.
 
 use crate::judgement::{expected_of, root};
-use exchange_preflight_checks::{CHECKS, model::check::Meta};
+use exchange_preflight_checks::{CHECKS, model::meta::Meta};
 use std::{collections::BTreeSet, fs, process::Command};
 
 fn metas() -> impl Iterator<Item = &'static Meta> {

@@ -3,14 +3,17 @@
 //! Every pair is judged, in intervals. Our own clock is the ruler and cancels out.
 
 use crate::{
-    facts::time::Interval,
+    facts::{
+        quorum::{Clock, Quorum},
+        time::Interval,
+    },
     model::{
-        cause::Trouble,
-        check::{Basis, Check, Meta, Need},
+        check::{Check, Need},
         clocks::{clock_needs, clock_of},
         estate::Estate,
         evidence::Evidence,
-        finding::{Finding, Fold, Subject, Verdict},
+        finding::{Finding, Subject, Trouble, Verdict},
+        meta::{Basis, Fold, Meta},
         plan::{ClockLimits, ServerState},
     },
 };
@@ -19,7 +22,6 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::cmp::Reverse;
 use jiff::SignedDuration;
 
 /// See the module.
@@ -59,13 +61,14 @@ impl Check for Agreement {
         let (mut clocks, mut unseen) = (Vec::new(), Vec::new());
         for host in estate.hosts() {
             match clock_of(host, evidence).offset() {
-                Some(offset) => clocks.push(Clock { host, offset, is_outsider: estate.is_outsider(host) }),
+                Some(offset) => clocks.push(Clock { host, offset, is_bound: !estate.is_outsider(host) }),
                 None if estate.addresses(host).next().is_some() && !evidence.was_cut_short(host) => unseen.push(host),
                 None => {}
             }
         }
-        let set = ClockSet::new(clocks, estate);
-        let judged = set.clocks.iter().map(|clock| judge_clock(clock, &set));
+        let ClockLimits { limit, warn } = estate.plan.clock;
+        let quorum = Quorum::new(clocks, estate.time_root(), limit, warn);
+        let judged = quorum.clocks().iter().map(|clock| judge_clock(clock, &quorum, estate));
         let unseen = unseen.into_iter().map(|host| judge_unseen(host, estate));
         judged.chain(unseen).chain(idle(estate)).collect()
     }
@@ -83,121 +86,30 @@ fn idle(estate: &Estate) -> impl Iterator<Item = Finding> {
     })
 }
 
-/// A host with a clock that was seen.
-struct Clock<'a> {
-    host: &'a str,
-    /// Host minus us.
-    offset: Interval,
-    /// An Edge server or gateway: no Kerberos binds it.
-    is_outsider: bool,
-}
-
-impl Clock<'_> {
-    fn apart_from(&self, other: &Self) -> Interval {
-        self.offset.relative_to(&other.offset).magnitude()
-    }
-}
-
-/// All clocks, with the one by which the others are blamed.
-struct ClockSet<'a> {
-    clocks: Vec<Clock<'a>>,
-    estate: &'a Estate,
-    /// Index of the clock that is held to be right.
-    reference: Option<usize>,
-}
-
-impl<'a> ClockSet<'a> {
-    fn new(clocks: Vec<Clock<'a>>, estate: &'a Estate) -> Self {
-        let mut set = Self { clocks, estate, reference: None };
-        let root = set.clocks.iter().position(|clock| set.is_time_root(clock));
-        set.reference = match root {
-            // The root of time is right unless all others agree that it is not; one other is no majority.
-            Some(root) if set.partners(root) > 0 || set.bound().count() < 3 => Some(root),
-            _ => set.majority().or(root),
-        };
-        set
-    }
-
-    fn limits(&self) -> ClockLimits {
-        self.estate.plan.clock
-    }
-
-    fn is_time_root(&self, clock: &Clock<'_>) -> bool {
-        self.estate.time_root() == Some(clock.host)
-    }
-
-    fn reference(&self) -> Option<&Clock<'a>> {
-        Some(&self.clocks[self.reference?])
-    }
-
-    fn is_reference(&self, clock: &Clock<'_>) -> bool {
-        self.reference().is_some_and(|reference| reference.host == clock.host)
-    }
-
-    fn bound(&self) -> impl Iterator<Item = (usize, &Clock<'a>)> {
-        self.clocks.iter().enumerate().filter(|(_, clock)| !clock.is_outsider)
-    }
-
-    /// How many others are surely within the limit of this one.
-    fn partners(&self, index: usize) -> usize {
-        let clock = &self.clocks[index];
-        self.bound()
-            .filter(|(other, partner)| *other != index && clock.apart_from(partner).high <= self.limits().limit)
-            .count()
-    }
-
-    /// The clock with which more than half of all agree, the first by name of several.
-    fn majority(&self) -> Option<usize> {
-        let best = self.bound().map(|(index, _)| index).max_by_key(|index| (self.partners(*index), Reverse(*index)))?;
-        ((self.partners(best) + 1) * 2 > self.bound().count()).then_some(best)
-    }
-
-    /// It is the reference, or surely within the limit of it: then what another clock is not sure of is that clock's matter.
-    fn is_surely_right(&self, clock: &Clock<'_>) -> bool {
-        self.is_reference(clock)
-            || self.reference().is_some_and(|reference| clock.apart_from(reference).high <= self.limits().limit)
-    }
-
-    /// The estate is known to be one host, so that there is nothing to be compared.
-    fn is_alone(&self) -> bool {
-        self.estate.hosts().len() == 1 && !self.estate.controllers.is_empty()
-    }
-
-    /// Of two that are too far apart: is it `clock` that is off? The one farther from the reference is; where both are
-    /// about as far, or there is no reference, both are.
-    fn blames(&self, clock: &Clock<'_>, other: &Clock<'_>) -> bool {
-        let Some(reference) = self.reference() else { return true };
-        let (own, others) = (clock.apart_from(reference), other.apart_from(reference));
-        others.low.saturating_sub(own.high) <= self.limits().warn
-    }
-}
-
 /// A partner, and how far away it is.
 type Apart<'s, 'a> = (&'s Clock<'a>, Interval);
 
-fn judge_clock(clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
-    let others = set.bound().map(|(_, other)| other).filter(|other| other.host != clock.host);
-    let mut apart: Vec<Apart<'_, '_>> = others.map(|other| (other, clock.apart_from(other))).collect();
-    // The reference first: "7 minutes ahead of the root of time" says more than any other pair, if it decides too.
-    apart.sort_by_key(|(other, interval)| (!set.is_reference(other), Reverse(interval.low), other.host));
-    let blamed = |(other, _): &&Apart<'_, '_>| set.blames(clock, other);
-    let ClockLimits { limit, warn } = set.limits();
-    let beyond = apart.iter().filter(|(_, interval)| interval.low > limit).find(blamed);
-    let straddling = apart
-        .iter()
-        .filter(|(_, interval)| interval.low <= limit && interval.high > limit)
-        .find(|(other, _)| !set.is_surely_right(clock) || set.is_surely_right(other));
-    let drifting = apart.iter().filter(|(_, interval)| interval.low > warn).find(blamed);
+fn judge_clock(clock: &Clock<'_>, quorum: &Quorum<'_>, estate: &Estate) -> Finding {
+    let ClockLimits { limit, warn } = estate.plan.clock;
+    let others = quorum.others(clock);
+    let blamed = |(other, _): &&Apart<'_, '_>| quorum.blames(clock, other);
+    let beyond = others.iter().filter(|(_, apart)| apart.low > limit).find(blamed);
+    let straddling = others.iter().filter(|(_, apart)| apart.low <= limit && apart.high > limit);
+    let doubtful = straddling.into_iter().find(|(other, _)| quorum.doubts(clock, other));
+    let drifting = others.iter().filter(|(_, apart)| apart.low > warn).find(blamed);
+    // The estate is known to be one host: then there is nothing to compare.
+    let is_alone = estate.hosts().len() == 1 && !estate.controllers.is_empty();
 
-    let finding = match (beyond, straddling, drifting) {
-        (Some(pair), ..) if !clock.is_outsider => off(Verdict::Fail, clock, pair, set),
-        (None, Some(pair), _) if !clock.is_outsider => undecided(clock, pair, set),
-        (.., Some(pair)) => off(Verdict::Warn, clock, pair, set),
-        _ if apart.is_empty() && !set.is_alone() => incomparable(clock),
-        _ => fits(clock, apart.first(), set),
+    let finding = match (beyond, doubtful, drifting) {
+        (Some(pair), ..) if clock.is_bound => off(Verdict::Fail, clock, pair, estate),
+        (None, Some(pair), _) if clock.is_bound => undecided(clock, pair, estate),
+        (.., Some(pair)) => off(Verdict::Warn, clock, pair, estate),
+        _ if clock.is_bound && others.is_empty() && !is_alone => incomparable(clock),
+        _ => fits(clock, others.first(), quorum),
     };
-    let finding = finding.expected(expected(clock, set.limits())).measure("offset-from-this-machine", clock.offset);
-    match set.reference() {
+    let finding =
+        finding.expected(expected(clock, estate.plan.clock)).measure("offset-from-this-machine", clock.offset);
+    match quorum.reference() {
         Some(reference) if reference.host != clock.host => {
             finding.measure("offset-from-reference", clock.offset.relative_to(&reference.offset))
         }
@@ -206,43 +118,38 @@ fn judge_clock(clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
 }
 
 fn expected(clock: &Clock<'_>, limits: ClockLimits) -> String {
-    if clock.is_outsider {
-        format!("within {:#} of the domain's clocks (outside the domain Kerberos does not bind it)", limits.warn)
-    } else {
+    if clock.is_bound {
         format!("within {:#} of every other controller and server; healthy is under {:#}", limits.limit, limits.warn)
+    } else {
+        format!("within {:#} of the domain's clocks (outside the domain Kerberos does not bind it)", limits.warn)
     }
 }
 
-fn fits(clock: &Clock<'_>, nearest: Option<&Apart<'_, '_>>, set: &ClockSet<'_>) -> Finding {
+fn fits(clock: &Clock<'_>, nearest: Option<&Apart<'_, '_>>, quorum: &Quorum<'_>) -> Finding {
     let seen = match nearest {
         None => "the only clock that was seen".to_string(),
-        Some(_) if set.is_reference(clock) => "the clock by which the others are judged".to_string(),
+        Some(_) if quorum.is_reference(clock) => "the clock by which the others are judged".to_string(),
         Some((other, interval)) => format!("at most {} from {}", seconds(interval.high), other.host),
     };
     Finding::new(&META, Subject::Host(clock.host.to_string()), Verdict::Pass, seen)
 }
 
 fn incomparable(clock: &Clock<'_>) -> Finding {
-    let subject = Subject::Host(clock.host.to_string());
-    Finding::new(
-        &META,
-        subject,
-        Verdict::Unknown,
-        "it is the only clock that was seen, so there is none to compare it with",
-    )
+    let seen = "it is the only clock that was seen, so there is none to compare it with";
+    Finding::new(&META, Subject::Host(clock.host.to_string()), Verdict::Unknown, seen)
 }
 
-fn off(verdict: Verdict, clock: &Clock<'_>, (other, interval): &Apart<'_, '_>, set: &ClockSet<'_>) -> Finding {
+fn off(verdict: Verdict, clock: &Clock<'_>, (other, interval): &Apart<'_, '_>, estate: &Estate) -> Finding {
     let is_ahead = clock.offset.middle() > other.offset.middle();
     let direction = if is_ahead { "ahead of" } else { "behind" };
     let seen =
         format!("{} {direction} {} (+/- {})", seconds(interval.middle()), other.host, seconds(interval.width() / 2));
     let host = clock.host.to_string();
     let finding = Finding::new(&META, Subject::Host(host.clone()), verdict, seen).is(Trouble::ClockOff(host));
-    remedies(finding, clock, set)
+    remedies(finding, clock, estate)
 }
 
-fn undecided(clock: &Clock<'_>, (other, interval): &Apart<'_, '_>, set: &ClockSet<'_>) -> Finding {
+fn undecided(clock: &Clock<'_>, (other, interval): &Apart<'_, '_>, estate: &Estate) -> Finding {
     let seen = format!(
         "between {} and {} from {}: the limit lies within what could not be measured better",
         seconds(interval.low),
@@ -250,15 +157,15 @@ fn undecided(clock: &Clock<'_>, (other, interval): &Apart<'_, '_>, set: &ClockSe
         other.host
     );
     let finding = Finding::new(&META, Subject::Host(clock.host.to_string()), Verdict::Unknown, seen);
-    remedies(finding, clock, set)
+    remedies(finding, clock, estate)
 }
 
-fn remedies(finding: Finding, clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding {
+fn remedies(finding: Finding, clock: &Clock<'_>, estate: &Estate) -> Finding {
     let host = clock.host;
-    if clock.is_outsider {
+    if !clock.is_bound {
         return finding.remedy(format!("On {host}, point its time service to the source that the domain follows."));
     }
-    if set.is_time_root(clock) {
+    if estate.time_root() == Some(host) {
         return finding
             .remedy(format!("{host} is the root of the domain's time. Give it outside sources; on it:"))
             .remedy(
@@ -266,7 +173,7 @@ fn remedies(finding: Finding, clock: &Clock<'_>, set: &ClockSet<'_>) -> Finding 
             )
             .remedy("    w32tm /resync /rediscover");
     }
-    let finding = if set.estate.controllers.contains_key(host) {
+    let finding = if estate.controllers.contains_key(host) {
         finding.remedy(format!("On {host}, follow the domain's time again; if it is virtual, first stop the hypervisor's time synchronisation:"))
     } else {
         finding.remedy(format!(

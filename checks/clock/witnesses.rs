@@ -1,12 +1,12 @@
 //! `clock-witnesses`: services of one host share one clock. Where they contradict each other, something stands between.
 
 use crate::model::{
-    cause::Trouble,
-    check::{Basis, Check, Meta, Need},
+    check::{Check, Need},
     clocks::{clock_needs, clock_of},
     estate::Estate,
     evidence::Evidence,
-    finding::{Finding, Fold, Subject, Verdict},
+    finding::{Finding, Subject, Trouble, Verdict},
+    meta::{Basis, Fold, Meta},
 };
 use alloc::{
     format,

@@ -3,11 +3,11 @@
 use crate::{
     facts::dns::{DnsAnswer, DnsLookup, RecordKind, locator, srv_name},
     model::{
-        cause::Trouble,
-        check::{Basis, Check, Meta, Need},
+        check::{Check, Need},
         estate::{Estate, MOST_ADDRESSES, MOST_CONTROLLERS},
         evidence::{Answer, Evidence, Miss},
-        finding::{Finding, Fold, Subject, Verdict},
+        finding::{Finding, Subject, Trouble, Verdict},
+        meta::{Basis, Fold, Meta},
     },
 };
 use alloc::{

@@ -8,10 +8,11 @@ use crate::{
     },
     model::{
         ask::{Ask, Endpoint, Question},
-        check::{Basis, Check, Meta, Need},
+        check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
-        finding::{Finding, Fold, Subject},
+        finding::{Finding, Subject},
+        meta::{Basis, Fold, Meta},
         reach::{PortJudge, Reach, Weight},
     },
 };

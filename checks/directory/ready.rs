@@ -8,11 +8,11 @@ use crate::{
     },
     model::{
         ask::{Ask, Endpoint},
-        cause::Trouble,
-        check::{Basis, Check, Meta, Need},
+        check::{Check, Need},
         estate::{Controller, Estate},
         evidence::Evidence,
-        finding::{Finding, Fold, Subject, Verdict},
+        finding::{Finding, Subject, Trouble, Verdict},
+        meta::{Basis, Fold, Meta},
     },
 };
 use alloc::{format, string::ToString, vec::Vec};

@@ -8,11 +8,11 @@ use crate::{
     },
     model::{
         ask::{Ask, Question},
-        cause::Trouble,
-        check::{Basis, Check, Meta, Need},
+        check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
-        finding::{Finding, Fold, Subject, Verdict},
+        finding::{Finding, Subject, Trouble, Verdict},
+        meta::{Basis, Fold, Meta},
     },
 };
 use alloc::{collections::BTreeSet, format, string::ToString, vec::Vec};

@@ -7,11 +7,11 @@ use crate::{
     },
     model::{
         ask::{Ask, Endpoint},
-        cause::Trouble,
-        check::{Basis, Check, Meta, Need},
+        check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
-        finding::{Finding, Fold, Subject, Verdict},
+        finding::{Finding, Subject, Trouble, Verdict},
+        meta::{Basis, Fold, Meta},
         reach::{PortJudge, Reach, Weight},
     },
 };

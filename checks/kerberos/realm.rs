@@ -8,11 +8,11 @@ use crate::{
     },
     model::{
         ask::{Ask, Endpoint},
-        cause::Trouble,
-        check::{Basis, Check, Meta, Need},
+        check::{Check, Need},
         estate::Estate,
         evidence::{Answer, Evidence, Miss, Reason, Stage},
-        finding::{Finding, Fold, Subject, Verdict},
+        finding::{Finding, Subject, Trouble, Verdict},
+        meta::{Basis, Fold, Meta},
     },
 };
 use alloc::{format, vec::Vec};

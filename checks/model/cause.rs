@@ -1,27 +1,7 @@
 //! One cause, one alarm: a consequence is tied to the weightiest trouble that explains it.
 
-use crate::model::finding::{Finding, Subject};
-use alloc::{string::String, vec::Vec};
-
-/// A trouble that others follow from, about a subject. The order is the rank: the first explains all that come after it,
-/// so that no two can explain each other.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Trouble {
-    /// A credential was refused.
-    Credential,
-    /// A name does not resolve, or leads elsewhere.
-    Name(String),
-    /// A host answers at no port.
-    HostDark(String),
-    /// A port is shut.
-    PortShut(Subject),
-    /// A host's clock is off.
-    ClockOff(String),
-    /// An SPN is on no account, on two, or on the wrong one.
-    SpnWrong(String),
-    /// A certificate is bad.
-    CertificateBad(String),
-}
+use crate::model::finding::Finding;
+use alloc::vec::Vec;
 
 /// Ties each finding to the finding that is the highest-ranking trouble it suspects. A consequence never outranks its
 /// cause: an Unknown stays an alarm of its own when all that explains it is a Warn.

@@ -1,6 +1,9 @@
 //! What a check has to say, and how what several places say becomes one word.
 
-use crate::model::{cause::Trouble, check::Meta, evidence::Vantage};
+use crate::model::{
+    evidence::Vantage,
+    meta::{Fold, Meta},
+};
 use alloc::{
     collections::BTreeMap,
     format,
@@ -85,22 +88,24 @@ impl fmt::Display for Subject {
     }
 }
 
-/// How the words of several vantages and addresses become one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fold {
-    /// The worst counts: what one vantage cannot reach, somebody cannot reach.
-    Worst,
-    /// Whoever could tell counts: a value read once is known.
-    BestInformed,
-}
-
-impl Fold {
-    fn rank(self, verdict: Verdict) -> u8 {
-        match (self, verdict) {
-            (Self::BestInformed, Verdict::Unknown) => Verdict::Skip as u8,
-            (_, verdict) => verdict as u8 + 1,
-        }
-    }
+/// A trouble that others follow from, about a subject. The order is the rank: the first explains all that come after it,
+/// so that no two can explain each other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// A credential was refused.
+    Credential,
+    /// A name does not resolve, or leads elsewhere.
+    Name(String),
+    /// A host answers at no port.
+    HostDark(String),
+    /// A port is shut.
+    PortShut(Subject),
+    /// A host's clock is off.
+    ClockOff(String),
+    /// An SPN is on no account, on two, or on the wrong one.
+    SpnWrong(String),
+    /// A certificate is bad.
+    CertificateBad(String),
 }
 
 /// A number with what is not known about it, for machines that watch.
@@ -225,10 +230,17 @@ pub fn fold(findings: Vec<Finding>, order_of: impl Fn(&str) -> usize) -> Vec<Fin
     folded
 }
 
+/// How much a verdict weighs where several are folded.
+fn weight(finding: &Finding) -> u8 {
+    match (finding.check.fold, finding.verdict) {
+        (Fold::BestInformed, Verdict::Unknown) => Verdict::Skip as u8,
+        (_, verdict) => verdict as u8 + 1,
+    }
+}
+
 /// The weightier of two findings speaks; the places of both are kept. Of two equals the one with the smaller place
 /// speaks, so that the order of arrival cannot matter.
 fn merge(one: Finding, other: Finding) -> Finding {
-    let weight = |finding: &Finding| finding.check.fold.rank(finding.verdict);
     let other_speaks = weight(&other) > weight(&one) || (weight(&other) == weight(&one) && other.places < one.places);
     let (mut speaker, mut listener) = if other_speaks { (other, one) } else { (one, other) };
     speaker.places.append(&mut listener.places);

@@ -3,11 +3,10 @@
 use crate::facts::net::Transport;
 use crate::model::{
     ask::Endpoint,
-    cause::Trouble,
-    check::Meta,
     estate::Estate,
     evidence::{Answer, Evidence, Miss, Reason, Stage},
-    finding::{Finding, Subject, Verdict},
+    finding::{Finding, Subject, Trouble, Verdict},
+    meta::Meta,
 };
 use alloc::{
     format,

@@ -1,6 +1,6 @@
 //! The checks themselves, for `list` and `explain`. Their prose is in their Meta; here it is only laid out.
 
-use exchange_preflight_checks::{CHECKS, model::check::Meta};
+use exchange_preflight_checks::{CHECKS, model::meta::Meta};
 use std::io::{self, Write};
 use textwrap::Options;
 

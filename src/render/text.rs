@@ -7,8 +7,8 @@ use crate::{
 };
 use anstyle::{AnsiColor, Style};
 use exchange_preflight_checks::model::{
-    check::Meta,
     finding::{Finding, Place, Subject, Verdict},
+    meta::Meta,
 };
 use std::{
     collections::BTreeMap,

@@ -1,0 +1,62 @@
+//! A check's identity and prose: data, from which `list`, `explain`, the README and every report are made.
+
+/// A check's identity and prose.
+#[derive(Debug)]
+pub struct Meta {
+    /// `<area>-<name>`, named for the healthy state, never used again for something else.
+    pub id: &'static str,
+    /// The area, which is the folder.
+    pub area: &'static str,
+    /// A few words.
+    pub title: &'static str,
+    /// The question it answers, one sentence.
+    pub question: &'static str,
+    /// What is expected, one sentence.
+    pub healthy: &'static str,
+    /// Why it matters for mail.
+    pub why: &'static str,
+    /// What mends it: steps with exact commands, `<NAME>` standing for what a finding fills in.
+    pub remedy: &'static [&'static str],
+    /// Where the rule stands written.
+    pub references: &'static [&'static str],
+    /// What an administrator sees that this explains: SMTP codes, event ids.
+    pub symptoms: &'static [&'static str],
+    /// How several places become one word.
+    pub fold: Fold,
+    /// What the rule rests on.
+    pub evidence: &'static [Basis],
+}
+
+/// What a rule rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Basis {
+    /// An RFC, a Microsoft specification or article.
+    Spec,
+    /// A recording of a real Windows or Exchange.
+    Trace,
+    /// Measured on Samba in the lab; it never decides alone on Windows.
+    Lab,
+    /// Reported from the field.
+    Field,
+}
+
+impl Basis {
+    /// The word that machines read.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Spec => "spec",
+            Self::Trace => "trace",
+            Self::Lab => "lab",
+            Self::Field => "field",
+        }
+    }
+}
+
+/// How the words of several vantages and addresses become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fold {
+    /// The worst counts: what one vantage cannot reach, somebody cannot reach.
+    Worst,
+    /// Whoever could tell counts: a value read once is known.
+    BestInformed,
+}
