@@ -72,10 +72,10 @@ pub struct RunArgs {
     #[command(flatten)]
     pub target: Target,
     /// Run only this check or area (may be given several times)
-    #[arg(long, value_name = "ID|AREA", value_parser = check_or_area)]
+    #[arg(long, value_name = "ID|AREA", value_delimiter = ',', value_parser = check_or_area)]
     pub only: Vec<String>,
     /// Do not run this check or area (may be given several times)
-    #[arg(long, value_name = "ID|AREA", value_parser = check_or_area)]
+    #[arg(long, value_name = "ID|AREA", value_delimiter = ',', value_parser = check_or_area)]
     pub skip: Vec<String>,
     /// Ask also what no mail hangs on, such as password changes over UDP
     #[arg(long)]

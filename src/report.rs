@@ -111,6 +111,7 @@ impl Report {
         cause::link(&mut findings);
 
         let estate = Estate::learn(&first.plan, &first.evidence);
+        let resolves = |host: &str| estate.addresses(host).next().is_some();
         let interrupted = recordings.iter().any(|recording| recording.interrupted);
         let mut gate = gate(&findings, strictness, interrupted);
         if estate.servers.is_empty() {
@@ -121,8 +122,8 @@ impl Report {
             vantages: recordings.iter().map(|recording| recording.vantage.clone()).collect(),
             domain: first.plan.domain.clone(),
             forest: estate.forest.agreed().cloned(),
-            controllers: estate.controllers.keys().filter(|host| estate.addresses(host).next().is_some()).count(),
-            servers: estate.servers.len(),
+            controllers: estate.controllers.keys().filter(|host| resolves(host)).count(),
+            servers: estate.servers.keys().filter(|host| resolves(host)).count(),
             started: recordings.iter().map(|r| r.started).min().unwrap_or(first.started),
             finished: recordings.iter().map(|r| r.finished).max().unwrap_or(first.finished),
             notes: notes(recordings, &estate, &findings),

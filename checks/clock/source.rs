@@ -61,28 +61,28 @@ impl Check for Source {
         let endpoints = estate.controllers.keys().flat_map(|host| estate.endpoints(host, NTP_PORT));
         let judged = endpoints.filter_map(|to| {
             let header = evidence.get(&to, &NtpTime).facts()?.header()?;
-            Some(judge_header(&to.host, &header).at(to.address))
+            Some(judge_header(&to.host, &header, estate).at(to.address))
         });
         judged.collect()
     }
 }
 
-fn judge_header(host: &str, header: &NtpHeader) -> Finding {
+fn judge_header(host: &str, header: &NtpHeader, estate: &Estate) -> Finding {
     let subject = Subject::Host(host.to_string());
-    match trouble(header) {
-        None => Finding::new(&META, subject, Verdict::Pass, format!("stratum {}, synchronised", header.stratum)),
-        Some(trouble) => Finding::new(&META, subject, Verdict::Warn, trouble)
-            .suspects(Trouble::ClockOff(host.to_string()))
-            .remedy(format!("On {host}, see what its time service follows:"))
-            .remedy("    w32tm /query /status /verbose")
-            .remedy("On the forest root's PDC emulator give it a source:")
-            .remedy(
-                "    w32tm /config /manualpeerlist:\"<NTP SERVER>,0x8\" /syncfromflags:manual /reliable:yes /update",
-            )
-            .remedy("On any other controller let it follow the domain:")
-            .remedy("    w32tm /config /syncfromflags:domhier /update")
-            .remedy("    w32tm /resync /rediscover"),
-    }
+    let Some(trouble) = trouble(header) else {
+        return Finding::new(&META, subject, Verdict::Pass, format!("stratum {}, synchronised", header.stratum));
+    };
+    let configure = if estate.time_root() == Some(host) {
+        "    w32tm /config /manualpeerlist:\"<NTP SERVER>,0x8\" /syncfromflags:manual /reliable:yes /update"
+    } else {
+        "    w32tm /config /syncfromflags:domhier /update"
+    };
+    Finding::new(&META, subject, Verdict::Warn, trouble)
+        .suspects(Trouble::ClockOff(host.to_string()))
+        .remedy(format!("On {host}, see what its time service follows, and give it a source again:"))
+        .remedy("    w32tm /query /status /verbose")
+        .remedy(configure)
+        .remedy("    w32tm /resync /rediscover")
 }
 
 fn trouble(header: &NtpHeader) -> Option<String> {
