@@ -67,9 +67,12 @@ pub fn compare<'a>(before: &'a Report, after: &'a Report) -> Vec<Change<'a>> {
             Some((key, Change { kind: kind(before, after)?, before, after }))
         })
         .collect();
+    // A change is left out only for another that is at least as grave: a new Fail does not hide behind an old one.
     let follows = |change: &Change<'a>| {
-        let cause = change.finding().and_then(|finding| finding.because.as_ref());
-        cause.is_some_and(|(check, subject)| changed.contains_key(&(*check, subject)))
+        let trouble = if change.kind < Kind::Fixed { change.after } else { change.before };
+        let cause = trouble.and_then(|finding| finding.because.as_ref());
+        let cause = cause.and_then(|(check, subject)| changed.get(&(*check, subject)));
+        cause.is_some_and(|cause| cause.kind <= change.kind)
     };
     let order = |change: &Change<'a>| {
         let check = change.finding().map(|finding| finding.check.id);

@@ -26,7 +26,11 @@ use std::{
     io::{self, BufWriter, Write},
     path::Path,
     process::{self, ExitCode},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
 };
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
@@ -71,7 +75,8 @@ fn run(args: RunArgs) -> Done {
     draft.deep |= deep;
     draft.exchange_vantage |= exchange_vantage;
     // What cannot be kept is known before anything is asked.
-    let files = telling.output.iter().map(|output| &output.file).chain(&record);
+    let recorded_beside = record.as_deref().map(Recording::beside);
+    let files = telling.output.iter().map(|output| &output.file).chain(&record).chain(&recorded_beside);
     files.into_iter().try_for_each(|file| can_be_written(file))?;
     let recordings = [look(draft, CHECKS)?];
     // A disk that is full by now must not cost the report, so it is told first.
@@ -173,7 +178,8 @@ async fn record(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<R
     let clock = Clock::start();
     let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver)?);
     let interrupt = Arc::new(Notify::new());
-    tokio::spawn(notify_of_ctrl_c(Arc::clone(&interrupt)));
+    let is_surveying = Arc::new(AtomicBool::new(false));
+    listen_for_the_end(Arc::clone(&interrupt), Arc::clone(&is_surveying));
     let domain = match draft.domain.clone() {
         Some(domain) => domain,
         None => find_domain(&wire, &draft).await?,
@@ -186,7 +192,9 @@ async fn record(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<R
         bar.set_length(asked as u64);
         bar.set_position(answered as u64);
     };
+    is_surveying.store(true, Ordering::Relaxed);
     let seen = survey(Arc::clone(&plan), checks, wire, clock, interrupt.notified(), show).await;
+    is_surveying.store(false, Ordering::Relaxed);
     bar.finish_and_clear();
     Ok(Recording {
         tool: env!("CARGO_PKG_VERSION").into(),
@@ -200,22 +208,30 @@ async fn record(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<R
     })
 }
 
-/// The first Ctrl-C ends the survey in good order, the second ends the program.
-async fn notify_of_ctrl_c(interrupt: Arc<Notify>) {
-    asked_to_end().await;
-    interrupt.notify_one();
-    asked_to_end().await;
-    process::exit(INTERRUPTED.into());
+/// Listens to those who want the program to end, from a thread of its own, for tokio's handlers outlive every runtime: the
+/// first time while the survey goes on ends it in good order; any other time ends the program.
+fn listen_for_the_end(interrupt: Arc<Notify>, is_surveying: Arc<AtomicBool>) {
+    thread::spawn(move || {
+        let Ok(runtime) = Builder::new_current_thread().enable_io().build() else { return };
+        runtime.block_on(async {
+            loop {
+                asked_to_end().await;
+                if !is_surveying.swap(false, Ordering::Relaxed) {
+                    process::exit(INTERRUPTED.into());
+                }
+                interrupt.notify_one();
+            }
+        });
+    });
 }
 
-/// Ctrl-C, and where there are such signals, the ones with which a supervisor or a closed terminal ends a program.
+/// Ctrl-C, and where there is such a signal, the one with which a supervisor ends a program.
 async fn asked_to_end() {
     #[cfg(unix)]
-    if let (Ok(mut terminate), Ok(mut hangup)) = (signal(SignalKind::terminate()), signal(SignalKind::hangup())) {
+    if let Ok(mut terminate) = signal(SignalKind::terminate()) {
         tokio::select! {
             _ = ctrl_c() => {}
             _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
         }
         return;
     }
@@ -259,8 +275,13 @@ fn tell(report: &Report, telling: &Telling) -> Done {
 }
 
 fn can_be_written(file: &Path) -> Result<(), String> {
+    if file.is_dir() {
+        return Err(format!("{}: is a folder; name a file in it", file.display()));
+    }
+    let existed = file.exists();
     let opened = fs::OpenOptions::new().create(true).append(true).open(file);
-    opened.map(drop).map_err(|error| unwritable(file, &error))
+    let tried = opened.and_then(|_| if existed { Ok(()) } else { fs::remove_file(file) });
+    tried.map_err(|error| unwritable(file, &error))
 }
 
 fn unwritable(file: &Path, error: &io::Error) -> String {

@@ -10,7 +10,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 use sha2::{Digest, Sha256};
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 /// The version of recordings that this program writes. Additions do not raise it; only a higher one is refused.
 const VERSION: u64 = 1;
@@ -156,10 +160,16 @@ impl Recording {
         format!("{{\n{}  \"observations\": [\n{}\n  ]{blobs}\n}}\n", fields.concat(), observations.join(",\n"))
     }
 
-    /// Writes the file beside its final name first, so that a full disk never leaves half a recording under it.
-    pub fn save(&self, path: &Path) -> io::Result<()> {
+    /// Where a file is written before it has its name.
+    pub fn beside(path: &Path) -> PathBuf {
         let mut beside = path.as_os_str().to_owned();
         beside.push(".part");
+        beside.into()
+    }
+
+    /// Writes the file beside its final name first, so that a full disk never leaves half a recording under it.
+    pub fn save(&self, path: &Path) -> io::Result<()> {
+        let beside = Self::beside(path);
         fs::write(&beside, self.to_json())?;
         fs::rename(&beside, path)
     }
@@ -207,15 +217,14 @@ fn move_blobs(value: &mut Value, blobs: &mut BTreeMap<String, String>) {
 /// The way back. A few bytes of a hostile file can name one large blob many times, so what is restored has a bound.
 fn restore_blobs(value: &mut Value, blobs: &BTreeMap<String, String>, budget: &mut usize) -> Result<(), String> {
     match value {
-        Value::Object(fields) => match fields.remove("sha256") {
-            Some(digest) => {
-                let hex = digest.as_str().and_then(|digest| blobs.get(digest));
-                let hex = hex.ok_or_else(|| format!("field sha256: there is no blob {digest}"))?;
+        Value::Object(fields) => match fields.get("sha256").and_then(Value::as_str) {
+            Some(digest) if fields.len() == 1 => {
+                let hex = blobs.get(digest).ok_or_else(|| format!("field sha256: there is no blob {digest:?}"))?;
                 *budget = budget.checked_sub(hex.len()).ok_or("the blobs are too many to be restored")?;
-                fields.insert("hex".into(), hex.clone().into());
+                *fields = [("hex".to_string(), hex.clone().into())].into_iter().collect();
                 Ok(())
             }
-            None => fields.values_mut().try_for_each(|field| restore_blobs(field, blobs, budget)),
+            _ => fields.values_mut().try_for_each(|field| restore_blobs(field, blobs, budget)),
         },
         Value::Array(items) => items.iter_mut().try_for_each(|item| restore_blobs(item, blobs, budget)),
         _ => Ok(()),
@@ -252,6 +261,8 @@ mod tests {
         assert_eq!(value, before);
         let lost = restore_blobs(&mut serde_json::json!({ "sha256": "none" }), &blobs, &mut MOST_RESTORED.clone());
         assert!(lost.is_err());
+        let mut attribute = serde_json::json!({ "sha256": ["a value that a server chose"], "currentTime": ["x"] });
+        assert!(restore_blobs(&mut attribute, &blobs, &mut MOST_RESTORED.clone()).is_ok(), "no reference to a blob");
         let mut short = LONGEST_INLINE_HEX;
         assert!(restore_blobs(&mut value, &blobs, &mut short).is_ok(), "nothing is left to restore");
         move_blobs(&mut value, &mut BTreeMap::new());

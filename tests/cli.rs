@@ -186,6 +186,23 @@ fn a_trouble_that_grows_worse_is_no_standstill() {
     assert_eq!(comparison["notes"].as_array().unwrap().len(), 1, "only one was made with --exchange-vantage");
 }
 
+/// A new Fail is told even where an older trouble explains it.
+#[test]
+fn nothing_that_broke_hides_behind_an_old_trouble() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("worse.json");
+    let faulty = fs::read_to_string(root().join(FAULTY)).unwrap();
+    let of_dc2 = |line: &str| line.contains("\"host\":\"dc2.contoso.com\"");
+    let unsynchronised = |line: &str| line.replace("\"isSynchronized\":[\"TRUE\"]", "\"isSynchronized\":[\"FALSE\"]");
+    let lines = faulty.lines().map(|line| if of_dc2(line) { unsynchronised(line) } else { line.to_string() });
+    fs::write(&file, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    let output = program(&["compare", FAULTY, file.to_str().unwrap(), "--format", "json"]);
+    let comparison: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let broke = comparison["changes"].as_array().unwrap().iter().filter(|change| change["change"] == "broke");
+    assert_eq!(broke.map(|change| change["check"].clone()).collect::<Vec<_>>(), ["directory-ready"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
 /// A recording may come from anybody: it can be refused, and cannot harm.
 #[test]
 fn a_hostile_recording_is_refused() {

@@ -97,8 +97,9 @@ fn judge_clock(clock: &Clock<'_>, quorum: &Quorum<'_>, estate: &Estate) -> Findi
     let straddling = others.iter().filter(|(_, apart)| apart.low <= limit && apart.high > limit);
     let doubtful = straddling.into_iter().find(|(other, _)| quorum.doubts(clock, other));
     let drifting = others.iter().filter(|(_, apart)| apart.low > warn).find(blamed);
-    // The estate is known to be one host: then there is nothing to compare.
-    let is_alone = estate.hosts().len() == 1 && !estate.controllers.is_empty();
+    // The domain is known to be one host: then there is nothing to compare.
+    let bound = estate.hosts().into_iter().filter(|host| !estate.is_outsider(host)).count();
+    let is_alone = bound == 1 && !estate.controllers.is_empty();
 
     let finding = match (beyond, doubtful, drifting) {
         (Some(pair), ..) if clock.is_bound => off(Verdict::Fail, clock, pair, estate),
@@ -127,7 +128,7 @@ fn expected(clock: &Clock<'_>, limits: ClockLimits) -> String {
 
 fn fits(clock: &Clock<'_>, nearest: Option<&Apart<'_, '_>>, quorum: &Quorum<'_>) -> Finding {
     let seen = match nearest {
-        None => "the only clock that was seen".to_string(),
+        None => "the domain's only clock".to_string(),
         Some(_) if quorum.is_reference(clock) => "the clock by which the others are judged".to_string(),
         Some((other, interval)) => format!("at most {} from {}", seconds(interval.high), other.host),
     };
@@ -135,7 +136,7 @@ fn fits(clock: &Clock<'_>, nearest: Option<&Apart<'_, '_>>, quorum: &Quorum<'_>)
 }
 
 fn incomparable(clock: &Clock<'_>) -> Finding {
-    let seen = "it is the only clock that was seen, so there is none to compare it with";
+    let seen = "it is the domain's only clock that was seen, so there is none to compare it with";
     Finding::new(&META, Subject::Host(clock.host.to_string()), Verdict::Unknown, seen)
 }
 
@@ -189,10 +190,11 @@ fn judge_unseen(host: &str, estate: &Estate) -> Finding {
     if estate.is_outsider(host) {
         return Finding::new(&META, subject, Verdict::Skip, format!("{seen}; outside the domain nothing binds it"));
     }
+    let root = estate.time_root().unwrap_or("<CONTROLLER>");
     Finding::new(&META, subject, Verdict::Unknown, seen)
         .suspects(Trouble::HostDark(host.to_string()))
         .remedy(format!("Run from a place that reaches 445/tcp of {host}, or see on the host itself:"))
-        .remedy(format!("    w32tm /monitor /computers:{host}"))
+        .remedy(format!("    w32tm /stripchart /computer:{root} /samples:3 /dataonly"))
 }
 
 /// A duration for a person: whole minutes and seconds from a minute up, milliseconds below a second.

@@ -11,7 +11,6 @@ use crate::{
     },
 };
 use alloc::{
-    collections::BTreeSet,
     format,
     string::{String, ToString},
     vec,
@@ -89,7 +88,7 @@ fn locators(estate: &Estate) -> Vec<Locator> {
 }
 
 fn judge_records(estate: &Estate, evidence: &Evidence) -> Finding {
-    let (mut verdict, mut troubles, mut absent, mut misses) = (Verdict::Pass, Vec::new(), 0, BTreeSet::new());
+    let (mut verdict, mut troubles, mut absent, mut misses) = (Verdict::Pass, Vec::new(), 0, Vec::new());
     let locators = locators(estate);
     for locator in &locators {
         let answer = evidence.answer::<DnsLookup>(&estate.lookup(&locator.name, RecordKind::Srv));
@@ -100,7 +99,7 @@ fn judge_records(estate: &Estate, evidence: &Evidence) -> Finding {
                 (locator.if_missing, format!("{} ({}): {}", locator.name, locator.finds, absence(answer)))
             }
             Answer::Missed(miss) => {
-                misses.insert(miss.to_string());
+                misses.push(miss.to_string());
                 (Verdict::Unknown, format!("{}: {miss}", locator.name))
             }
             Answer::NotAsked => (Verdict::Unknown, format!("{}: not asked", locator.name)),
@@ -112,8 +111,10 @@ fn judge_records(estate: &Estate, evidence: &Evidence) -> Finding {
     if absent == locators.len() {
         return no_such_domain(estate, &name_server);
     }
-    if troubles.len() == locators.len() && misses.len() == 1 {
-        troubles = vec![format!("{name_server} gave no answer to any lookup: {}", troubles_in_common(&misses))];
+    if misses.len() == locators.len() {
+        misses.sort();
+        misses.dedup();
+        troubles = vec![format!("{name_server} gave no answer to any lookup: {}", misses.join("; "))];
     }
     if !estate.controllers.is_empty()
         && estate.controllers.keys().all(|host| name_of(host, estate, evidence) == Name::Absent)
@@ -157,10 +158,6 @@ fn oddities(estate: &Estate) -> Vec<(Verdict, String)> {
         odd.push((Verdict::Unknown, format!("{count} addresses beyond {MOST_ADDRESSES} a host were left out")));
     }
     odd
-}
-
-fn troubles_in_common(misses: &BTreeSet<String>) -> &str {
-    misses.first().map_or("", String::as_str)
 }
 
 /// Not one of its records exists: likelier a wrong name, or the wrong name server, than a domain without any.

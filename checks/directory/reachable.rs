@@ -68,7 +68,8 @@ impl Check for Reachable {
         let seen: Vec<_> = ports.iter().filter_map(|port| Some((port, reach_of(port, evidence)?))).collect();
         let mut services: BTreeMap<(u16, Transport), Service> = BTreeMap::new();
         for (port, reach) in &seen {
-            if !matches!(reach, Reach::NotTried(_)) && !evidence.is_dead_address(&port.to) {
+            let is_read_only = estate.controllers.get(&port.to.host).is_some_and(|controller| controller.is_read_only);
+            if !matches!(reach, Reach::NotTried(_)) && !evidence.is_dead_address(&port.to) && !is_read_only {
                 let service = services.entry((port.to.port, port.transport)).or_default();
                 service.is_filtered_somewhere |= matches!(reach, Reach::Filtered(_));
                 service.answers_somewhere |= *reach == Reach::Open;

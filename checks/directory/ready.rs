@@ -65,6 +65,10 @@ impl Check for Ready {
                 let told = [&to, &catalog].into_iter().find_map(|at| evidence.get(at, &ROOT_DSE).facts());
                 let finding = match (told, evidence.get(&to, &ROOT_DSE).miss()) {
                     (Some(root_dse), _) => judge_root_dse(host, controller, root_dse, estate),
+                    (None, Some(_)) if controller.is_read_only => {
+                        let seen = "it did not answer; a read-only controller, which Exchange does not use";
+                        Finding::new(&META, Subject::Host(host.clone()), Verdict::Skip, seen)
+                    }
                     (None, Some(miss)) if !miss.is_no_route() && !evidence.is_dead_address(&to) => {
                         let port = Subject::Port(host.clone(), LDAP_PORT, Transport::Tcp);
                         Finding::new(&META, Subject::Host(host.clone()), Verdict::Unknown, miss)

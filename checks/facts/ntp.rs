@@ -2,7 +2,7 @@
 
 use super::{
     raw::Raw,
-    time::{Reading, Span, WINDOWS_TICK},
+    time::{Reading, Span},
 };
 use alloc::string::String;
 use jiff::{SignedDuration, Timestamp};
@@ -34,7 +34,7 @@ pub struct NtpHeader {
     pub stratum: u8,
     /// Whom it follows: four letters at stratum 0 and 1, an address or hash below.
     pub reference: [u8; 4],
-    /// The step of the server's clock as it tells it, within what a clock can have.
+    /// The step of the server's clock as it tells it, from a second down to a microsecond.
     pub quantum: SignedDuration,
     /// When the answer left, by the server's clock. `None` where the field is zero.
     pub transmit: Option<Timestamp>,
@@ -74,8 +74,9 @@ impl NtpReply {
 
 /// `precision` is the step's power of two in seconds, a signed byte; Windows before Server 2016 tells 2^-6.
 fn quantum(precision: u8) -> SignedDuration {
-    let shift = u32::from(precision.wrapping_neg()).min(63);
-    SignedDuration::from_micros(1_000_000 >> shift).clamp(SignedDuration::from_micros(1), WINDOWS_TICK)
+    // Not negative: a clock of whole seconds, or coarser than any clock is.
+    let finer = u32::from(precision.cast_signed().min(0).unsigned_abs()).min(20);
+    SignedDuration::from_micros(1_000_000 >> finer).max(SignedDuration::from_micros(1))
 }
 
 /// A 64-bit NTP timestamp in the era nearest to 1968 to 2104 (RFC 4330 section 3); zero means "not set".

@@ -80,7 +80,11 @@ fn judge_host(host: &str, estate: &Estate, evidence: &Evidence) -> Option<Findin
         let seen = format!("{seen}; a server outside the domain need not show itself here");
         return Some(Finding::new(&META, subject, Verdict::Skip, seen));
     }
-    let finding = Finding::new(&META, subject, Verdict::Unknown, seen)
+    // From where an Exchange server stands, a dead controller among living ones stops nobody; all of them stop mail.
+    let stops_mail =
+        estate.plan.exchange_vantage && are_all_dark(estate, evidence) && estate.controllers.contains_key(host);
+    let verdict = if stops_mail { Verdict::Fail } else { Verdict::Unknown };
+    let finding = Finding::new(&META, subject, verdict, seen)
         .is(Trouble::HostDark(host.to_string()))
         .suspects(Trouble::Name(host.to_string()))
         .remedy(format!("See whether {host} runs and has the address that DNS gives:"))
@@ -90,6 +94,10 @@ fn judge_host(host: &str, estate: &Estate, evidence: &Evidence) -> Option<Findin
     } else {
         finding.remedy("If it does, a firewall stands between this machine and the host: run from another place.")
     })
+}
+
+fn are_all_dark(estate: &Estate, evidence: &Evidence) -> bool {
+    estate.controllers.keys().all(|controller| evidence.is_dark(controller))
 }
 
 /// The host lives; an address of it that does not is one that every client tries in vain.

@@ -72,7 +72,10 @@ impl Check for Reachable {
         let kdcs = kdcs(estate);
         let [tcp, udp] = [Transport::Tcp, Transport::Udp].map(|transport| estate.as_req(transport));
         let tcp_reach = |to: &Endpoint| Reach::of(&evidence.get(to, &tcp));
-        let tried = || kdcs.iter().filter(|to| !evidence.is_dead_address(to)).filter_map(tcp_reach);
+        let is_read_only =
+            |to: &Endpoint| estate.controllers.get(&to.host).is_some_and(|controller| controller.is_read_only);
+        let counts = |to: &&Endpoint| !evidence.is_dead_address(to) && !is_read_only(to);
+        let tried = || kdcs.iter().filter(counts).filter_map(tcp_reach);
         let mut tried_at_all = tried().filter(|reach| !matches!(reach, Reach::NotTried(_))).peekable();
         let all_filtered =
             tried_at_all.peek().is_some() && tried_at_all.all(|reach| matches!(reach, Reach::Filtered(_)));

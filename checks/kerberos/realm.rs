@@ -108,6 +108,11 @@ impl<'a> Heard<'a> {
 
 fn judge_kdc(heard: &Heard<'_>, peers: Peers, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
     let subject = Subject::Host(heard.to.host.clone());
+    let is_read_only = estate.controllers.get(&heard.to.host).is_some_and(|controller| controller.is_read_only);
+    if is_read_only && heard.answers().next().is_none() {
+        let seen = "it did not answer; a read-only controller, which Exchange does not use";
+        return Some(Finding::new(&META, subject, Verdict::Skip, seen));
+    }
     if let Some(mute) = judge_mute_tcp(heard, peers) {
         return Some(mute);
     }

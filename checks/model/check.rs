@@ -55,11 +55,15 @@ pub fn judge(plan: &Plan, checks: &[&dyn Check], evidence: &Evidence) -> Vec<Fin
         }
         let mut found = check.judge(&estate, evidence);
         let judged: BTreeSet<Subject> = found.iter().map(|finding| finding.subject.clone()).collect();
-        for need in check.needs(&estate, evidence) {
-            if !judged.contains(&need.subject) {
-                found.push(unanswered(meta, need, evidence));
-            }
-        }
+        let needs = check.needs(&estate, evidence).into_iter().filter(|need| !judged.contains(&need.subject));
+        let unanswered: Vec<_> = needs.map(|need| unanswered(meta, need, evidence)).collect();
+        // A way that this machine does not have says nothing beside one that it had and that led nowhere.
+        let untold: BTreeSet<Subject> = unanswered
+            .iter()
+            .filter(|finding| finding.verdict != Verdict::Skip)
+            .map(|finding| finding.subject.clone())
+            .collect();
+        found.extend(unanswered.into_iter().filter(|f| f.verdict != Verdict::Skip || !untold.contains(&f.subject)));
         for finding in found.iter_mut().filter(|finding| finding.places.is_empty()) {
             *finding = finding.clone().at(None);
         }

@@ -15,6 +15,7 @@ use crate::{
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
+    format,
     string::{String, ToString},
     vec::Vec,
 };
@@ -23,7 +24,7 @@ use core::net::{IpAddr, SocketAddr};
 /// More hosts than this are not examined in one run; what was left out is said by `directory-located`.
 pub const MOST_CONTROLLERS: usize = 2_000;
 
-/// More addresses of one host are not asked: a name server must not send us to scan a network.
+/// More addresses of one host and family are not asked: a name server must not send us to scan a network.
 pub const MOST_ADDRESSES: usize = 16;
 
 /// A value that may differ between those who tell it.
@@ -32,8 +33,8 @@ pub struct Claims<T>(BTreeMap<String, T>);
 
 impl<T: PartialEq> Claims<T> {
     /// Notes what `source` says.
-    pub fn add(&mut self, source: &str, value: T) {
-        self.0.insert(source.to_string(), value);
+    pub fn add(&mut self, source: String, value: T) {
+        self.0.insert(source, value);
     }
 
     /// What all say, if anybody says anything and nobody else.
@@ -69,6 +70,8 @@ pub struct Estate {
     time_roots: BTreeMap<String, String>,
     /// The site of the address from which we ask.
     pub our_site: Claims<String>,
+    /// Every site that a controller claims to be in.
+    claimed_sites: BTreeSet<String>,
     addresses: BTreeMap<String, BTreeSet<IpAddr>>,
 }
 
@@ -105,6 +108,7 @@ impl Estate {
             addresses_left_out: 0,
             time_roots: BTreeMap::new(),
             our_site: Claims::default(),
+            claimed_sites: BTreeSet::new(),
             addresses: BTreeMap::new(),
         };
         estate.servers =
@@ -148,9 +152,8 @@ impl Estate {
 
     /// The SRV names through which controllers are located.
     fn locator_names(&self) -> BTreeSet<String> {
-        let of_controllers = self.controllers.values().filter_map(|controller| controller.site.as_deref());
-        let sites = self.our_site.values().map(String::as_str).chain(of_controllers);
-        let of_sites: Vec<_> = sites.map(site_service).collect();
+        let of_sites: Vec<_> =
+            self.our_site.values().chain(&self.claimed_sites).map(|site| site_service(site)).collect();
         let services = locator::OF_A_DOMAIN.into_iter().chain(of_sites.iter().map(String::as_str));
         let of_domain = services.map(|service| srv_name(service, &self.plan.domain));
         let of_forests =
@@ -167,8 +170,9 @@ impl Estate {
 
     /// The forest root's PDC emulator, the root of the domain's time; unknown while controllers contradict each other.
     pub fn time_root(&self) -> Option<&str> {
-        let forest = self.forest.agreed().unwrap_or(&self.plan.domain);
-        self.time_roots.get(forest).map(String::as_str)
+        let is_untold = self.forest.values().next().is_none();
+        let forest = if is_untold { Some(&self.plan.domain) } else { self.forest.agreed() };
+        self.time_roots.get(forest?).map(String::as_str)
     }
 
     /// The nameless AS-REQ for the domain's realm.
@@ -196,12 +200,9 @@ impl Estate {
     fn learn_records(&mut self, lookup: &DnsLookup, answer: &DnsAnswer) {
         match lookup.records {
             RecordKind::A | RecordKind::Aaaa => {
-                let addresses = self.addresses.entry(lookup.name.clone()).or_default();
-                addresses.extend(answer.addresses());
-                while addresses.len() > MOST_ADDRESSES {
-                    addresses.pop_last();
-                    self.addresses_left_out += 1;
-                }
+                let told: BTreeSet<_> = answer.addresses().collect();
+                self.addresses_left_out += told.len().saturating_sub(MOST_ADDRESSES);
+                self.addresses.entry(lookup.name.clone()).or_default().extend(told.into_iter().take(MOST_ADDRESSES));
             }
             RecordKind::Srv if leads_to_controllers(&lookup.name, &self.plan.domain) => {
                 for target in answer.targets() {
@@ -223,29 +224,38 @@ impl Estate {
             controller.is_gc |= netlogon.is_gc();
             controller.is_read_only |= !netlogon.is_writable();
             if netlogon.domain == self.plan.domain {
-                controller.site = Some(netlogon.dc_site).filter(|site| is_host_name(site));
-                self.claim_forest(&ask.to.host, netlogon.forest);
+                self.claim_site(&ask.to.host, Some(&netlogon.dc_site));
+                self.claim_forest(ask, netlogon.forest);
                 if is_host_name(&netlogon.client_site) {
-                    self.our_site.add(&ask.to.host, netlogon.client_site);
+                    self.our_site.add(ask.to.to_string(), netlogon.client_site);
                 }
             }
         }
         for (ask, _, answer) in evidence.all::<RootDse>() {
-            let Some(root_dse) = answer.facts() else { continue };
-            let Some(controller) = self.controllers.get_mut(&ask.to.host) else { continue };
+            let Some(root_dse) = answer.facts().filter(|_| self.controllers.contains_key(&ask.to.host)) else {
+                continue;
+            };
             if root_dse.domain_of("defaultNamingContext").as_deref() == Some(&self.plan.domain) {
-                let site = root_dse.site().map(str::to_lowercase).filter(|site| is_host_name(site));
-                controller.site = site.or(controller.site.take());
+                self.claim_site(&ask.to.host, root_dse.site());
                 if let Some(forest) = root_dse.domain_of("rootDomainNamingContext") {
-                    self.claim_forest(&ask.to.host, forest);
+                    self.claim_forest(ask, forest);
                 }
             }
         }
     }
 
-    fn claim_forest(&mut self, source: &str, forest: String) {
+    /// The first claim, in the order of evidence, is the controller's site; DNS is asked about every one.
+    fn claim_site(&mut self, host: &str, site: Option<&str>) {
+        let Some(site) = site.map(str::to_lowercase).filter(|site| is_host_name(site)) else { return };
+        self.claimed_sites.insert(site.clone());
+        if let Some(controller) = self.controllers.get_mut(host) {
+            controller.site.get_or_insert(site);
+        }
+    }
+
+    fn claim_forest(&mut self, ask: &Ask, forest: String) {
         if is_host_name(&forest) {
-            self.forest.add(source, forest);
+            self.forest.add(format!("{} {}", ask.to, ask.what.kind()), forest);
         }
     }
 

@@ -1,6 +1,6 @@
 //! Can a port be reached? The one rule that every area applies to its own ports.
 
-use crate::facts::net::Transport;
+use crate::facts::net::{KERBEROS_PORT, Transport};
 use crate::model::{
     ask::Endpoint,
     estate::Estate,
@@ -95,7 +95,9 @@ impl PortJudge<'_> {
             // What a stream cannot reach, a datagram need not be looked into for itself.
             .suspects(Trouble::PortShut(Subject::Port(to.host.clone(), to.port, Transport::Tcp)));
         let finding = match reach {
-            Reach::Open | Reach::NotTried(_) | Reach::Mute(_) => finding,
+            Reach::Open | Reach::NotTried(_) => finding,
+            // A mute KDC is the trouble of `kerberos-realm`, which asks over both transports.
+            Reach::Mute(_) if to.port == KERBEROS_PORT => finding,
             _ => finding.is(Trouble::PortShut(subject)),
         };
         mend(to, transport, reach).into_iter().fold(finding, Finding::remedy).at(to.address)
@@ -110,10 +112,11 @@ impl PortJudge<'_> {
             // Exchange uses no read-only controller, and a dead address is one trouble: `host-answers` tells it.
             _ if controller.is_some_and(|controller| controller.is_read_only) => Verdict::Skip,
             _ if self.evidence.is_dead_address(to) => Verdict::Skip,
+            // Where all are dark, `host-answers` fails for them.
+            (Reach::Filtered(_), _) if self.evidence.is_dark(&to.host) => Verdict::Unknown,
             (Reach::Filtered(_), Weight::Essential { all_filtered: true }) if self.estate.plan.exchange_vantage => {
                 Verdict::Fail
             }
-            (Reach::Filtered(_), _) if self.evidence.is_dark(&to.host) => Verdict::Unknown,
             (Reach::Mute(_), Weight::Essential { .. }) => Verdict::Unknown,
             (Reach::Refused | Reach::Foreign(_), Weight::Essential { .. }) => Verdict::Fail,
             (Reach::Filtered(_), Weight::Essential { .. }) if self.stands_in_site_of(&to.host) => Verdict::Fail,
@@ -151,10 +154,10 @@ fn filtered(host: &str, port: u16, transport: Transport) -> Vec<String> {
         format!("Open {transport} port {port} to {host} in the firewalls on the way, also from every Exchange server:");
     let test = match transport {
         Transport::Tcp => format!("    Test-NetConnection {host} -Port {port}"),
-        // Test-NetConnection knows no UDP.
         Transport::Udp => format!("    portqry -n {host} -p udp -e {port}"),
     };
-    vec![open, test]
+    let tool = "(Test-NetConnection knows no UDP; PortQry is a download of Microsoft's.)".to_string();
+    if transport == Transport::Udp { vec![open, test, tool] } else { vec![open, test] }
 }
 
 /// What brings back a port that refuses: first whether anything listens, then what ought to.
@@ -187,7 +190,9 @@ fn refused(host: &str, port: u16, transport: Transport) -> Vec<String> {
         88 | 464 => "    Restart-Service Kdc",
         389 => "    Restart-Service NTDS -Force",
         445 => "    Restart-Service LanmanServer -Force",
-        _ => "    Restart-Computer",
+        // RPC cannot be restarted without the machine.
+        135 => "    Restart-Computer",
+        _ => "    Get-Service | ? Status -ne Running",
     };
     let look = format!("On {host}, see whether anything listens:");
     let then = "If it does, a firewall rejects it in the host's name. If not, bring the service back:";

@@ -41,7 +41,8 @@ fn is_about(meta: &Meta, about: &str) -> bool {
 
 fn words(text: &str) -> Vec<String> {
     let words = text.split(|c: char| !(c.is_alphanumeric() || c == '.' || c == '_'));
-    words.filter(|word| !word.is_empty()).map(|word| word.trim_end_matches('s').to_lowercase()).collect()
+    let plain = |word: &str| word.trim_matches('.').trim_end_matches('s').to_lowercase();
+    words.map(plain).filter(|word| !word.is_empty()).collect()
 }
 
 fn one(meta: &Meta, out: &mut dyn Write) -> io::Result<()> {

@@ -103,6 +103,8 @@ fn attributes(entry: SearchEntry) -> BTreeMap<String, Vec<String>> {
     for (name, values) in entry.bin_attrs {
         attributes.insert(name, values.into_iter().filter_map(|value| String::from_utf8(value).ok()).collect());
     }
+    // What nobody asked for is no answer.
+    attributes.retain(|name, _| ROOT_DSE_ATTRIBUTES.iter().any(|asked| asked.eq_ignore_ascii_case(name)));
     attributes
 }
 

@@ -93,12 +93,17 @@ async fn the_span_is_that_of_the_search_and_not_of_the_connection() {
 
 #[tokio::test]
 async fn a_value_that_is_no_text_is_left_out_and_its_neighbours_stay() {
-    let mixed = entry(&[("supportedCapabilities", &[b"1.2", &[0xff, 0xfe], b"1.3"]), ("empty", &[])]);
+    let mixed = entry(&[
+        ("supportedCapabilities", &[b"1.2", &[0xff, 0xfe], b"1.3"]),
+        ("serverName", &[]),
+        ("unasked", &[b"x"]),
+    ]);
     let reply = root_dse(over(messages(&[mixed, done(0, b"")]), Then::Wait).await);
     let mut values = reply.attributes["supportedCapabilities"].clone();
     values.sort();
     assert_eq!(values, ["1.2", "1.3"]);
-    assert_eq!(reply.attributes["empty"], Vec::<String>::new());
+    assert_eq!(reply.attributes["serverName"], Vec::<String>::new());
+    assert!(!reply.attributes.contains_key("unasked"), "what nobody asked for is no answer");
 }
 
 #[tokio::test]
