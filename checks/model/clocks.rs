@@ -27,8 +27,8 @@ use core::{fmt, net::IpAddr};
 use jiff::{SignedDuration, Timestamp};
 
 /// Aimed polling goes on until a clock of whole seconds is known this well, or [`AIMED_ROUNDS`] have passed.
-const WELL_ENOUGH: SignedDuration = SignedDuration::from_millis(20);
-const AIMED_ROUNDS: u8 = 3;
+const WELL_ENOUGH: SignedDuration = SignedDuration::from_millis(17);
+const AIMED_ROUNDS: u8 = 4;
 const POLLS_A_ROUND: u8 = 3;
 
 /// The services of a host that show its clock, each from a process of its own.

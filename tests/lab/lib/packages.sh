@@ -8,11 +8,16 @@ PACKAGES=(
     bind9-dnsutils ldap-utils # dig, nsupdate and ldapsearch
 )
 
-need_packages() {
-    local missing
-    missing=$(comm -23 <(printf '%s\n' "${PACKAGES[@]}" | sort) <(installed_packages | sort))
+# One at a time on a machine: of two installations, the one that ends first would take policy-rc.d away from the other.
+need_packages() (
+    [ -n "$(missing_packages)" ] || return 0
+    exec 9>/run/lock/preflight-lab-packages
+    flock 9
+    missing=$(missing_packages)
     [ -z "$missing" ] || install_packages $missing
-}
+)
+
+missing_packages() { comm -23 <(printf '%s\n' "${PACKAGES[@]}" | sort) <(installed_packages | sort); }
 
 installed_packages() {
     dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${PACKAGES[@]}" 2>/dev/null | sed -n 's/ installed$//p'
