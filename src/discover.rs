@@ -2,7 +2,7 @@
 
 use crate::{render::escape::printable, wire::conversation::Wire};
 use exchange_preflight_checks::{
-    facts::dns::{DnsLookup, RecordKind, canonical_name, locator, srv_name},
+    facts::dns::{DnsLookup, RecordKind, canonical_name, is_host_name, locator, srv_name},
     model::{
         ask::Ask,
         estate::{self, Estate},
@@ -29,7 +29,8 @@ pub fn candidates() -> Vec<Candidate> {
     let found = from_environment().into_iter().chain(from_resolver()).chain(from_krb5_conf());
     for (domain, source) in found {
         let domain = canonical_name(&domain);
-        if !domain.is_empty() && candidates.iter().all(|candidate| candidate.domain != domain) {
+        // A configuration can say anything; the domain is printed in commands and kept in recordings.
+        if is_host_name(&domain) && candidates.iter().all(|candidate| candidate.domain != domain) {
             candidates.push(Candidate { domain, source });
         }
     }

@@ -67,7 +67,7 @@ impl Check for Realm {
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let kdcs: Vec<_> = estate.controllers.keys().flat_map(|host| estate.endpoints(host, KERBEROS_PORT)).collect();
         let heard: Vec<_> = kdcs.iter().map(|to| Heard::from(to, estate, evidence)).collect();
-        let ordinary = heard.iter().filter(|heard| heard.codes().any(|code| !is_peculiar(code, estate))).count();
+        let ordinary = heard.iter().filter(|heard| heard.codes().any(|error| !is_peculiar(error))).count();
         let over_tcp = heard.iter().filter(|heard| matches!(heard.tcp, Some(KdcAnswer::Error(_)))).count();
         let peers = Peers { answer_ordinarily: ordinary > 0, answer_over_tcp: over_tcp > 0 };
         heard.iter().filter_map(|heard| Some(judge_kdc(heard, peers, estate, evidence)?.at(heard.to.address))).collect()
@@ -117,7 +117,7 @@ fn judge_kdc(heard: &Heard<'_>, peers: Peers, estate: &Estate, evidence: &Eviden
         return Some(mute);
     }
     // Where TCP and UDP answer differently, the answer that says more against the KDC counts.
-    match heard.codes().max_by_key(|error| (is_foreign(error, estate), is_peculiar(error, estate))) {
+    match heard.codes().max_by_key(|error| (is_foreign(error, estate), is_peculiar(error))) {
         Some(error) => Some(judge_error(subject, heard.to, error, peers, estate)),
         None if heard.answers().next().is_some() => {
             Some(Finding::new(&META, subject, Verdict::Pass, "the KDC answers for the realm"))
@@ -132,8 +132,8 @@ fn is_foreign(error: &KrbError, estate: &Estate) -> bool {
 }
 
 /// Not what a KDC in good health is known to answer; but some may answer every request without a name so.
-fn is_peculiar(error: &KrbError, estate: &Estate) -> bool {
-    matches!(error.code, SERVICE_UNAVAILABLE | GENERIC | WRONG_REALM) || is_foreign(error, estate)
+fn is_peculiar(error: &KrbError) -> bool {
+    matches!(error.code, SERVICE_UNAVAILABLE | GENERIC | WRONG_REALM)
 }
 
 fn judge_error(subject: Subject, to: &Endpoint, error: &KrbError, peers: Peers, estate: &Estate) -> Finding {
@@ -146,7 +146,7 @@ fn judge_error(subject: Subject, to: &Endpoint, error: &KrbError, peers: Peers, 
             .remedy(format!("{} is no controller of this domain: correct its SRV and address records.", to.host))
             .remedy(format!("    nslookup -type=SRV {}", srv_name(locator::KDCS, &estate.plan.domain)));
     }
-    let stands_out = error.code == SERVICE_UNAVAILABLE || (is_peculiar(error, estate) && peers.answer_ordinarily);
+    let stands_out = error.code == SERVICE_UNAVAILABLE || (is_peculiar(error) && peers.answer_ordinarily);
     if stands_out {
         return Finding::new(&META, subject, Verdict::Warn, code)
             .suspects(Trouble::ClockOff(to.host.clone()))
@@ -165,7 +165,7 @@ fn judge_error(subject: Subject, to: &Endpoint, error: &KrbError, peers: Peers, 
 /// Port 88 takes connections and nothing comes: a KDC that is down behind its port, if KDCs do answer over TCP, or if this
 /// very one answers over UDP.
 fn judge_mute_tcp(heard: &Heard<'_>, peers: Peers) -> Option<Finding> {
-    let Endpoint { host, address: _, port: _ } = heard.to;
+    let host = &heard.to.host;
     let miss = heard.tcp_miss.filter(|miss| miss.stage > Stage::Connect && is_silence(&miss.reason))?;
     let port = Subject::Port(host.clone(), KERBEROS_PORT, Transport::Tcp);
     let is_known_to_answer = peers.answer_over_tcp || heard.udp.is_some();
