@@ -62,8 +62,6 @@ struct Header {
 
 #[derive(Deserialize)]
 struct File<'a> {
-    format: String,
-    version: u64,
     #[serde(flatten)]
     header: Header,
     #[serde(borrow)]
@@ -126,8 +124,6 @@ impl Recording {
             }
         }
         stated_names(&file.header.plan)?;
-        debug_assert_eq!(file.format, FORMAT);
-        debug_assert!(file.version <= VERSION);
         let Header { tool, vantage, started, finished, interrupted, plan } = file.header;
         Ok(Self { tool, vantage, started, finished, interrupted, plan, evidence, carried })
     }
