@@ -17,7 +17,11 @@ pub mod facts {
     pub mod quorum;
     pub mod raw;
     pub mod smb;
+    pub mod smtp;
     pub mod time;
+    pub mod tls;
+    pub mod trust;
+    pub mod web;
 }
 
 /// The shapes that data takes on its way from a question to a verdict.

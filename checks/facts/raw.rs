@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// A message as it came in, kept whole so that a better parser needs no new recording.
 ///
 /// In a recording it stands as `{"hex": "..."}`; the recording may move a long one to its table of blobs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Raw(pub Vec<u8>);
 
 #[derive(Serialize, Deserialize)]

@@ -7,6 +7,10 @@ use crate::facts::{
     net::{Connect, Connected, Transport},
     ntp::{NtpReply, NtpTime},
     smb::{SmbNegotiate, SmbReply},
+    smtp::{SmtpReply, SmtpSession},
+    tls::{TlsSeen, TlsSession},
+    trust::{PlatformTrust, PlatformWord, RootsFound, RootsNamed},
+    web::{HttpFetch, HttpFile, HttpsGet, HttpsReply},
 };
 use alloc::string::String;
 use core::{cmp::Ordering, fmt, net::IpAddr};
@@ -61,6 +65,12 @@ kinds! {
     "netlogon": NetlogonPing => NetlogonReply, "The DC locator's ping.";
     "smb": SmbNegotiate => SmbReply, "The first exchange of SMB2.";
     "connect": Connect => Connected, "Nothing but a TCP connection.";
+    "smtp": SmtpSession => SmtpReply, "An SMTP session without mail.";
+    "tls": TlsSession => TlsSeen, "The beginning of TLS.";
+    "https": HttpsGet => HttpsReply, "One GET over TLS.";
+    "fetch": HttpFetch => HttpFile, "A file over plain HTTP.";
+    "roots": RootsNamed => RootsFound, "Roots of a trust store, asked of this machine.";
+    "platform_trust": PlatformTrust => PlatformWord, "The platform's own word on a chain, asked of this machine.";
 }
 
 impl Question {
@@ -71,7 +81,14 @@ impl Question {
             Self::AsReq(AsReq { transport, .. })
             | Self::Kpasswd(Kpasswd { transport })
             | Self::RootDse(RootDse { transport }) => *transport,
-            Self::SmbNegotiate(_) | Self::Connect(_) => Transport::Tcp,
+            Self::SmbNegotiate(_)
+            | Self::Connect(_)
+            | Self::SmtpSession(_)
+            | Self::TlsSession(_)
+            | Self::HttpsGet(_)
+            | Self::HttpFetch(_) => Transport::Tcp,
+            // They leave this machine by no transport of ours, and hold no permit for a connection.
+            Self::RootsNamed(_) | Self::PlatformTrust(_) => Transport::Udp,
         }
     }
 }
@@ -100,6 +117,11 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// This machine itself, which knows trust stores.
+    pub fn this_machine() -> Self {
+        Self { host: "this-machine".into(), address: None, port: 0 }
+    }
+
     /// The resolver that the machine is set to use; the library behind it knows its addresses.
     pub fn system_resolver() -> Self {
         Self { host: "system-resolver".into(), address: None, port: 53 }

@@ -42,6 +42,10 @@ pub enum Source {
     Ldap,
     /// `SystemTime` of SMB2.
     Smb,
+    /// The date in Exchange's SMTP greeting.
+    Smtp,
+    /// The date of an answer of Exchange's own web server.
+    Http,
 }
 
 impl fmt::Display for Source {
@@ -51,6 +55,8 @@ impl fmt::Display for Source {
             Self::Kdc => "Kerberos",
             Self::Ldap => "LDAP",
             Self::Smb => "SMB",
+            Self::Smtp => "SMTP",
+            Self::Http => "HTTP",
         })
     }
 }
@@ -188,7 +194,17 @@ fn reading_of(observation: &Observation) -> Option<(Source, Reading)> {
         Facts::AsReq(reply) | Facts::Kpasswd(reply) => (Source::Kdc, reply.reading()),
         Facts::RootDse(reply) => (Source::Ldap, reply.reading()),
         Facts::SmbNegotiate(reply) => (Source::Smb, reply.reading()),
-        Facts::DnsLookup(_) | Facts::NetlogonPing(_) | Facts::Connect(_) => return None,
+        Facts::SmtpSession(reply) => (Source::Smtp, reply.reading().filter(|_| reply.is_exchange())),
+        Facts::HttpsGet(reply) => {
+            (Source::Http, reply.answer.as_ref().filter(|answer| answer.is_exchange())?.reading())
+        }
+        Facts::DnsLookup(_)
+        | Facts::NetlogonPing(_)
+        | Facts::Connect(_)
+        | Facts::TlsSession(_)
+        | Facts::HttpFetch(_)
+        | Facts::RootsNamed(_)
+        | Facts::PlatformTrust(_) => return None,
     };
     Some((source, reading?))
 }

@@ -58,6 +58,12 @@ impl Wire {
             },
             Question::NetlogonPing(question) => cldap::ping(self, to, question).await.map(Facts::NetlogonPing).into(),
             Question::SmbNegotiate(_) => smb::negotiate(self, to).await.map(Facts::SmbNegotiate).into(),
+            Question::SmtpSession(_)
+            | Question::TlsSession(_)
+            | Question::HttpsGet(_)
+            | Question::HttpFetch(_)
+            | Question::RootsNamed(_)
+            | Question::PlatformTrust(_) => Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()
             }
