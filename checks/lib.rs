@@ -9,6 +9,8 @@ extern crate alloc;
 
 /// One file a protocol: its questions, what answers them, parsing and arithmetic without opinion.
 pub mod facts {
+    pub mod certificate;
+    pub mod chain;
     pub mod directory;
     pub mod dns;
     pub mod kerberos;
@@ -28,11 +30,14 @@ pub mod facts {
 pub mod model {
     pub mod ask;
     pub mod cause;
+    pub mod certificates;
     pub mod check;
     pub mod clocks;
     pub mod estate;
     pub mod evidence;
+    pub mod fetch;
     pub mod finding;
+    pub mod listeners;
     pub mod meta;
     pub mod plan;
     pub mod reach;

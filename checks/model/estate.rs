@@ -10,7 +10,7 @@ use crate::{
     model::{
         ask::{Ask, Endpoint},
         evidence::Evidence,
-        plan::{Plan, ServerRole, ServerState},
+        plan::{Plan, PlannedServer, ServerRole, ServerState},
     },
 };
 use alloc::{
@@ -63,7 +63,7 @@ pub struct Estate {
     /// How many controllers there were beyond [`MOST_CONTROLLERS`].
     pub controllers_left_out: usize,
     /// The servers of the plan by name.
-    pub servers: BTreeMap<String, Server>,
+    pub servers: BTreeMap<String, PlannedServer>,
     /// How many addresses there were beyond [`MOST_ADDRESSES`] a host.
     pub addresses_left_out: usize,
     /// PDC emulators of all forests that controllers claim to be of; more than one only where they contradict each other.
@@ -86,15 +86,6 @@ pub struct Controller {
     pub is_read_only: bool,
 }
 
-/// A server of the plan.
-#[derive(Clone, Copy, Debug)]
-pub struct Server {
-    /// What it does.
-    pub role: ServerRole,
-    /// Is it meant to work?
-    pub state: ServerState,
-}
-
 impl Estate {
     /// What is known. A pure fold: the order of arrival does not matter.
     pub fn learn(plan: &Plan, evidence: &Evidence) -> Self {
@@ -111,8 +102,7 @@ impl Estate {
             claimed_sites: BTreeSet::new(),
             addresses: BTreeMap::new(),
         };
-        estate.servers =
-            plan.servers.iter().map(|s| (s.name.clone(), Server { role: s.role, state: s.state })).collect();
+        estate.servers = plan.servers.iter().map(|server| (server.name.clone(), server.clone())).collect();
         for (_, lookup, answer) in evidence.all::<DnsLookup>() {
             if let Some(answer) = answer.facts() {
                 estate.learn_records(lookup, answer);

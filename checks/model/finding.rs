@@ -65,13 +65,15 @@ pub enum Subject {
     Host(String),
     /// A port of a host: `dc1.contoso.com:88`, over UDP `dc1.contoso.com:88/udp`.
     Port(String, u16, Transport),
+    /// A certificate by its SHA-1 thumbprint, as Windows names it: `sha1:` and 40 hexadecimal digits.
+    Certificate(String),
 }
 
 impl Subject {
     /// The host that it belongs to.
     pub fn host(&self) -> Option<&str> {
         match self {
-            Self::Estate => None,
+            Self::Estate | Self::Certificate(_) => None,
             Self::Host(host) | Self::Port(host, ..) => Some(host),
         }
     }
@@ -84,6 +86,7 @@ impl fmt::Display for Subject {
             Self::Host(host) => f.pad(host),
             Self::Port(host, port, Transport::Tcp) => f.pad(&format!("{host}:{port}")),
             Self::Port(host, port, Transport::Udp) => f.pad(&format!("{host}:{port}/udp")),
+            Self::Certificate(thumbprint) => f.pad(&format!("sha1:{thumbprint}")),
         }
     }
 }
@@ -145,6 +148,8 @@ pub struct Finding {
     pub seen: String,
     /// What to do, a line a step.
     pub remedy: Vec<String>,
+    /// Which of the troubles that the check knows this is, kebab-case: for machines, and for tests that leave prose alone.
+    pub code: Option<&'static str>,
     /// Numbers.
     pub measures: Vec<Measure>,
     /// Where.
@@ -167,6 +172,7 @@ impl Finding {
             expected: check.healthy.to_string(),
             seen: seen.to_string(),
             remedy: Vec::new(),
+            code: None,
             measures: Vec::new(),
             places: Vec::new(),
             is: None,
@@ -184,6 +190,12 @@ impl Finding {
     /// A step of the remedy.
     pub fn remedy(mut self, step: impl fmt::Display) -> Self {
         self.remedy.push(step.to_string());
+        self
+    }
+
+    /// Which of the troubles that the check knows this is.
+    pub fn code(mut self, code: &'static str) -> Self {
+        self.code = Some(code);
         self
     }
 

@@ -19,6 +19,15 @@ pub struct Plan {
     /// How far clocks may be apart.
     #[serde(default)]
     pub clock: ClockLimits,
+    /// Trust stores beside Mozilla's and the operating system's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stores: Vec<StatedStore>,
+    /// Certificates have to live at least so long from now on: until the end of a change window, or past a holiday.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outlive: Option<SignedDuration>,
+    /// TLS 1.0 and 1.1 are to be off. Otherwise that they are on is nothing to speak of.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub forbid_old_tls: bool,
     /// Does this machine stand where an Exchange server stands? Then what a firewall drops here, it drops for mail.
     #[serde(default)]
     pub exchange_vantage: bool,
@@ -41,6 +50,26 @@ pub struct PlannedServer {
     /// Is it meant to work now?
     #[serde(default)]
     pub state: ServerState,
+    /// The names by which mail servers outside reach its port 25. Where there are any, they judge its certificate as the world
+    /// does; an Edge server and a gateway face outside without them, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outward: Vec<String>,
+    /// The names by which web clients reach its port 443.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub web: Vec<String>,
+    /// A peer demands that the certificate of its port 25 may also be used as a client's.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub client_auth: bool,
+}
+
+/// A trust store of the plan. Its roots stay in the wire's hands; those that matter become evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatedStore {
+    /// What it is called.
+    pub name: String,
+    /// Peers outside trust its roots as they trust the public ones.
+    #[serde(default)]
+    pub public: bool,
 }
 
 /// What a server does in the flow of mail.

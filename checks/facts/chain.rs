@@ -1,0 +1,231 @@
+//! From a server's certificate towards a root: which way the certificates at hand lead, where it ends, and what forbids it.
+//!
+//! We look for the way ourselves, because a library that builds paths has one word ("unknown issuer") for four different
+//! troubles. Whether a way that reaches a root is lawful (RFC 5280 section 6: constraints on names and length, critical
+//! extensions) rustls-webpki says, at an instant inside the lives of all its certificates: that something has expired must
+//! not hide whether it was ever trusted.
+
+use super::certificate::{Certificate, Signed};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use core::time::Duration;
+use jiff::Timestamp;
+use rustls_pki_types::{CertificateDer, UnixTime};
+use webpki::{
+    ALL_VERIFICATION_ALGS, EndEntityCert, Error, ExtendedKeyUsageValidator, KeyPurposeIdIter, anchor_from_trusted_cert,
+};
+
+/// No lawful chain of a mail server comes near this.
+const LONGEST: usize = 8;
+/// So many ways are looked at; a hostile server may send certificates of which each could have signed each.
+const MOST_WAYS: usize = 64;
+
+/// A way from a server's certificate upwards.
+#[derive(Clone, Debug)]
+pub struct Way<'c> {
+    /// The server's certificate first; each is signed by the key of the next.
+    pub steps: Vec<&'c Certificate>,
+    /// What stands above the last.
+    pub end: End<'c>,
+}
+
+/// What stands above the last certificate of a way.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'c> {
+    /// A root of the stores, which signed the last, or which the last itself is.
+    Root(&'c Certificate),
+    /// Nothing: it signed itself, and is no root of the stores.
+    SelfSigned,
+    /// A certificate of which only the subject's name is known.
+    NoIssuer,
+    /// One that bears the issuer's name and whose key did not make the signature.
+    Forged(&'c Certificate),
+    /// One that bears the issuer's name; our library cannot check the signature.
+    NotCheckable(&'c Certificate),
+    /// It went on for too long.
+    TooLong,
+}
+
+/// Why a way that reaches a root is not lawful.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// A certificate above the first is no authority: basic constraints or key usage do not let it sign.
+    NotAnAuthority(String),
+    /// A name in it is one that an authority above may not sign.
+    NameConstraints,
+    /// More authorities stand below one than it allows.
+    PathLength,
+    /// The library refuses it for another reason, which is told.
+    Refused(String),
+    /// The library cannot judge it, for a reason which is told.
+    NotCheckable(String),
+}
+
+impl<'c> Way<'c> {
+    /// The root at its end.
+    pub fn root(&self) -> Option<&'c Certificate> {
+        if let End::Root(root) = self.end { Some(root) } else { None }
+    }
+
+    /// The last certificate before what stands above it.
+    pub fn last(&self) -> &'c Certificate {
+        self.steps.last().expect("a way begins with the server's certificate")
+    }
+
+    /// The certificates between the server's and the root.
+    pub fn between(&self) -> impl Iterator<Item = &'c Certificate> {
+        let root = self.root().map(|root| &root.der);
+        self.steps.iter().skip(1).copied().filter(move |step| Some(&step.der) != root)
+    }
+
+    /// Is every certificate below the root alive at this instant?
+    pub fn lives_at(&self, instant: Timestamp) -> bool {
+        core::iter::once(self.steps[0]).chain(self.between()).all(|c| c.not_before <= instant && instant <= c.not_after)
+    }
+
+    fn rank(&self) -> u8 {
+        match self.end {
+            End::Root(_) => 5,
+            End::SelfSigned => 4,
+            End::NoIssuer => 3,
+            End::NotCheckable(_) => 2,
+            End::Forged(_) => 1,
+            End::TooLong => 0,
+        }
+    }
+}
+
+/// The best way up from `leaf` by way of `others`, which may be in any order and hold strangers, to one of `roots`. Of several
+/// the lawful one that lives at `instant` is best, then the shortest.
+pub fn best_way<'c>(
+    leaf: &'c Certificate,
+    others: &[&'c Certificate],
+    roots: &[&'c Certificate],
+    instant: Timestamp,
+) -> Way<'c> {
+    let mut found = Vec::new();
+    climb(vec![leaf], others, roots, &mut found);
+    let worth = |way: &Way<'_>| {
+        let is_lawful = way.root().is_some() && way.fault(instant).is_none();
+        (way.rank(), is_lawful, way.lives_at(instant), core::cmp::Reverse(way.steps.len()))
+    };
+    // max_by_key would take the last of equals; the first is the one in the order in which the server sent.
+    found
+        .into_iter()
+        .reduce(|best, way| if worth(&way) > worth(&best) { way } else { best })
+        .expect("the first step is a way")
+}
+
+/// Gathers every way that continues `steps`.
+fn climb<'c>(
+    steps: Vec<&'c Certificate>,
+    others: &[&'c Certificate],
+    roots: &[&'c Certificate],
+    found: &mut Vec<Way<'c>>,
+) {
+    if found.len() >= MOST_WAYS {
+        return;
+    }
+    let last = *steps.last().expect("it begins with one");
+    let arrive = |end| Way { steps: steps.clone(), end };
+    // A root may be sent along, and may be known under another signature: name and key make it.
+    if let Some(root) = roots.iter().find(|root| root.subject.der == last.subject.der && root.key_der == last.key_der) {
+        return found.push(arrive(End::Root(root)));
+    }
+    if steps.len() > LONGEST {
+        return found.push(arrive(End::TooLong));
+    }
+    let bears_the_name = |issuer: &&&'c Certificate| issuer.subject.der == last.issuer.der;
+    let before = found.len();
+    let mut doubtful = None;
+    for root in roots.iter().filter(bears_the_name) {
+        match last.signed_by(root) {
+            Signed::Yes => found.push(arrive(End::Root(root))),
+            Signed::No => doubtful = doubtful.or(Some(End::Forged(root))),
+            Signed::NotCheckable => doubtful = Some(End::NotCheckable(root)),
+        }
+    }
+    let is_new = |other: &&&'c Certificate| {
+        steps.iter().all(|step| step.key_der != other.key_der || step.subject.der != other.subject.der)
+    };
+    for other in others.iter().filter(bears_the_name).filter(is_new) {
+        match last.signed_by(other) {
+            Signed::Yes => {
+                let mut further = steps.clone();
+                further.push(other);
+                climb(further, others, roots, found);
+            }
+            Signed::No => doubtful = doubtful.or(Some(End::Forged(other))),
+            Signed::NotCheckable => doubtful = Some(End::NotCheckable(other)),
+        }
+    }
+    if found.len() == before {
+        let end = if last.is_self_signed() { End::SelfSigned } else { doubtful.unwrap_or(End::NoIssuer) };
+        found.push(arrive(end));
+    }
+}
+
+impl Way<'_> {
+    /// What forbids a way that reaches a root; `None` where nothing does, and for ways that reach none.
+    pub fn fault(&self, instant: Timestamp) -> Option<Fault> {
+        let root = self.root()?;
+        if let Some(stranger) = self.between().find(|step| !step.may_issue()) {
+            return Some(Fault::NotAnAuthority(stranger.subject.to_string()));
+        }
+        // A server's own certificate in a store is trusted because somebody said so.
+        if self.steps[0].der == root.der {
+            return None;
+        }
+        let alive = core::iter::once(self.steps[0]).chain(self.between());
+        let (born, dead) = alive.fold((Timestamp::MIN, Timestamp::MAX), |(born, dead), step| {
+            (born.max(step.not_before), dead.min(step.not_after))
+        });
+        // Where no instant is in the lives of all, the trouble is one of dates and told elsewhere.
+        (born <= dead).then(|| self.ask_webpki(root, instant.clamp(born, dead)))?
+    }
+
+    fn ask_webpki(&self, root: &Certificate, instant: Timestamp) -> Option<Fault> {
+        let not_checkable = |what: &str| Some(Fault::NotCheckable(format!("the library says: {what}")));
+        let root = CertificateDer::from(root.der.as_slice());
+        let leaf = CertificateDer::from(self.steps[0].der.as_slice());
+        let between: Vec<_> = self.between().map(|step| CertificateDer::from(step.der.as_slice())).collect();
+        let Ok(anchor) = anchor_from_trusted_cert(&root) else { return not_checkable("the root cannot be an anchor") };
+        let leaf = match EndEntityCert::try_from(&leaf) {
+            Ok(leaf) => leaf,
+            Err(error) => return not_checkable(&error.to_string()),
+        };
+        let seconds = u64::try_from(instant.as_second()).unwrap_or(0);
+        let time = UnixTime::since_unix_epoch(Duration::from_secs(seconds));
+        let anchors = [anchor];
+        let verified = leaf.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &between, time, AnyUsage, None, None);
+        match verified.err()? {
+            Error::NameConstraintViolation => Some(Fault::NameConstraints),
+            Error::PathLenConstraintViolated => Some(Fault::PathLength),
+            Error::EndEntityUsedAsCa => Some(Fault::NotAnAuthority(self.last().subject.to_string())),
+            Error::CaUsedAsEndEntity => Some(Fault::Refused("the server's certificate is an authority's own".into())),
+            Error::CertDistrusted => Some(Fault::Refused("its authority was struck off the public roots".into())),
+            // These we have verified ourselves, or their weakness is another question.
+            Error::UnsupportedSignatureAlgorithmContext(_)
+            | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
+            | Error::InvalidSignatureForPublicKey
+            | Error::UnknownIssuer
+            | Error::InvalidCertValidity
+            | Error::CertExpired { .. }
+            | Error::CertNotValidYet { .. } => None,
+            error => not_checkable(&error.to_string()),
+        }
+    }
+}
+
+/// Lets every usage pass: whether it is the right one is another question.
+struct AnyUsage;
+
+impl ExtendedKeyUsageValidator for AnyUsage {
+    fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
+        Ok(())
+    }
+}

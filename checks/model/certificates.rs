@@ -1,0 +1,405 @@
+//! Every certificate that was seen, where, and which roots it leads to: what the checks of the area certificate judge.
+
+use crate::{
+    facts::{
+        certificate::Certificate,
+        chain::{Way, best_way},
+        raw::Raw,
+        smtp::{SmtpSession, Upgrade},
+        tls::{Offer, TlsSeen, TlsSession},
+        trust::{MOZILLA, RootsNamed, SYSTEM},
+        web::HttpFetch,
+    },
+    model::{
+        ask::{Ask, Endpoint, Question},
+        check::Need,
+        estate::Estate,
+        evidence::{Evidence, Reason},
+        fetch::Fetch,
+        finding::{Finding, Subject, Trouble, Verdict},
+        listeners::{Facing, Listener, Service, listeners},
+        meta::Meta,
+    },
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    rc::Rc,
+    string::{String, ToString},
+    vec::Vec,
+};
+use jiff::Timestamp;
+
+/// So far up the URLs of issuers are followed.
+const FETCHED_LEVELS: usize = 3;
+
+/// Everything seen of certificates.
+pub struct Certificates {
+    /// Every certificate that could be read, sent or fetched, once.
+    all: Vec<Certificate>,
+    by_der: BTreeMap<Vec<u8>, usize>,
+    /// Every time that a server showed one.
+    pub shown: Vec<Shown>,
+    /// Listeners that showed none, and those whose certificate could not be read.
+    pub unseen: Vec<Unseen>,
+    /// Certificates of issuers that were fetched.
+    fetched: Vec<usize>,
+    /// The stores, each with the roots that bear the name of an issuer.
+    stores: Vec<Store>,
+    /// When the evidence was gathered, by our own clock.
+    latest: Timestamp,
+}
+
+/// A server showed a chain.
+pub struct Shown {
+    /// Where.
+    pub listener: Listener,
+    /// By which command of SMTP.
+    pub upgrade: Option<Upgrade>,
+    /// The server's own certificate.
+    leaf: usize,
+    /// What else was sent, in its order; what could not be read is left out.
+    others: Vec<usize>,
+    /// The version of TLS.
+    pub version: Option<u16>,
+    /// It came by an offer of old, where nothing newer did.
+    pub is_old: bool,
+}
+
+/// A listener from which no certificate is known.
+pub struct Unseen {
+    /// Where.
+    pub listener: Listener,
+    /// Why, in words.
+    pub why: String,
+    /// There is nothing to see, or it does not matter: a port that need not be open, or that offers no TLS.
+    pub is_harmless: bool,
+}
+
+struct Store {
+    name: String,
+    is_public: bool,
+    roots: Vec<usize>,
+}
+
+/// A store in which a way ends at a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// The store.
+    pub store: String,
+    /// Peers outside trust its roots.
+    pub is_public: bool,
+}
+
+impl Certificates {
+    /// Reads them out of the evidence.
+    pub fn seen(estate: &Estate, evidence: &Evidence) -> Self {
+        let mut certificates = Self {
+            all: Vec::new(),
+            by_der: BTreeMap::new(),
+            shown: Vec::new(),
+            unseen: Vec::new(),
+            fetched: Vec::new(),
+            stores: Vec::new(),
+            latest: evidence.latest(),
+        };
+        for listener in listeners(estate) {
+            certificates.look_at(&listener, estate, evidence);
+        }
+        for (name, is_public) in stores(estate) {
+            certificates.stores.push(Store { name, is_public, roots: Vec::new() });
+        }
+        for (_, question, answer) in evidence.all::<RootsNamed>() {
+            let found: Vec<usize> =
+                answer.facts().map(|found| certificates.read_all(&found.certificates)).unwrap_or_default();
+            if let Some(store) = certificates.stores.iter_mut().find(|store| store.name == question.store) {
+                store.roots.extend(found);
+            }
+        }
+        for (_, _, answer) in evidence.all::<HttpFetch>() {
+            if let Some(index) = answer.facts().and_then(|file| certificates.read(&file.body)) {
+                certificates.fetched.push(index);
+            }
+        }
+        certificates
+    }
+
+    fn look_at(&mut self, listener: &Listener, estate: &Estate, evidence: &Evidence) {
+        let (mut why, mut has_shown, mut is_unreadable) = (None, false, false);
+        let asks = listener.asks(estate, evidence);
+        for ask in &asks {
+            let look = listener.look(ask, evidence);
+            let Some(seen) = look.seen() else {
+                why = why.or_else(|| look.miss.map(ToString::to_string));
+                continue;
+            };
+            match self.read_chain(seen) {
+                Some((leaf, others)) => {
+                    let (upgrade, is_old) = (upgrade_of(ask), is_old(ask));
+                    // What an old hello shows counts where nothing newer showed anything.
+                    if !is_old || !has_shown {
+                        let listener = listener.clone();
+                        self.shown.push(Shown { listener, upgrade, leaf, others, version: seen.version, is_old });
+                    }
+                    has_shown = true;
+                }
+                None => is_unreadable = true,
+            }
+        }
+        if has_shown {
+            return;
+        }
+        let first = listener.first_look(evidence);
+        let offers_nothing =
+            first.session.is_some_and(|session| session.hello().is_some() && session.upgrade().is_none());
+        let is_optional =
+            listener.facing == Facing::Inside || listener.service == Service::Web && listener.names.is_empty();
+        let is_out_of_the_way = first.miss.is_some_and(|miss| miss.reason != Reason::Interrupted) && is_optional;
+        let why = if is_unreadable {
+            "it showed a certificate that cannot be read".to_string()
+        } else if offers_nothing {
+            "it offers no TLS".to_string()
+        } else {
+            why.unwrap_or_else(|| "the run ended before it showed one".to_string())
+        };
+        let is_harmless = !is_unreadable && (offers_nothing || is_out_of_the_way);
+        self.unseen.push(Unseen { listener: listener.clone(), why, is_harmless });
+    }
+
+    fn read_chain(&mut self, seen: &TlsSeen) -> Option<(usize, Vec<usize>)> {
+        let (leaf, others) = seen.chain.split_first()?;
+        Some((self.read(leaf)?, self.read_all(others)))
+    }
+
+    fn read_all(&mut self, certificates: &[Raw]) -> Vec<usize> {
+        certificates.iter().filter_map(|certificate| self.read(certificate)).collect()
+    }
+
+    fn read(&mut self, der: &Raw) -> Option<usize> {
+        if let Some(known) = self.by_der.get(&der.0) {
+            return Some(*known);
+        }
+        self.all.push(Certificate::parse(&der.0).ok()?);
+        self.by_der.insert(der.0.clone(), self.all.len() - 1);
+        Some(self.all.len() - 1)
+    }
+
+    /// The server's own certificate of a sighting.
+    pub fn leaf(&self, shown: &Shown) -> &Certificate {
+        &self.all[shown.leaf]
+    }
+
+    /// What else was sent with it, in its order.
+    pub fn others(&self, shown: &Shown) -> Vec<&Certificate> {
+        shown.others.iter().map(|index| &self.all[*index]).collect()
+    }
+
+    /// Every server's own certificate, with all places where it was shown.
+    pub fn leaves(&self) -> Vec<Leaf<'_>> {
+        let mut places: BTreeMap<&str, Vec<&Shown>> = BTreeMap::new();
+        for shown in &self.shown {
+            places.entry(&self.leaf(shown).thumbprint).or_default().push(shown);
+        }
+        let leaf = |shown: Vec<&Shown>| self.leaf(shown[0]);
+        places.into_values().map(|shown| Leaf { certificate: leaf(shown.clone()), shown }).collect()
+    }
+
+    /// The best way up from what one server sent, to any root of these stores.
+    pub fn way_as_sent(&self, shown: &Shown, public_only: bool) -> Way<'_> {
+        best_way(self.leaf(shown), &self.others(shown), &self.roots(public_only), self.latest)
+    }
+
+    /// The best way up with all that is known: what this server sent, what others sent, what could be fetched.
+    pub fn way_as_known(&self, shown: &Shown, public_only: bool) -> Way<'_> {
+        let mut others = self.others(shown);
+        let elsewhere = self.shown.iter().flat_map(|other| &other.others).chain(&self.fetched);
+        let known: BTreeSet<usize> = elsewhere.filter(|index| !shown.others.contains(index)).copied().collect();
+        others.extend(known.into_iter().map(|index| &self.all[index]));
+        best_way(self.leaf(shown), &others, &self.roots(public_only), self.latest)
+    }
+
+    /// Was this certificate fetched by the URL in another, and not sent by any server?
+    pub fn is_fetched(&self, certificate: &Certificate) -> bool {
+        self.fetched.iter().any(|index| self.all[*index].der == certificate.der)
+    }
+
+    /// The stores that hold this root.
+    pub fn stores_with(&self, root: &Certificate) -> Vec<Trust> {
+        let holds = |store: &&Store| {
+            store.roots.iter().any(|index| {
+                self.all[*index].key_der == root.key_der && self.all[*index].subject.der == root.subject.der
+            })
+        };
+        self.stores
+            .iter()
+            .filter(holds)
+            .map(|store| Trust { store: store.name.clone(), is_public: store.is_public })
+            .collect()
+    }
+
+    fn roots(&self, public_only: bool) -> Vec<&Certificate> {
+        let stores = self.stores.iter().filter(|store| store.is_public || !public_only);
+        let indexes: BTreeSet<usize> = stores.flat_map(|store| store.roots.iter().copied()).collect();
+        indexes.into_iter().map(|index| &self.all[index]).collect()
+    }
+}
+
+/// A server's own certificate, and where it was shown.
+pub struct Leaf<'c> {
+    /// The certificate.
+    pub certificate: &'c Certificate,
+    /// Where, at least once.
+    pub shown: Vec<&'c Shown>,
+}
+
+impl Leaf<'_> {
+    /// Who of all that see it looks most strictly.
+    pub fn facing(&self) -> Facing {
+        self.shown.iter().map(|shown| shown.facing()).max().unwrap_or(Facing::Inside)
+    }
+
+    /// What findings about it name.
+    pub fn subject(&self) -> Subject {
+        Subject::Certificate(self.certificate.thumbprint.clone())
+    }
+
+    /// The trouble that it is bad.
+    pub fn trouble(&self) -> Trouble {
+        Trouble::CertificateBad(self.certificate.thumbprint.clone())
+    }
+
+    /// Its name and its places, with which every sentence about it begins: `CN=mail at ex01.contoso.com:25`.
+    pub fn at(&self) -> String {
+        let places: BTreeSet<String> = self.shown.iter().map(|shown| shown.place()).collect();
+        let places: Vec<_> = places.into_iter().collect();
+        format!("{} at {}", self.certificate.subject, places.join(", "))
+    }
+}
+
+impl Shown {
+    /// Who looks at it: the internal transport certificate is for peers alone, whoever else could ask for it.
+    pub fn facing(&self) -> Facing {
+        if self.upgrade == Some(Upgrade::AnonymousTls) { Facing::Inside } else { self.listener.facing }
+    }
+
+    /// Where it was shown.
+    pub fn place(&self) -> String {
+        let suffix = if self.upgrade == Some(Upgrade::AnonymousTls) { " (X-ANONYMOUSTLS)" } else { "" };
+        format!("{}:{}{suffix}", self.listener.to.host, self.listener.to.port)
+    }
+}
+
+/// What every check of certificates needs asked of the listeners.
+pub fn listener_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+    let needs = listeners(estate).into_iter().flat_map(|listener| {
+        let asks = listener.asks(estate, evidence).into_iter();
+        asks.map(move |ask| Need { subject: listener.subject(), ask })
+    });
+    needs.collect()
+}
+
+/// What the checks need that follow a certificate to its root: the roots that bear an issuer's name, and the issuers that were
+/// not sent, as far as certificates say where those can be fetched.
+pub fn trust_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+    let mut needs = listener_needs(estate, evidence);
+    let mut reader = Reader::default();
+    for listener in listeners(estate) {
+        let subject = listener.subject();
+        let mut need = |ask: Ask| needs.push(Need { subject: subject.clone(), ask });
+        let looks = listener.asks(estate, evidence).into_iter().map(|ask| listener.look(&ask, evidence));
+        for seen in looks.filter_map(|look| look.seen()) {
+            let chain: Vec<_> = seen.chain.iter().filter_map(|raw| reader.read(&raw.0)).collect();
+            let mut ends: Vec<Rc<Certificate>> = Vec::new();
+            for certificate in &chain {
+                let (asks, is_unknown) = roots_named(certificate, estate, evidence);
+                asks.into_iter().for_each(&mut need);
+                if is_unknown && is_end(certificate, &chain) {
+                    ends.push(Rc::clone(certificate));
+                }
+            }
+            for _ in 0..FETCHED_LEVELS {
+                let mut above = Vec::new();
+                for end in &ends {
+                    let Some(fetch) = end.issuer_urls.iter().find_map(|url| Fetch::of(url, estate, evidence)) else {
+                        continue;
+                    };
+                    fetch.asks.into_iter().for_each(&mut need);
+                    let Some(issuer) = fetch.file.and_then(|file| reader.read(&file.body.0)) else { continue };
+                    let (asks, is_unknown) = roots_named(&issuer, estate, evidence);
+                    asks.into_iter().for_each(&mut need);
+                    if is_unknown && !issuer.is_self_issued() {
+                        above.push(issuer);
+                    }
+                }
+                ends = above;
+            }
+        }
+    }
+    needs
+}
+
+/// Does what was sent end here, without its issuer?
+fn is_end(certificate: &Certificate, chain: &[Rc<Certificate>]) -> bool {
+    let is_leaf = chain.first().is_some_and(|leaf| leaf.der == certificate.der);
+    let stands_above = || chain.iter().any(|below| below.issuer.der == certificate.subject.der);
+    let has_issuer = chain.iter().any(|other| other.subject.der == certificate.issuer.der);
+    !has_issuer && (is_leaf || stands_above())
+}
+
+/// The questions for the roots that bear the name of a certificate's issuer; and whether it is known by now that there are none.
+fn roots_named(certificate: &Certificate, estate: &Estate, evidence: &Evidence) -> (Vec<Ask>, bool) {
+    let subject = Raw(certificate.issuer.der.clone());
+    let question = |(store, _)| RootsNamed { store, subject: subject.clone() };
+    let asks: Vec<_> =
+        stores(estate).into_iter().map(|store| Ask::new(Endpoint::this_machine(), question(store))).collect();
+    let has_none =
+        |ask: &Ask| evidence.answer::<RootsNamed>(ask).facts().is_none_or(|found| found.certificates.is_empty());
+    let is_unknown = asks.iter().all(|ask| evidence.holds(ask) && has_none(ask));
+    (asks, is_unknown)
+}
+
+/// The names of all stores, and whether peers outside trust their roots.
+fn stores(estate: &Estate) -> Vec<(String, bool)> {
+    let own = [(MOZILLA.to_string(), true), (SYSTEM.to_string(), false)];
+    let stated = estate.plan.stores.iter().map(|store| (store.name.clone(), store.public));
+    own.into_iter().chain(stated).collect()
+}
+
+/// Reads each certificate once.
+#[derive(Default)]
+struct Reader(BTreeMap<Vec<u8>, Option<Rc<Certificate>>>);
+
+impl Reader {
+    fn read(&mut self, der: &[u8]) -> Option<Rc<Certificate>> {
+        if let Some(known) = self.0.get(der) {
+            return known.clone();
+        }
+        let read = Certificate::parse(der).ok().map(Rc::new);
+        self.0.insert(der.to_vec(), read.clone());
+        read
+    }
+}
+
+fn upgrade_of(ask: &Ask) -> Option<Upgrade> {
+    if let Question::SmtpSession(session) = &ask.what { Some(session.upgrade) } else { None }
+}
+
+fn is_old(ask: &Ask) -> bool {
+    matches!(
+        ask.what,
+        Question::SmtpSession(SmtpSession { offer: Offer::UpTo(_), .. })
+            | Question::TlsSession(TlsSession { offer: Offer::UpTo(_) })
+    )
+}
+
+/// One finding for a listener whose certificate is not known, in the name of a check. Where nothing hangs on it, it is left out.
+pub fn judge_unseen(meta: &'static Meta, unseen: &Unseen) -> Finding {
+    let Unseen { listener, why, is_harmless } = unseen;
+    let verdict = if *is_harmless { Verdict::Skip } else { Verdict::Unknown };
+    Finding::new(meta, listener.subject(), verdict, format!("no certificate was seen: {why}"))
+        .suspects(Trouble::HostDark(listener.to.host.clone()))
+        .suspects(Trouble::Name(listener.to.host.clone()))
+        .suspects(Trouble::PortShut(listener.subject()))
+        .suspects(Trouble::CertificateBad(listener.subject().to_string()))
+        .at(listener.to.address)
+}

@@ -1,0 +1,303 @@
+//! Where certificates are shown: every port of the estate that speaks TLS, what is asked there, and why.
+//!
+//! A server is asked once. Only what that answer makes necessary is asked in further connections, of which there are at most
+//! [`MOST_CONNECTIONS`] in all, each for a reason that the report can name.
+
+use crate::{
+    facts::{
+        certificate::{Certificate, Key},
+        net::{SMTP_PORT, Transport},
+        smtp::{SmtpReply, SmtpSession, Upgrade},
+        tls::{GC_LDAPS_PORT, LDAPS_PORT, Offer, TlsSeen, TlsSession, TlsVersion},
+        web::{BACK_END_PORT, EWS_PATH, HTTPS_PORT, HttpsGet},
+    },
+    model::{
+        ask::{Ask, Endpoint, Question},
+        estate::Estate,
+        evidence::{Answer, Evidence, Miss, Reason, Stage},
+        finding::Subject,
+        plan::{ServerRole, ServerState},
+    },
+};
+use alloc::{format, string::String, vec, vec::Vec};
+use jiff::SignedDuration;
+
+/// Connections to one listener in one run, at the most.
+pub const MOST_CONNECTIONS: usize = 5;
+/// After a server said that it is too busy, it is left in peace so long before it is asked once more.
+const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+
+/// Submission and proxy ports of a Mailbox server (facts of Microsoft's "Receive connectors": one connector a port).
+pub mod smtp_port {
+    /// Transport service: the connector "Default", which peers dial.
+    pub const TRANSPORT: u16 = 2525;
+    /// Mailbox Transport Delivery, which peers dial.
+    pub const DELIVERY: u16 = 475;
+    /// Client Proxy.
+    pub const CLIENT_PROXY: u16 = 465;
+    /// Client Frontend: submission by programs.
+    pub const SUBMISSION: u16 = 587;
+    /// Outbound Proxy Frontend.
+    pub const OUTBOUND_PROXY: u16 = 717;
+}
+
+/// The SMTP ports of a Mailbox server of Exchange 2013 or later.
+pub const MAILBOX_PORTS: [u16; 6] = [
+    SMTP_PORT,
+    smtp_port::TRANSPORT,
+    smtp_port::DELIVERY,
+    smtp_port::CLIENT_PROXY,
+    smtp_port::SUBMISSION,
+    smtp_port::OUTBOUND_PROXY,
+];
+
+/// Who looks at the certificate of a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Facing {
+    /// Servers and clients of the organisation.
+    Inside,
+    /// Web clients, by names that the plan states.
+    Clients,
+    /// Mail servers of the world.
+    Outside,
+}
+
+/// What is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Service {
+    /// SMTP with STARTTLS.
+    Smtp,
+    /// HTTPS.
+    Web,
+    /// LDAP over TLS.
+    Directory,
+}
+
+/// A port at one address that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listener {
+    /// Where.
+    pub to: Endpoint,
+    /// What is spoken.
+    pub service: Service,
+    /// Who looks.
+    pub facing: Facing,
+    /// The stated names by which it is reached.
+    pub names: Vec<String>,
+}
+
+/// Every listener of the estate: of servers that are meant to work, and of controllers.
+pub fn listeners(estate: &Estate) -> Vec<Listener> {
+    let mut all = Vec::new();
+    for (host, server) in estate.servers.iter().filter(|(_, server)| server.state == ServerState::Active) {
+        let is_mailbox = server.role == ServerRole::Mailbox;
+        let outside = if is_mailbox && server.outward.is_empty() { Facing::Inside } else { Facing::Outside };
+        let ports: &[u16] = if is_mailbox { &MAILBOX_PORTS } else { &[SMTP_PORT] };
+        for to in ports.iter().flat_map(|port| estate.endpoints(host, *port)) {
+            let is_outer = to.port == SMTP_PORT;
+            let facing = if is_outer { outside } else { Facing::Inside };
+            let names = if is_outer { server.outward.clone() } else { Vec::new() };
+            all.push(Listener { to, service: Service::Smtp, facing, names });
+        }
+        let (is_web, facing) = (is_mailbox || !server.web.is_empty(), Facing::Clients);
+        let facing = if server.web.is_empty() { Facing::Inside } else { facing };
+        for to in estate.endpoints(host, HTTPS_PORT).into_iter().filter(|_| is_web) {
+            all.push(Listener { to, service: Service::Web, facing, names: server.web.clone() });
+        }
+        for to in estate.endpoints(host, BACK_END_PORT).into_iter().filter(|_| is_mailbox) {
+            all.push(Listener { to, service: Service::Web, facing: Facing::Inside, names: Vec::new() });
+        }
+    }
+    for (host, controller) in &estate.controllers {
+        let ports = if controller.is_gc { &[LDAPS_PORT, GC_LDAPS_PORT][..] } else { &[LDAPS_PORT] };
+        for to in ports.iter().flat_map(|port| estate.endpoints(host, *port)) {
+            all.push(Listener { to, service: Service::Directory, facing: Facing::Inside, names: Vec::new() });
+        }
+    }
+    all
+}
+
+/// The SMTP listeners alone.
+pub fn smtp_listeners(estate: &Estate) -> impl Iterator<Item = Listener> {
+    listeners(estate).into_iter().filter(|listener| listener.service == Service::Smtp)
+}
+
+impl Listener {
+    /// What findings about it name.
+    pub fn subject(&self) -> Subject {
+        Subject::Port(self.to.host.clone(), self.to.port, Transport::Tcp)
+    }
+
+    /// Everything to be asked here, by what is known so far: the first question, and what its answer makes necessary.
+    pub fn asks(&self, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
+        let mut asks = self.first_asks(evidence);
+        let first: Vec<_> = asks.iter().map(|ask| self.look(ask, evidence)).collect();
+        let shown = || first.iter().flat_map(Look::seen);
+        let mut add = |question: Question| {
+            let ask = Ask::new(self.to.clone(), question);
+            if !asks.contains(&ask) {
+                asks.push(ask);
+            }
+        };
+        if first.iter().any(|look| look.session.is_some_and(|s| s.offers(Upgrade::AnonymousTls.keyword()).is_some())) {
+            add(SmtpSession { upgrade: Upgrade::AnonymousTls, offer: Offer::Usual }.into());
+        }
+        let keys: Vec<_> = shown().filter_map(leaf_key).collect();
+        if keys.iter().any(|key| matches!(key, Key::Ec(_))) {
+            add(self.with(Offer::RsaOnly));
+        }
+        if first.iter().any(|look| look.is_handshake_refused()) {
+            add(self.with(Offer::UpTo(TlsVersion::Tls12)));
+            let modern = self.look(&Ask::new(self.to.clone(), self.with(Offer::UpTo(TlsVersion::Tls12))), evidence);
+            if modern.is_handshake_refused() {
+                add(self.with(Offer::UpTo(TlsVersion::Tls10)));
+            }
+        }
+        // These write into the server's log (Schannel 36874), so somebody has to want them.
+        if shown().next().is_some() && (estate.plan.deep || estate.plan.forbid_old_tls) {
+            add(self.with(Offer::UpTo(TlsVersion::Tls10)));
+            add(self.with(Offer::UpTo(TlsVersion::Tls11)));
+        }
+        if estate.plan.deep && keys.iter().any(|key| matches!(key, Key::Rsa(_))) {
+            add(self.with(Offer::EcdsaOnly));
+        }
+        asks.truncate(MOST_CONNECTIONS);
+        asks
+    }
+
+    /// What a client of today asks; of a web server once for each stated name; once more of a server that was too busy.
+    pub fn first_asks(&self, evidence: &Evidence) -> Vec<Ask> {
+        let questions: Vec<Question> = match self.service {
+            Service::Smtp => vec![self.with(Offer::Usual)],
+            Service::Directory => vec![TlsSession { offer: Offer::Usual }.into()],
+            Service::Web => {
+                let host = [self.to.host.clone()];
+                let names = if self.names.is_empty() { &host[..] } else { &self.names };
+                names.iter().map(|name| HttpsGet { name: name.clone(), path: EWS_PATH.into() }.into()).collect()
+            }
+        };
+        let mut asks: Vec<_> = questions.into_iter().map(|question| Ask::new(self.to.clone(), question)).collect();
+        if let Some(busy) = asks.first().filter(|first| self.look(first, evidence).is_busy())
+            && let Some(observation) = evidence.find(busy)
+        {
+            let later = observation.when.checked_add(PATIENCE).unwrap_or(observation.when);
+            let again = busy.clone().again(2, later);
+            asks.push(again);
+        }
+        asks
+    }
+
+    /// What the first question showed; of a server that was too busy at first, what the second look did.
+    pub fn first_look<'e>(&self, evidence: &'e Evidence) -> Look<'e> {
+        let looks = self.first_asks(evidence).into_iter().map(|ask| self.look(&ask, evidence));
+        looks
+            .reduce(|first, second| if first.is_busy() && second.is_answered { second } else { first })
+            .unwrap_or_default()
+    }
+
+    /// What one question showed.
+    pub fn look<'e>(&self, ask: &Ask, evidence: &'e Evidence) -> Look<'e> {
+        match &ask.what {
+            Question::SmtpSession(_) => {
+                let answer = evidence.answer::<SmtpSession>(ask);
+                let session = answer.facts();
+                Look { session, seen: session.and_then(|session| session.tls.as_ref()), ..Look::of(&answer) }
+            }
+            Question::HttpsGet(_) => {
+                let answer = evidence.answer::<HttpsGet>(ask);
+                Look { seen: answer.facts().map(|reply| &reply.tls), ..Look::of(&answer) }
+            }
+            Question::TlsSession(_) => {
+                let answer = evidence.answer::<TlsSession>(ask);
+                Look { seen: answer.facts(), ..Look::of(&answer) }
+            }
+            _ => Look::default(),
+        }
+    }
+
+    /// The same place, with another offer.
+    fn with(&self, offer: Offer) -> Question {
+        match self.service {
+            Service::Smtp => SmtpSession { upgrade: Upgrade::StartTls, offer }.into(),
+            Service::Web | Service::Directory => TlsSession { offer }.into(),
+        }
+    }
+}
+
+/// What one conversation with a listener showed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Look<'e> {
+    /// The answer is in, well or not.
+    pub is_answered: bool,
+    /// The SMTP session, as far as it came.
+    pub session: Option<&'e SmtpReply>,
+    /// What was seen of TLS.
+    pub seen: Option<&'e TlsSeen>,
+    /// How it failed, if it did.
+    pub miss: Option<&'e Miss>,
+}
+
+impl<'e> Look<'e> {
+    fn of<F>(answer: &Answer<'e, F>) -> Self {
+        Self { is_answered: !matches!(answer, Answer::NotAsked), session: None, seen: None, miss: answer.miss() }
+    }
+
+    /// What was seen, where a certificate was.
+    pub fn seen(&self) -> Option<&'e TlsSeen> {
+        self.seen.filter(|seen| !seen.chain.is_empty())
+    }
+
+    /// It took our hello and would not go on: too old for us, or broken.
+    pub fn is_handshake_refused(&self) -> bool {
+        self.miss.is_some_and(|miss| {
+            miss.stage == Stage::Tls && !matches!(miss.reason, Reason::Interrupted | Reason::Local(_))
+        }) && self.seen().is_none()
+            && self.session.is_none_or(|session| session.injected.0.is_empty())
+    }
+
+    /// It said `421` and no component is in maintenance (`421 4.3.2`): it may do better in a while.
+    pub fn is_busy(&self) -> bool {
+        said_code(self.miss, "421").is_some_and(|said| !said.starts_with("4.3.2"))
+    }
+
+    /// It said `421 4.3.2`: the component is in maintenance.
+    pub fn is_in_maintenance(&self) -> bool {
+        said_code(self.miss, "421").is_some_and(|said| said.starts_with("4.3.2"))
+    }
+}
+
+/// What a server said after a code.
+fn said_code<'m>(miss: Option<&'m Miss>, code: &str) -> Option<&'m str> {
+    let Some(Miss { reason: Reason::ServerSaid(said), .. }) = miss else { return None };
+    Some(said.strip_prefix(code)?.trim_start_matches([' ', '-']))
+}
+
+fn leaf_key(seen: &TlsSeen) -> Option<Key> {
+    Some(Certificate::parse(&seen.chain.first()?.0).ok()?.key)
+}
+
+/// Why a connection was made, for whoever wonders about it in a log.
+pub fn reason(ask: &Ask) -> Option<String> {
+    let offer_of = |offer: Offer| match offer {
+        Offer::Usual => "what any client of today sees",
+        Offer::RsaOnly => "it showed an ECDSA certificate, so there may be an RSA one beside it",
+        Offer::EcdsaOnly => "--deep: beside the RSA certificate there may be an ECDSA one",
+        Offer::UpTo(TlsVersion::Tls12) => "the usual handshake failed: does it want a cipher suite of old?",
+        Offer::UpTo(TlsVersion::Tls11) => "--deep or forbid-old-tls: is TLS 1.1 still on?",
+        Offer::UpTo(TlsVersion::Tls10) => {
+            "does it speak TLS 1.0? (the usual handshake failed, or --deep, or forbid-old-tls)"
+        }
+    };
+    let why = match &ask.what {
+        Question::SmtpSession(_) if ask.look > 1 => "it had said 421, so it was asked once more",
+        Question::SmtpSession(SmtpSession { upgrade: Upgrade::AnonymousTls, .. }) => {
+            "it offers X-ANONYMOUSTLS, which shows the internal transport certificate"
+        }
+        Question::SmtpSession(SmtpSession { offer, .. }) | Question::TlsSession(TlsSession { offer }) => {
+            offer_of(*offer)
+        }
+        Question::HttpsGet(get) => return Some(format!("what a client sees that asks for {}", get.name)),
+        _ => return None,
+    };
+    Some(why.into())
+}
