@@ -68,6 +68,18 @@ pub mod kerberos {
     pub mod realm;
 }
 
+/// Certificates: KB 2888788, renewals.
+pub mod certificate {
+    pub mod complete;
+    pub mod current;
+    pub mod named;
+    pub mod single;
+    pub mod strong;
+    pub mod trusted;
+    pub mod unrevoked;
+    pub mod usage;
+}
+
 /// Every check, in the order of the report.
 pub static CHECKS: &[&dyn model::check::Check] = &[
     &host::answers::Answers,
@@ -79,4 +91,12 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &directory::ready::Ready,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
+    &certificate::trusted::Trusted,
+    &certificate::complete::Complete,
+    &certificate::current::Current,
+    &certificate::named::Named,
+    &certificate::strong::Strong,
+    &certificate::usage::Usage,
+    &certificate::single::Single,
+    &certificate::unrevoked::Unrevoked,
 ];
