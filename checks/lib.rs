@@ -23,6 +23,7 @@ pub mod facts {
     pub mod time;
     pub mod tls;
     pub mod trust;
+    pub mod verification;
     pub mod web;
 }
 

@@ -12,11 +12,7 @@ use crate::{
         meta::{Basis, Fold, Meta},
     },
 };
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{format, string::String, vec::Vec};
 
 /// See the module.
 pub struct Named;

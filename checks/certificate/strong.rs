@@ -2,8 +2,9 @@
 
 use crate::{
     facts::{
-        certificate::{Certificate, Hash, Key, longest_public_lifetime},
+        certificate::{Certificate, Key, longest_public_lifetime},
         tls::version_name,
+        verification::{LEAST_RSA_BITS, weakness},
     },
     model::{
         certificates::{Certificates, Leaf, judge_leaves, trust_needs},
@@ -24,8 +25,6 @@ use alloc::{
 /// See the module.
 pub struct Strong;
 
-/// The least that TLS libraries take (NIST SP 800-57; CA/Browser Forum Baseline Requirements section 6.1.5).
-const LEAST_RSA_BITS: usize = 2048;
 const TLS12: u16 = 0x0303;
 
 static META: Meta = Meta {
@@ -82,31 +81,16 @@ fn judge(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate, evidence
 
 type Word = (&'static str, String);
 
-/// A key or a signature on the way to the root that libraries refuse. Roots are known by their keys, so that their own
-/// signatures never count, and neither does a self-signed certificate's.
+/// A key or a signature on the way to the root that libraries refuse.
 fn weak_link(certificates: &Certificates, leaf: &Leaf<'_>) -> Option<Word> {
     let ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
     let links: Vec<&Certificate> = ways.flat_map(|way| way.below_root().collect::<Vec<_>>()).collect();
-    for link in links {
-        let name = if link.der == leaf.certificate.der {
-            "it".to_string()
-        } else {
-            format!("its issuer \"{}\"", link.subject)
-        };
-        if let Key::Rsa(bits) = link.key
-            && bits < LEAST_RSA_BITS
-        {
-            return Some(("weak-key", format!("{name} has an RSA key of {bits} bits only")));
-        }
-        let hash = match link.hash {
-            _ if link.is_self_issued() => continue,
-            Hash::Md5 => "MD5",
-            Hash::Sha1 => "SHA-1",
-            Hash::Sha2 | Hash::Other(_) => continue,
-        };
-        return Some(("weak-signature", format!("{name} is signed with {hash}")));
-    }
-    None
+    links.into_iter().find_map(|link| {
+        let is_leaf = link.der == leaf.certificate.der;
+        let name = if is_leaf { "it".to_string() } else { format!("its issuer \"{}\"", link.subject) };
+        let weak_key = matches!(link.key, Key::Rsa(bits) if bits < LEAST_RSA_BITS);
+        Some((if weak_key { "weak-key" } else { "weak-signature" }, format!("{name} has {}", weakness(link)?)))
+    })
 }
 
 /// It is shown by way of an old version alone.
