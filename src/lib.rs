@@ -22,13 +22,18 @@ pub mod wire {
     pub mod budget;
     pub mod clock;
     pub mod conversation;
+    pub mod stores;
     pub mod vantage;
 
     mod cldap;
     mod dns;
     mod dns_runtime;
     mod fence;
+    mod fetch;
     mod frame;
+    mod hello;
+    mod http;
+    mod https;
     mod icmp;
     mod kerberos;
     mod ldap;
@@ -37,7 +42,9 @@ pub mod wire {
     mod pump;
     mod random;
     mod smb;
+    mod smtp;
     mod tcp;
     mod text;
+    mod tls;
     mod udp;
 }

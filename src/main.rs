@@ -10,7 +10,7 @@ use exchange_preflight::{
     render::{checks, escape::printable, json, text},
     report::{Report, Strictness, same_estate},
     survey::{Progress, survey},
-    wire::{budget::Budgets, clock::Clock, conversation::Wire, vantage},
+    wire::{budget::Budgets, clock::Clock, conversation::Wire, stores::Stores, vantage},
 };
 use exchange_preflight_checks::{
     CHECKS,
@@ -176,7 +176,7 @@ fn look(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<Recording
 
 async fn record(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
     let clock = Clock::start();
-    let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver)?);
+    let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver, Stores::default())?);
     let interrupt = Arc::new(Notify::new());
     let is_surveying = Arc::new(AtomicBool::new(false));
     listen_for_the_end(Arc::clone(&interrupt), Arc::clone(&is_surveying));
