@@ -8,6 +8,7 @@ pub mod plan_file;
 pub mod recording;
 pub mod report;
 pub mod survey;
+pub mod trust_file;
 
 /// What is told, and how it looks. Each gets a finished report and knows no check.
 pub mod render {

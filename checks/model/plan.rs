@@ -67,6 +67,9 @@ pub struct PlannedServer {
 pub struct StatedStore {
     /// What it is called.
     pub name: String,
+    /// The file of its roots, as it was stated.
+    #[serde(default)]
+    pub file: String,
     /// Peers outside trust its roots as they trust the public ones.
     #[serde(default)]
     pub public: bool,
