@@ -92,7 +92,10 @@ fn word(certificates: &Certificates, shown: &Shown) -> Word {
     }
     let way = certificates.way_as_sent(shown, false);
     let known = certificates.way_as_known(shown, false);
-    let missing: Vec<_> = known.between().filter(|step| !sent.iter().any(|other| other.der == step.der)).collect();
+    let missing: Vec<_> = known
+        .between()
+        .filter(|step| !step.is_self_issued() && !sent.iter().any(|other| other.der == step.der))
+        .collect();
     let reaches_further = known.above.len() > way.above.len() || way.root().is_none() && known.root().is_some();
     if !missing.is_empty() && reaches_further {
         return intermediate_not_sent(certificates, shown, &way, &missing);
@@ -134,27 +137,21 @@ fn intermediate_not_sent(certificates: &Certificates, shown: &Shown, way: &Way<'
 
 /// All that is needed is there. Is it in order, and is it all?
 fn order_of(way: &Way<'_>, leaf: &Certificate, sent: &[&Certificate]) -> Word {
-    let position = |step: &Certificate| sent.iter().position(|other| other.der == step.der);
-    let positions: Vec<_> = way.above.iter().filter_map(|step| position(step)).collect();
+    let position = |step: &Certificate| sent.iter().position(|other| other.key_der == step.key_der);
+    let positions: Vec<_> = way.above.iter().copied().chain(way.root()).filter_map(position).collect();
     if !positions.is_sorted() {
         let names: Vec<_> = sent.iter().map(|other| format!("\"{}\"", other.subject)).collect();
         let said = format!("the chain is sent in the wrong order: {}", names.join(", then "));
         return Word::new(Verdict::Warn, Some("wrong-order"), said);
     }
-    // Another signature for a key on the way is a cross-certificate, which has its use.
-    let stands_on_the_way =
-        |other: &Certificate| way.above.iter().chain([&leaf]).any(|step| step.key_der == other.key_der);
-    let strangers: Vec<_> = sent.iter().filter(|other| !stands_on_the_way(other)).collect();
-    let twice = sent
-        .iter()
-        .enumerate()
-        .find(|(index, other)| sent[..*index].iter().chain([&leaf]).any(|before| before.der == other.der));
-    if let Some(stranger) = strangers.first().map(|stranger| &***stranger).or(twice.map(|(_, other)| *other)) {
-        let what = if strangers.is_empty() { "is sent twice" } else { "has nothing to do with it" };
-        let said = format!("\"{}\" is sent along and {what}", stranger.subject);
+    // Another signature for a key on the way is a cross-certificate, which has its use; and what is sent twice is read twice.
+    let on_the_way: Vec<_> = way.above.iter().copied().chain([leaf]).chain(way.root()).collect();
+    let is_stranger = |other: &&&Certificate| on_the_way.iter().all(|step| step.key_der != other.key_der);
+    if let Some(stranger) = sent.iter().find(is_stranger) {
+        let said = format!("\"{}\" is sent along and has nothing to do with it", stranger.subject);
         return Word::new(Verdict::Warn, Some("unrelated-extra"), said);
     }
-    let root_sent = way.root().is_some_and(|root| position(root).is_some());
+    let root_sent = way.root().is_some_and(|root| sent.iter().any(|other| other.key_der == root.key_der));
     let note = if root_sent { "; the root is sent along, which does no harm" } else { "" };
     Word::new(Verdict::Pass, None, format!("{} sent{note}", count(sent.len())))
 }

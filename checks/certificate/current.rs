@@ -100,7 +100,10 @@ fn word(
         return (matters, Some("outlive"), format!("{dies}, which is less than the {} that you ask for", span(wanted)));
     }
     let ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
-    let mut links: Vec<&Certificate> = ways.flat_map(|way| way.between().collect::<Vec<_>>()).collect();
+    // A root that has expired is refused by OpenSSL and by Windows, though not by every library.
+    let mut links: Vec<&Certificate> =
+        ways.flat_map(|way| way.between().chain(way.root()).collect::<Vec<_>>()).collect();
+    links.retain(|link| link.der != certificate.der);
     links.sort_by_key(|link| link.not_after);
     if let Some(link) = links.iter().find(|link| link.not_after < now || now < link.not_before) {
         let verdict = if leaf.facing() == Facing::Outside { Verdict::Fail } else { Verdict::Warn };
@@ -113,7 +116,8 @@ fn word(
     if until(not_after) < (certificate.lifetime() / 3).min(days(MONTH)) {
         return (Verdict::Warn, Some("ends-soon"), format!("{dies}, of {} in all", span(certificate.lifetime())));
     }
-    if let Some(link) = links.iter().find(|link| link.not_after < *not_after) {
+    let ends_first = |link: &&&Certificate| link.not_after < *not_after && !link.is_self_issued();
+    if let Some(link) = links.iter().find(ends_first) {
         let said = format!("its issuer \"{}\" dies before it, on {}", link.subject, day(link.not_after));
         return (Verdict::Warn, Some("link-ends-first"), said);
     }

@@ -88,20 +88,23 @@ fn asked_names(shown: &Shown) -> &[String] {
 type Word = (Verdict, &'static str, String, String);
 
 fn worst_name(leaf: &Leaf<'_>, shown: &Shown) -> Option<Word> {
-    let verdict = match (shown.facing(), shown.listener.service) {
+    // Of the other two some peers still take the certificate.
+    let missing = match (shown.facing(), shown.listener.service) {
         (Facing::Outside, Service::Smtp) => Verdict::Fail,
         _ => Verdict::Warn,
     };
     let words = asked_names(shown).iter().filter_map(|name| {
-        let (code, said) = match leaf.certificate.covers(name) {
+        let (verdict, code, said) = match leaf.certificate.covers(name) {
             Cover::Yes => return None,
-            Cover::CommonNameOnly => {
-                ("common-name-only", format!("{name} is its common name alone, which nobody looks at any more"))
-            }
+            Cover::CommonNameOnly => (
+                Verdict::Warn,
+                "common-name-only",
+                format!("{name} is its common name alone, which nobody looks at any more"),
+            ),
             Cover::WildcardTooHigh => {
-                ("wildcard-too-deep", format!("its wildcard stands for one label, and {name} has more"))
+                (Verdict::Warn, "wildcard-too-deep", format!("its wildcard stands for one label, and {name} has more"))
             }
-            Cover::No => ("name-missing", format!("{name} is not among its names")),
+            Cover::No => (missing, "name-missing", format!("{name} is not among its names")),
         };
         Some((verdict, code, said, name.clone()))
     });

@@ -80,14 +80,16 @@ fn word(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate) -> Option
         let said = "clientAuth is missing, and the plan says that a peer demands it".to_string();
         return Some((Verdict::Fail, "no-client-auth", said));
     }
-    let is_useless = |usage: crate::facts::certificate::KeyUsage| {
-        !(usage.signs || usage.enciphers && matches!(certificate.key, Key::Rsa(_)))
-    };
-    if certificate.key_usage.is_some_and(is_useless) {
-        let said = "its key may neither sign nor encipher (keyUsage), so that strict libraries such as GnuTLS refuse the handshake";
-        return Some((Verdict::Warn, "key-usage", said.into()));
+    let usage = certificate.key_usage?;
+    if usage.signs || usage.enciphers && matches!(certificate.key, Key::Rsa(_)) {
+        return None;
     }
-    None
+    let said = "its key may neither sign nor encipher (keyUsage)";
+    Some(if usage.agrees {
+        (Verdict::Warn, "key-usage", format!("{said}: strict libraries such as GnuTLS refuse the handshake"))
+    } else {
+        (matters, "key-usage", format!("{said}: peers refuse it for a server"))
+    })
 }
 
 fn demands_client_auth(leaf: &Leaf<'_>, estate: &Estate) -> bool {

@@ -50,8 +50,8 @@ pub struct PlannedServer {
     /// Is it meant to work now?
     #[serde(default)]
     pub state: ServerState,
-    /// The names by which mail servers outside reach its port 25. Where there are any, they judge its certificate as the world
-    /// does; an Edge server and a gateway face outside without them, too.
+    /// The names by which mail servers outside reach its port 25. Where there are any, its certificate is judged as the world
+    /// judges it; that of an Edge server always is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outward: Vec<String>,
     /// The names by which web clients reach its port 443.
