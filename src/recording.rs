@@ -1,10 +1,10 @@
 //! A recording: all that one run saw, to be judged again anywhere, on any day, by a better version.
 
-use crate::plan_file::host_name;
+use crate::plan_file::{host_name, store_name};
 use exchange_preflight_checks::model::{
     ask::Question,
     evidence::{Evidence, Observation, Vantage},
-    plan::Plan,
+    plan::{Plan, PlannedServer},
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -229,8 +229,15 @@ fn restore_blobs(value: &mut Value, blobs: &BTreeMap<String, String>, budget: &m
 
 /// Names of the plan are printed inside commands: they have to be names here too.
 fn stated_names(plan: &Plan) -> Result<(), String> {
-    let names = plan.servers.iter().map(|server| &server.name).chain([&plan.domain]);
-    names.into_iter().try_for_each(|name| host_name(name).map(drop)).map_err(|error| format!("field plan: {error}"))
+    let of_server = |server: &'_ PlannedServer| {
+        [&server.name].into_iter().chain(&server.outward).chain(&server.web).cloned().collect::<Vec<_>>()
+    };
+    let mut names = plan.servers.iter().flat_map(of_server).chain([plan.domain.clone()]);
+    let mut stores = plan.stores.iter().map(|store| &store.name);
+    names
+        .try_for_each(|name| host_name(&name).map(drop))
+        .and_then(|()| stores.try_for_each(|name| store_name(name).map(drop)))
+        .map_err(|error| format!("field plan: {error}"))
 }
 
 /// Was it written by a later version of this program than this one?
