@@ -69,6 +69,19 @@ pub mod kerberos {
     pub mod realm;
 }
 
+/// SMTP between servers: KB 979174, cause 6.
+pub mod smtp {
+    pub mod exchange_auth;
+    pub mod identity;
+    pub mod reachable;
+    pub mod starttls;
+}
+
+/// Servers that carry mail, as such.
+pub mod server {
+    pub mod addresses;
+}
+
 /// Certificates: KB 2888788, renewals.
 pub mod certificate {
     pub mod complete;
@@ -92,6 +105,11 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &directory::ready::Ready,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
+    &smtp::reachable::Reachable,
+    &smtp::starttls::StartTls,
+    &smtp::exchange_auth::ExchangeAuth,
+    &smtp::identity::Identity,
+    &server::addresses::Addresses,
     &certificate::trusted::Trusted,
     &certificate::complete::Complete,
     &certificate::current::Current,

@@ -5,6 +5,7 @@ use crate::{
         directory::{NetlogonPing, RootDse},
         net::{Connect, GC_PORT, LDAP_PORT, SMB_PORT, Transport},
         smb::SmbNegotiate,
+        tls::{GC_LDAPS_PORT, LDAPS_PORT, Offer, TlsSession},
     },
     model::{
         ask::{Ask, Endpoint, Question},
@@ -22,8 +23,8 @@ use alloc::{collections::BTreeMap, vec, vec::Vec};
 pub struct Reachable;
 
 const RPC_PORT: u16 = 135;
-const LDAPS_PORT: u16 = 636;
-const GC_LDAPS_PORT: u16 = 3269;
+/// As the certificate of the port is looked at, so that the port is asked once.
+const LDAPS: TlsSession = TlsSession { offer: Offer::Usual };
 
 static META: Meta = Meta {
     id: "directory-reachable",
@@ -116,11 +117,11 @@ fn ports_of(host: &str, estate: &Estate) -> Vec<Port> {
             port(LDAP_PORT, ping.into(), Transport::Udp, true),
             port(SMB_PORT, SmbNegotiate.into(), Transport::Tcp, true),
             port(RPC_PORT, Connect.into(), Transport::Tcp, true),
-            port(LDAPS_PORT, Connect.into(), Transport::Tcp, false),
+            port(LDAPS_PORT, LDAPS.into(), Transport::Tcp, false),
         ]);
         if estate.controllers.get(host).is_some_and(|controller| controller.is_gc) {
             ports.push(port(GC_PORT, root_dse(), Transport::Tcp, true));
-            ports.push(port(GC_LDAPS_PORT, Connect.into(), Transport::Tcp, false));
+            ports.push(port(GC_LDAPS_PORT, LDAPS.into(), Transport::Tcp, false));
         }
         if let Some(resolver) = estate.plan.resolver.filter(|resolver| Some(resolver.ip()) == to.address) {
             ports.push(port(resolver.port(), Connect.into(), Transport::Tcp, true));
@@ -138,6 +139,10 @@ fn reach_of<'e>(port: &Port, evidence: &'e Evidence) -> Option<Reach<'e>> {
         Question::RootDse(question) => Reach::of(&evidence.get(&port.to, question)),
         Question::NetlogonPing(question) => Reach::of(&evidence.get(&port.to, question)),
         Question::SmbNegotiate(question) => Reach::of(&evidence.get(&port.to, question)),
+        // Recordings of the first version hold a bare connection.
+        Question::TlsSession(question) => Reach::of(&evidence.get(&port.to, question))
+            .map(Reach::hello_is_enough)
+            .or_else(|| Reach::of(&evidence.get(&port.to, &Connect))),
         Question::Connect(question) => Reach::of(&evidence.get(&port.to, question)),
         _ => None,
     }

@@ -7,11 +7,12 @@ use crate::{
         smb::SmbNegotiate,
     },
     model::{
-        ask::{Ask, Question},
+        ask::Ask,
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
+        listeners::smtp_listeners,
         meta::{Basis, Fold, Meta},
     },
 };
@@ -42,19 +43,26 @@ impl Check for Answers {
         &META
     }
 
-    fn needs(&self, estate: &Estate, _: &Evidence) -> Vec<Need> {
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
         let mut needs = Vec::new();
+        let mut need = |ask: Ask| needs.push(Need { subject: Subject::Host(ask.to.host.clone()), ask });
         for host in estate.hosts() {
-            let subject = Subject::Host(host.to_string());
-            let mut need =
-                |to, question: Question| needs.push(Need { subject: subject.clone(), ask: Ask::new(to, question) });
             for to in estate.endpoints(host, SMB_PORT) {
-                need(to, SmbNegotiate.into());
+                need(Ask::new(to, SmbNegotiate));
             }
-            let is_controller = estate.controllers.contains_key(host);
-            for to in estate.endpoints(host, if is_controller { LDAP_PORT } else { SMTP_PORT }) {
-                need(to, if is_controller { RootDse { transport: Transport::Tcp }.into() } else { Connect.into() });
+            if estate.controllers.contains_key(host) {
+                for to in estate.endpoints(host, LDAP_PORT) {
+                    need(Ask::new(to, RootDse { transport: Transport::Tcp }));
+                }
+            } else if !estate.servers.contains_key(host) {
+                // The root of time in another domain of the forest.
+                for to in estate.endpoints(host, SMTP_PORT) {
+                    need(Ask::new(to, Connect));
+                }
             }
+        }
+        for listener in smtp_listeners(estate).filter(|listener| listener.to.port == SMTP_PORT) {
+            listener.first_asks(evidence).into_iter().for_each(&mut need);
         }
         needs
     }

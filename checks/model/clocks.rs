@@ -4,7 +4,7 @@ use crate::{
     facts::{
         directory::RootDse,
         kerberos::Kpasswd,
-        net::{KERBEROS_PORT, KPASSWD_PORT, LDAP_PORT, NTP_PORT, SMB_PORT, Transport},
+        net::{KERBEROS_PORT, KPASSWD_PORT, LDAP_PORT, NTP_PORT, SMB_PORT, SMTP_PORT, Transport},
         ntp::NtpTime,
         smb::SmbNegotiate,
         time::{Interval, Reading, aimed_instants, most_agreed},
@@ -15,6 +15,7 @@ use crate::{
         estate::Estate,
         evidence::{Answer, Evidence, Observation},
         finding::Subject,
+        listeners::{Listener, Service, listeners, smtp_port},
     },
 };
 use alloc::{
@@ -48,6 +49,13 @@ pub enum Source {
     Http,
 }
 
+impl Source {
+    /// A line of text that a proxy or an administrator may have written: it counts only where no better source tells.
+    fn is_hearsay(self) -> bool {
+        matches!(self, Self::Smtp | Self::Http)
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -74,10 +82,14 @@ pub struct HostClock {
 }
 
 impl HostClock {
-    /// The offset *host minus us* that most witnesses share; `None` where none told.
+    /// The offset *host minus us* that most witnesses share, of those whose word counts; `None` where none told.
     pub fn offset(&self) -> Option<Interval> {
-        let intervals: Vec<_> = self.witnesses.values().copied().collect();
-        most_agreed(&intervals).map(|(offset, _)| offset)
+        let shared = |is_hearsay: bool| {
+            let witnesses = self.witnesses.iter().filter(|((source, _), _)| source.is_hearsay() == is_hearsay);
+            let intervals: Vec<_> = witnesses.map(|(_, interval)| *interval).collect();
+            most_agreed(&intervals).map(|(offset, _)| offset)
+        };
+        shared(false).or_else(|| shared(true))
     }
 
     /// The services that show a clock.
@@ -126,7 +138,23 @@ pub fn clock_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
         let asks = clock_asks(host, estate, evidence).into_iter();
         asks.map(|ask| Need { subject: subject.clone(), ask }).collect()
     };
-    estate.hosts().into_iter().flat_map(of_host).collect()
+    let of_listener = |listener: Listener| -> Vec<Need> {
+        let subject = Subject::Host(listener.to.host.clone());
+        let asks = listener.first_asks(evidence).into_iter();
+        asks.map(|ask| Need { subject: subject.clone(), ask }).collect()
+    };
+    let dated = listeners(estate).into_iter().filter(shows_a_date).flat_map(of_listener);
+    estate.hosts().into_iter().flat_map(of_host).chain(dated).collect()
+}
+
+/// Where Exchange tells the time in passing: in the greetings of both its transport services, and in every answer of its web
+/// server. They are asked as the checks of these ports ask, so it costs no connection.
+fn shows_a_date(listener: &Listener) -> bool {
+    match listener.service {
+        Service::Smtp => [SMTP_PORT, smtp_port::TRANSPORT].contains(&listener.to.port),
+        Service::Web => true,
+        Service::Directory => false,
+    }
 }
 
 fn clock_asks(host: &str, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
@@ -153,7 +181,10 @@ fn clock_asks(host: &str, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
 /// Where no fine clock answered but LDAP did, CLDAP's whole seconds are polled at aimed instants, in rounds that each cut what is
 /// not known into four. A round is asked when the one before is over, so asking never depends on who was faster.
 fn aimed_polls(to: &Endpoint, fine: &[Ask], evidence: &Evidence) -> Vec<Ask> {
-    let is_fine = |(at, source, _): (&Endpoint, Source, Reading)| at.address == to.address && source != Source::Ldap;
+    // Text is not waited for: with it, what is asked would depend on who answered first.
+    let is_fine = |(at, source, _): (&Endpoint, Source, Reading)| {
+        at.address == to.address && source != Source::Ldap && !source.is_hearsay()
+    };
     let speaks_ldap = |observation: &Observation| {
         let facts = observation.reply.facts.as_ref();
         observation.ask.to == *to && matches!(facts, Some(Facts::NetlogonPing(_) | Facts::RootDse(_)))

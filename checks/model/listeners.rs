@@ -7,19 +7,27 @@ use crate::{
     facts::{
         certificate::{Certificate, Key},
         net::{SMTP_PORT, Transport},
-        smtp::{SmtpReply, SmtpSession, Upgrade},
+        smtp::{Exchange, SmtpReply, SmtpSession, Upgrade},
         tls::{GC_LDAPS_PORT, LDAPS_PORT, Offer, TlsSeen, TlsSession, TlsVersion},
         web::{BACK_END_PORT, EWS_PATH, HTTPS_PORT, HttpsGet},
     },
     model::{
         ask::{Ask, Endpoint, Question},
+        check::Need,
         estate::Estate,
         evidence::{Answer, Evidence, Miss, Reason, Stage},
         finding::Subject,
         plan::{ServerRole, ServerState},
+        reach::Reach,
     },
 };
-use alloc::{format, string::String, vec, vec::Vec};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::String,
+    vec,
+    vec::Vec,
+};
 use jiff::SignedDuration;
 
 /// Connections to one listener in one run, at the most.
@@ -123,10 +131,52 @@ pub fn smtp_listeners(estate: &Estate) -> impl Iterator<Item = Listener> {
     listeners(estate).into_iter().filter(|listener| listener.service == Service::Smtp)
 }
 
+/// The SMTP listeners of Mailbox servers, whose peers prove to each other who they are.
+pub fn peer_listeners(estate: &Estate) -> impl Iterator<Item = Listener> {
+    let is_peer = |host: &str| estate.servers.get(host).is_some_and(|server| server.role == ServerRole::Mailbox);
+    smtp_listeners(estate).filter(move |listener| is_peer(&listener.to.host))
+}
+
+/// The SMTP ports that came with Exchange 2013.
+const PORTS_SINCE_2013: [u16; 4] =
+    [smtp_port::TRANSPORT, smtp_port::DELIVERY, smtp_port::CLIENT_PROXY, smtp_port::OUTBOUND_PROXY];
+
+/// Servers that speak SMTP on 25 and refuse every port that came with Exchange 2013: they are of Exchange 2010.
+pub fn servers_of_2010(estate: &Estate, evidence: &Evidence) -> BTreeSet<String> {
+    let (mut signs, mut newer) = (BTreeMap::<Endpoint, usize>::new(), BTreeSet::new());
+    for listener in peer_listeners(estate) {
+        let is_new = PORTS_SINCE_2013.contains(&listener.to.port);
+        match listener.first_look(evidence).reach() {
+            Some(Reach::Open) if listener.to.port == SMTP_PORT => {}
+            Some(Reach::Refused) if is_new => {}
+            Some(Reach::Open | Reach::Mute(_) | Reach::Foreign(_)) if is_new => {
+                newer.insert(listener.to.host);
+                continue;
+            }
+            _ => continue,
+        }
+        *signs.entry(Endpoint { port: SMTP_PORT, ..listener.to }).or_default() += 1;
+    }
+    let is_old = |(to, count): (Endpoint, usize)| {
+        (count == PORTS_SINCE_2013.len() + 1 && !newer.contains(&to.host)).then_some(to.host)
+    };
+    signs.into_iter().filter_map(is_old).collect()
+}
+
+/// Is it a port that a server of Exchange 2010 does not have?
+pub fn is_absent_in_2010(port: u16) -> bool {
+    PORTS_SINCE_2013.contains(&port)
+}
+
 impl Listener {
     /// What findings about it name.
     pub fn subject(&self) -> Subject {
         Subject::Port(self.to.host.clone(), self.to.port, Transport::Tcp)
+    }
+
+    /// Needs this asked here.
+    pub fn need(&self, ask: Ask) -> Need {
+        Need { subject: self.subject(), ask }
     }
 
     /// Everything to be asked here, by what is known so far: the first question, and what its answer makes necessary.
@@ -243,6 +293,47 @@ impl<'e> Look<'e> {
         Self { is_answered: !matches!(answer, Answer::NotAsked), session: None, seen: None, miss: answer.miss() }
     }
 
+    /// What it says of the port; `None` where the answer is not in.
+    pub fn reach(&self) -> Option<Reach<'e>> {
+        let greeting = self.session.and_then(|session| session.greeting()?.code());
+        let is_greeted = matches!(greeting, Some(220 | 400..=599));
+        match self.miss {
+            _ if !self.is_answered => None,
+            Some(miss) if !is_greeted && self.seen.is_none() => Some(Reach::after(miss)),
+            _ => Some(Reach::Open),
+        }
+    }
+
+    /// The session, where the server answered EHLO, or HELO alone, which offers nothing: then it is known what it offers.
+    pub fn talked(&self) -> Option<&'e SmtpReply> {
+        let is_welcome = |exchange: &Exchange| {
+            let verb = exchange.command.get(..4);
+            !exchange.is_inside && exchange.code() == Some(250) && matches!(verb, Some("EHLO" | "HELO"))
+        };
+        self.session.filter(|session| session.exchanges.iter().any(is_welcome))
+    }
+
+    /// What it said where it would not talk with us at all.
+    pub fn rejection(&self) -> Option<&'e str> {
+        let Some(Miss { reason: Reason::ServerSaid(said), .. }) = self.miss else { return None };
+        self.talked().is_none().then_some(said)
+    }
+
+    /// It does not talk with this machine, and its words are neither 421: a list of addresses, or of names.
+    pub fn turned_away(&self) -> Option<&'e str> {
+        self.rejection().filter(|_| !self.is_busy() && !self.is_in_maintenance())
+    }
+
+    /// What a firewall that inspects SMTP left of a keyword; where it let no EHLO through, the server's answer to that.
+    pub fn inspected(&self) -> Option<&'e str> {
+        let session = self.talked()?;
+        let hello = session.hello()?;
+        if hello.code() != Some(250) {
+            return hello.lines.first().map(String::as_str);
+        }
+        hello.texts().skip(1).find(|text| text.split_whitespace().next().is_some_and(is_blanked))
+    }
+
     /// What was seen, where a certificate was.
     pub fn seen(&self) -> Option<&'e TlsSeen> {
         self.seen.filter(|seen| !seen.chain.is_empty())
@@ -265,6 +356,25 @@ impl<'e> Look<'e> {
     pub fn is_in_maintenance(&self) -> bool {
         said_code(self.miss, "421").is_some_and(|said| said.starts_with("4.3.2"))
     }
+}
+
+/// Is it a keyword written over: `XXXXXXXX`, or `XXXXXXXA` for STARTTLS? Firewalls keep its length, so that no packet changes
+/// its own, and some count the keywords with the last letter.
+fn is_blanked(keyword: &str) -> bool {
+    const SHORTEST: usize = 4;
+    let Some((last, rest)) = keyword.as_bytes().split_last() else { return false };
+    keyword.len() >= SHORTEST && last.is_ascii_uppercase() && rest.iter().all(|byte| *byte == b'X')
+}
+
+/// The first label of a host's name: Exchange's own name for the server.
+pub fn server_name(host: &str) -> &str {
+    host.split('.').next().unwrap_or(host)
+}
+
+/// A server's own words, as a report quotes them: they are hostile, and may be long.
+pub fn quote(words: &str) -> String {
+    const LONGEST: usize = 200;
+    format!("{:?}", words.chars().take(LONGEST).collect::<String>())
 }
 
 /// What a server said after a code.
@@ -301,4 +411,27 @@ pub fn reason(ask: &Ask) -> Option<String> {
         _ => return None,
     };
     Some(why.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keywords_that_are_written_over_are_told_from_those_of_exchange() {
+        for blanked in ["XXXXXXXX", "XXXXXXXA", "XXXXXXXXXXXXXXB", "XXXX"] {
+            assert!(is_blanked(blanked), "{blanked}");
+        }
+        for keyword in
+            ["", "X", "XXX", "X-EXPS", "X-ANONYMOUSTLS", "XRDST", "XSHADOW", "XEXCH50", "STARTTLS", "XXXXxxxx"]
+        {
+            assert!(!is_blanked(keyword), "{keyword}");
+        }
+    }
+
+    #[test]
+    fn a_quotation_is_short_and_harmless() {
+        assert_eq!(quote("502 5.3.3 \u{1b}[2J"), r#""502 5.3.3 \u{1b}[2J""#);
+        assert_eq!(quote(&"x".repeat(5_000)).len(), 202);
+    }
 }

@@ -14,6 +14,7 @@ use alloc::{
     vec,
     vec::Vec,
 };
+use core::fmt;
 
 /// What an answer says of the port.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,24 +36,47 @@ pub enum Reach<'e> {
 impl<'e> Reach<'e> {
     /// Reads it off an answer; `None` where nobody asked.
     pub fn of<F>(answer: &Answer<'e, F>) -> Option<Self> {
-        let miss = match answer {
-            Answer::NotAsked => return None,
-            Answer::Told(..) => return Some(Self::Open),
-            Answer::Missed(miss) => *miss,
-        };
-        Some(match (&miss.reason, miss.stage) {
+        match answer {
+            Answer::NotAsked => None,
+            Answer::Told(..) => Some(Self::Open),
+            Answer::Missed(miss) => Some(Self::after(miss)),
+        }
+    }
+
+    /// Reads it off what went wrong, where nothing was learnt before.
+    pub fn after(miss: &'e Miss) -> Self {
+        match (&miss.reason, miss.stage) {
             (Reason::NoRoute | Reason::Local(_) | Reason::Interrupted, _) => Self::NotTried(miss),
             (Reason::NotTheProtocol(_), _) => Self::Foreign(miss),
             (Reason::ServerSaid(_), _) => Self::Open,
             (_, Stage::Greet | Stage::Tls | Stage::Bind | Stage::Reply) => Self::Mute(miss),
             (Reason::Refused, _) => Self::Refused,
             _ => Self::Filtered(miss),
-        })
+        }
     }
 
     /// For a service of which it is not proven that it answers what we ask: that it takes connections is all it can show.
     pub fn connection_is_enough(self) -> Self {
         if let Self::Mute(_) = self { Self::Open } else { self }
+    }
+
+    /// For a port where TLS begins with the first byte: who takes the connection has it open. What comes of the handshake,
+    /// the checks of certificates say.
+    pub fn hello_is_enough(self) -> Self {
+        match self {
+            Self::Mute(miss) | Self::Foreign(miss) if miss.stage == Stage::Tls => Self::Open,
+            _ => self,
+        }
+    }
+}
+
+impl fmt::Display for Reach<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open => f.write_str("open"),
+            Self::Refused => f.write_str("refused: nothing listens, or a firewall rejects in the host's name"),
+            Self::Mute(miss) | Self::Foreign(miss) | Self::Filtered(miss) | Self::NotTried(miss) => miss.fmt(f),
+        }
     }
 }
 
@@ -82,14 +106,7 @@ impl PortJudge<'_> {
     /// Judges one port of one controller at one address.
     pub fn judge(&self, to: &Endpoint, transport: Transport, reach: Reach<'_>, weight: Weight) -> Finding {
         let subject = Subject::Port(to.host.clone(), to.port, transport);
-        let seen = match reach {
-            Reach::Open => "open".to_string(),
-            Reach::Refused => "refused: nothing listens, or a firewall rejects in the host's name".to_string(),
-            Reach::Mute(miss) | Reach::Foreign(miss) | Reach::Filtered(miss) | Reach::NotTried(miss) => {
-                miss.to_string()
-            }
-        };
-        let finding = Finding::new(self.meta, subject.clone(), self.verdict(to, reach, weight), seen)
+        let finding = Finding::new(self.meta, subject.clone(), self.verdict(to, reach, weight), reach)
             .suspects(Trouble::HostDark(to.host.clone()))
             .suspects(Trouble::Name(to.host.clone()))
             // What a stream cannot reach, a datagram need not be looked into for itself.
@@ -132,7 +149,8 @@ impl PortJudge<'_> {
     }
 }
 
-fn mend(to: &Endpoint, transport: Transport, reach: Reach<'_>) -> Vec<String> {
+/// What to do about a port, as far as it is not open.
+pub fn mend(to: &Endpoint, transport: Transport, reach: Reach<'_>) -> Vec<String> {
     let Endpoint { host, port, .. } = to;
     match reach {
         Reach::Open => Vec::new(),
@@ -186,6 +204,9 @@ fn refused(host: &str, port: u16, transport: Transport) -> Vec<String> {
         Transport::Udp => format!("    Get-NetUDPEndpoint -LocalPort {port}"),
     };
     let restart = match port {
+        25 | 465 | 475 | 587 | 717 | 2525 => {
+            "    Get-Service MSExchangeTransport,MSExchangeFrontEndTransport,MSExchangeDelivery | Start-Service"
+        }
         53 => "    Restart-Service DNS",
         88 | 464 => "    Restart-Service Kdc",
         389 => "    Restart-Service NTDS -Force",
