@@ -10,3 +10,4 @@ mod ntp;
 mod script;
 mod smb;
 mod tcp;
+mod tls;
