@@ -12,11 +12,13 @@ raise() { # raise STATE
     tar -C "$ROOT" --xattrs --xattrs-include='*' -I zstd -xf "$1"
     for host in "${DCS[@]}"; do start_controller "$host"; done
     for host in "${DCS[@]}" "${SERVERS[@]}"; do start_ntp "$host"; done
+    for host in "${SERVERS[@]}"; do start_exchange "$host"; done
     start_pki
     start_gateways
 
     for host in "${DCS[@]}"; do wait_for_controller "$host"; done
     for host in "${DCS[@]}" "${SERVERS[@]}"; do wait_for_ntp "$host"; done
+    for host in "${SERVERS[@]}"; do wait_for_exchange "$host"; done
     wait_for_pki
     wait_for_gateways
     say "$DOMAIN is up: ${DCS[*]} ${SERVERS[*]} ($(seconds_since "$start") s)"

@@ -26,6 +26,7 @@ ipv4() { echo "$NET4.${NUMBER[$1]}"; }
 ipv6() { echo "$NET6${NUMBER[$1]}"; }
 hosts() { echo "${DCS[@]}" "${SERVERS[@]}" "${HELPERS[@]}" client; }
 is_controller() { [[ " ${DCS[*]} " == *" $1 "* ]]; }
+is_edge() { [[ $1 == edge* ]]; }
 
 # Draws every name and address from a seed: the same seed, the same world.
 draw_world() {
@@ -89,7 +90,7 @@ print_plan() {
     echo "domain = \"$DOMAIN\""
     for server in "${SERVERS[@]}"; do
         role=mailbox
-        [[ $server != edge* ]] || role=edge
+        ! is_edge "$server" || role=edge
         printf '\n[[server]]\nname = "%s"\nrole = "%s"\n' "$(fqdn "$server")" "$role"
         case $server in
         edge01) echo "outward = [\"$(fqdn mail)\"]" ;;
