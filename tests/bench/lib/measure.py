@@ -3,6 +3,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -33,6 +34,16 @@ def timed(*command):
     if done.returncode != 0 and not done.stdout:
         sys.exit(f"{' '.join(command[:4])} ... failed ({done.returncode}): {done.stderr}")
     return seconds, done.stdout
+
+
+def weighed(*command):
+    """As `timed`, and the peak of memory in MiB, of one process.
+
+    GNU time and not Python's own getrusage: a child's peak begins with that of the process that it came from.
+    """
+    with tempfile.NamedTemporaryFile("r") as peak:
+        seconds, printed = timed("time", "--quiet", "-f", "%M", "-o", peak.name, *command)
+        return seconds, printed, int(peak.read()) / 1024
 
 
 def rounds(count, *contestants):
