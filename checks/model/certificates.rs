@@ -18,7 +18,7 @@ use crate::{
         evidence::{Evidence, Reason},
         fetch::Fetch,
         finding::{Finding, Subject, Trouble, Verdict},
-        listeners::{Facing, Listener, Service, listeners},
+        listeners::{Facing, Listener, listeners},
         meta::Meta,
     },
 };
@@ -153,17 +153,16 @@ impl Certificates {
             return;
         }
         let first = listener.first_look(evidence);
-        let offers_nothing =
-            first.session.is_some_and(|session| session.hello().is_some() && session.upgrade().is_none());
-        let is_optional =
-            listener.facing == Facing::Inside || listener.service == Service::Web && listener.names.is_empty();
+        let talked = first.session.filter(|session| session.hello().is_some());
+        let refused = talked.and_then(|session| session.upgrade()).filter(|upgrade| upgrade.code() != Some(220));
+        let offers_nothing = talked.is_some_and(|session| session.upgrade().is_none()) || refused.is_some();
+        let is_optional = listener.facing == Facing::Inside;
         let is_out_of_the_way = first.miss.is_some_and(|miss| miss.reason != Reason::Interrupted) && is_optional;
-        let why = if is_unreadable {
-            "it showed a certificate that cannot be read".to_string()
-        } else if offers_nothing {
-            "it offers no TLS".to_string()
-        } else {
-            why.unwrap_or_else(|| "the run ended before it showed one".to_string())
+        let why = match refused {
+            _ if is_unreadable => "it showed a certificate that cannot be read".to_string(),
+            Some(refused) => format!("it refused to begin TLS: {}", refused.lines.join(" ")),
+            None if offers_nothing => "it offers no TLS".to_string(),
+            None => why.unwrap_or_else(|| "the run ended before it showed one".to_string()),
         };
         let is_harmless = !is_unreadable && (offers_nothing || is_out_of_the_way);
         self.unseen.push(Unseen { listener: listener.clone(), why, is_harmless });

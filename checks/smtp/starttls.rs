@@ -182,10 +182,10 @@ fn passed(listener: &Listener, look: &Look<'_>) -> Finding {
     Finding::new(&META, listener.subject(), Verdict::Pass, seen)
 }
 
-/// That no certificate is seen here follows from it.
+/// That no certificate is seen here follows from it: as far as TLS goes, the port is shut.
 fn trouble(listener: &Listener, verdict: Verdict, code: &'static str, seen: alloc::string::String) -> Finding {
     let subject = listener.subject();
-    Finding::new(&META, subject.clone(), verdict, seen).code(code).is(Trouble::CertificateBad(subject.to_string()))
+    Finding::new(&META, subject.clone(), verdict, seen).code(code).is(Trouble::PortShut(subject))
 }
 
 /// The certificate that a connector names is there no more, or not for SMTP: what takes STARTTLS away or makes it fail.
