@@ -23,6 +23,7 @@ pub mod facts {
     pub mod time;
     pub mod tls;
     pub mod trust;
+    pub mod verification;
     pub mod web;
 }
 
@@ -81,6 +82,18 @@ pub mod server {
     pub mod addresses;
 }
 
+/// Certificates: KB 2888788, renewals.
+pub mod certificate {
+    pub mod complete;
+    pub mod current;
+    pub mod named;
+    pub mod single;
+    pub mod strong;
+    pub mod trusted;
+    pub mod unrevoked;
+    pub mod usage;
+}
+
 /// Every check, in the order of the report.
 pub static CHECKS: &[&dyn model::check::Check] = &[
     &host::answers::Answers,
@@ -97,4 +110,12 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &smtp::exchange_auth::ExchangeAuth,
     &smtp::identity::Identity,
     &server::addresses::Addresses,
+    &certificate::trusted::Trusted,
+    &certificate::complete::Complete,
+    &certificate::current::Current,
+    &certificate::named::Named,
+    &certificate::strong::Strong,
+    &certificate::usage::Usage,
+    &certificate::single::Single,
+    &certificate::unrevoked::Unrevoked,
 ];

@@ -1,10 +1,11 @@
 //! The command line: what can be typed, and nothing else. It touches no file and no network.
 
 use crate::{
-    plan_file::{check_or_area, host_name, resolver},
+    plan_file::{check_or_area, host_name, life, resolver},
     report::{OnUnknown, Strictness},
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use jiff::SignedDuration;
 use std::{net::SocketAddr, path::PathBuf};
 
 /// Tells from the outside, in seconds, whether an Exchange estate is fit for mail to flow, and what to mend.
@@ -60,6 +61,12 @@ pub struct Target {
     /// A server that carries mail (may be given several times)
     #[arg(long, value_name = "HOST", value_parser = host_name)]
     pub server: Vec<String>,
+    /// A server that mail servers outside reach by this very name (may be given several times)
+    #[arg(long, value_name = "HOST", value_parser = host_name)]
+    pub outward: Vec<String>,
+    /// Roots of a company's own authority, in PEM or DER (may be given several times)
+    #[arg(long, value_name = "FILE")]
+    pub trust: Vec<PathBuf>,
     /// The name server to ask, instead of the one that this machine uses
     #[arg(long, value_name = "ADDRESS[:PORT]", env = "EXCHANGE_PREFLIGHT_RESOLVER", value_parser = resolver)]
     pub resolver: Option<SocketAddr>,
@@ -77,7 +84,10 @@ pub struct RunArgs {
     /// Do not run this check or area (may be given several times)
     #[arg(long, value_name = "ID|AREA", value_delimiter = ',', value_parser = check_or_area)]
     pub skip: Vec<String>,
-    /// Ask also what no mail hangs on, such as password changes over UDP
+    /// Certificates have to live so long from now, past the end of a change window: 14d, 36h
+    #[arg(long, value_name = "SPAN", value_parser = life)]
+    pub outlive: Option<SignedDuration>,
+    /// Ask also what is rarely needed and shows in other people's logs: password changes over UDP, TLS 1.0 and 1.1
     #[arg(long)]
     pub deep: bool,
     /// This machine stands where an Exchange server stands: what a firewall drops here, it drops for mail

@@ -7,7 +7,7 @@ use exchange_preflight_checks::{
         ask::Ask,
         estate::{self, Estate},
         evidence::{Evidence, Observation},
-        plan::{ClockLimits, Plan, PlannedServer},
+        plan::{ClockLimits, Plan, PlannedServer, StatedStore},
     },
 };
 use hickory_resolver::system_conf::read_system_conf;
@@ -63,6 +63,8 @@ pub fn draft(plan: &Plan, evidence: &Evidence) -> String {
     lines.extend(plan.resolver.map(|resolver| format!("resolver = \"{resolver}\"")));
     lines.extend(plan.exchange_vantage.then(|| "exchange-vantage = true".into()));
     lines.extend(plan.deep.then(|| "deep = true".into()));
+    lines.extend(plan.forbid_old_tls.then(|| "forbid-old-tls = true".into()));
+    lines.extend(plan.outlive.map(|outlive| format!("outlive = \"{}h\"", outlive.as_hours())));
     for (key, checks) in [("only", &plan.selection.only), ("skip", &plan.selection.skip)] {
         let checks: Vec<_> = checks.iter().map(|check| format!("{check:?}")).collect();
         lines.extend((!checks.is_empty()).then(|| format!("{key} = [{}]", checks.join(", "))));
@@ -78,6 +80,7 @@ pub fn draft(plan: &Plan, evidence: &Evidence) -> String {
             format!("warn = \"{warn:#}\""),
         ]);
     }
+    lines.extend(plan.stores.iter().flat_map(store));
     lines.extend([
         String::new(),
         "# Exchange servers cannot be found without logging on. State each that carries mail.".into(),
@@ -90,17 +93,30 @@ pub fn draft(plan: &Plan, evidence: &Evidence) -> String {
     lines.join("\n") + "\n"
 }
 
-fn server(server: &PlannedServer) -> [String; 5] {
+fn store(store: &StatedStore) -> Vec<String> {
+    let StatedStore { name, file, public } = store;
+    let file = toml::Value::from(file.as_str());
+    let public = public.then(|| "public = true".into());
+    let lines = [String::new(), "[[store]]".into(), format!("name = {name:?}"), format!("file = {file}")];
+    lines.into_iter().chain(public).collect()
+}
+
+fn server(server: &PlannedServer) -> Vec<String> {
     // The words of roles and states are the ones that a plan is read by.
     let word = |value: serde_json::Value| value.to_string();
-    let PlannedServer { name, role, state } = server;
-    [
+    let PlannedServer { name, role, state, outward, web, client_auth } = server;
+    let mut lines = vec![
         "[[server]]".into(),
         format!("name = {name:?}"),
         format!("role = {}", word(serde_json::json!(role))),
         format!("state = {}", word(serde_json::json!(state))),
-        String::new(),
-    ]
+    ];
+    for (key, names) in [("outward", outward), ("web", web)] {
+        lines.extend((!names.is_empty()).then(|| format!("{key} = {}", word(serde_json::json!(names)))));
+    }
+    lines.extend(client_auth.then(|| "client-auth = true".into()));
+    lines.push(String::new());
+    lines
 }
 
 /// What was found, as comments. Names in it come from the network.

@@ -8,6 +8,7 @@ pub mod plan_file;
 pub mod recording;
 pub mod report;
 pub mod survey;
+pub mod trust_file;
 
 /// What is told, and how it looks. Each gets a finished report and knows no check.
 pub mod render {
@@ -22,13 +23,18 @@ pub mod wire {
     pub mod budget;
     pub mod clock;
     pub mod conversation;
+    pub mod stores;
     pub mod vantage;
 
     mod cldap;
     mod dns;
     mod dns_runtime;
     mod fence;
+    mod fetch;
     mod frame;
+    mod hello;
+    mod http;
+    mod https;
     mod icmp;
     mod kerberos;
     mod ldap;
@@ -37,7 +43,9 @@ pub mod wire {
     mod pump;
     mod random;
     mod smb;
+    mod smtp;
     mod tcp;
     mod text;
+    mod tls;
     mod udp;
 }

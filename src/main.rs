@@ -5,26 +5,28 @@ use clap::Parser;
 use exchange_preflight::{
     cli::{Cli, CompareArgs, DiscoverArgs, Format, Output, ReplayArgs, RunArgs, SchemaOf, Target, Telling, Verb},
     compare, discover,
-    plan_file::{self, Draft},
+    plan_file::{self, Draft, store_name},
     recording::Recording,
     render::{checks, escape::printable, json, text},
     report::{Report, Strictness, same_estate},
     survey::{Progress, survey},
-    wire::{budget::Budgets, clock::Clock, conversation::Wire, vantage},
+    trust_file,
+    wire::{budget::Budgets, clock::Clock, conversation::Wire, stores::Stores, vantage},
 };
 use exchange_preflight_checks::{
     CHECKS,
     model::{
         check::Check,
         estate::Estate,
-        plan::{PlannedServer, ServerRole, ServerState},
+        plan::{PlannedServer, ServerRole, ServerState, StatedStore},
     },
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
+    collections::BTreeMap,
     fs,
     io::{self, BufWriter, Write},
-    path::Path,
+    path::{Path, PathBuf},
     process::{self, ExitCode},
     sync::{
         Arc,
@@ -68,8 +70,9 @@ fn main() -> ExitCode {
 type Done = Result<u8, String>;
 
 fn run(args: RunArgs) -> Done {
-    let RunArgs { target, only, skip, deep, exchange_vantage, record, telling } = args;
-    let mut draft = stated(target)?;
+    let RunArgs { target, only, skip, outlive, deep, exchange_vantage, record, telling } = args;
+    let (mut draft, stores) = stated(target)?;
+    draft.outlive = outlive.or(draft.outlive);
     draft.selection.only.extend(only);
     draft.selection.skip.extend(skip);
     draft.deep |= deep;
@@ -78,7 +81,7 @@ fn run(args: RunArgs) -> Done {
     let recorded_beside = record.as_deref().map(Recording::beside);
     let files = telling.output.iter().map(|output| &output.file).chain(&record).chain(&recorded_beside);
     files.into_iter().try_for_each(|file| can_be_written(file))?;
-    let recordings = [look(draft, CHECKS)?];
+    let recordings = [look(draft, stores, CHECKS)?];
     // A disk that is full by now must not cost the report, so it is told first.
     let told = tell(&Report::of(&recordings, telling.strictness())?, &telling);
     if let Some(file) = &record {
@@ -88,8 +91,8 @@ fn run(args: RunArgs) -> Done {
 }
 
 fn draft_plan(args: DiscoverArgs) -> Done {
-    let draft = stated(args.target)?;
-    let recording = look(draft, &[])?;
+    let (draft, stores) = stated(args.target)?;
+    let recording = look(draft, stores, &[])?;
     if recording.interrupted {
         return Ok(INTERRUPTED);
     }
@@ -137,22 +140,47 @@ fn explain(about: &str) -> Done {
     }
 }
 
-/// What was stated: flags and environment over the plan file.
-fn stated(target: Target) -> Result<Draft, String> {
-    let Target { domain, plan, server, resolver } = target;
+/// What was stated: flags and environment over the plan file; and the trust stores, read from their files.
+fn stated(target: Target) -> Result<(Draft, Stores), String> {
+    let Target { domain, plan, server, outward, trust, resolver } = target;
     let mut draft = plan.as_deref().map_or_else(|| Ok(Draft::default()), read_plan)?;
     draft.domain = domain.or(draft.domain);
     draft.resolver = resolver.or(draft.resolver);
     for name in server {
-        // A flag counts more than the file: whom somebody names now is to be asked now.
-        if let Some(known) = draft.servers.iter_mut().find(|known| known.name == name) {
-            known.state = ServerState::Active;
-        } else {
-            let (role, state) = (ServerRole::default(), ServerState::default());
-            draft.servers.push(PlannedServer { name, role, state });
+        planned(&mut draft, name, ServerRole::default());
+    }
+    for name in outward {
+        let server = planned(&mut draft, name.clone(), ServerRole::Gateway);
+        if !server.outward.contains(&name) {
+            server.outward.push(name);
         }
     }
-    Ok(draft)
+    let folder = plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    let of_plan = draft.stores.iter().map(|store| (store.name.clone(), folder.join(&store.file)));
+    let mut files: BTreeMap<String, PathBuf> = of_plan.collect();
+    for file in trust {
+        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = store_name(&name).map_err(|wrong| format!("--trust {}: {wrong}", file.display()))?;
+        let shown = file.display().to_string();
+        if files.insert(name.clone(), file).is_some() {
+            return Err(format!("--trust {shown}: there is a store {name} already; give the file another name"));
+        }
+        draft.stores.push(StatedStore { name, file: shown, public: false });
+    }
+    let read = files.into_iter().map(|(name, file)| Ok((name, trust_file::read(&file)?)));
+    Ok((draft, Stores::new(read.collect::<Result<_, String>>()?)))
+}
+
+/// The server of this name in the plan, or a new one. A flag counts more than the file: whom somebody names now is to be asked
+/// now.
+fn planned(draft: &mut Draft, name: String, role: ServerRole) -> &mut PlannedServer {
+    let at = draft.servers.iter().position(|known| known.name == name).unwrap_or_else(|| {
+        let (outward, web) = (Vec::new(), Vec::new());
+        draft.servers.push(PlannedServer { name, role, state: ServerState::Active, outward, web, client_auth: false });
+        draft.servers.len() - 1
+    });
+    draft.servers[at].state = ServerState::Active;
+    &mut draft.servers[at]
 }
 
 fn read_plan(file: &Path) -> Result<Draft, String> {
@@ -166,17 +194,17 @@ fn read_plan(file: &Path) -> Result<Draft, String> {
 
 /// Looks at the estate on a runtime of its own, which is left in the background at the end: a look-up of the system's
 /// that hangs must not hold the exit.
-fn look(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
+fn look(draft: Draft, stores: Stores, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("this machine gives no network runtime: {error}"))?;
-    let recording = runtime.block_on(record(draft, checks));
+    let recording = runtime.block_on(record(draft, stores, checks));
     runtime.shutdown_background();
     recording
 }
 
-async fn record(draft: Draft, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
+async fn record(draft: Draft, stores: Stores, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
     let clock = Clock::start();
-    let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver)?);
+    let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver, stores)?);
     let interrupt = Arc::new(Notify::new());
     let is_surveying = Arc::new(AtomicBool::new(false));
     listen_for_the_end(Arc::clone(&interrupt), Arc::clone(&is_surveying));

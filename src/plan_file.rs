@@ -2,10 +2,13 @@
 
 use exchange_preflight_checks::{
     CHECKS,
-    facts::dns::{canonical_name, is_host_name},
-    model::plan::{ClockLimits, Plan, PlannedServer, Selection, ServerRole, ServerState},
+    facts::{
+        dns::{canonical_name, is_host_name},
+        trust::{MOZILLA, SYSTEM},
+    },
+    model::plan::{ClockLimits, Plan, PlannedServer, Selection, ServerRole, ServerState, StatedStore},
 };
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::{
     collections::BTreeSet,
     fmt,
@@ -26,6 +29,12 @@ pub struct Draft {
     pub resolver: Option<SocketAddr>,
     /// Servers that carry mail.
     pub servers: Vec<PlannedServer>,
+    /// Trust stores. The path of a file is as it was stated: from the folder of the plan.
+    pub stores: Vec<StatedStore>,
+    /// See [`Plan::outlive`].
+    pub outlive: Option<SignedDuration>,
+    /// See [`Plan::forbid_old_tls`].
+    pub forbid_old_tls: bool,
     /// The clock's limits.
     pub clock: ClockLimits,
     /// See [`Plan::exchange_vantage`].
@@ -39,8 +48,19 @@ pub struct Draft {
 impl Draft {
     /// The plan, once the domain is known.
     pub fn into_plan(self, domain: String) -> Plan {
-        let Self { domain: _, resolver, servers, clock, exchange_vantage, deep, selection } = self;
-        Plan { domain, resolver, servers, clock, exchange_vantage, deep, selection }
+        let Self {
+            domain: _,
+            resolver,
+            servers,
+            stores,
+            outlive,
+            forbid_old_tls,
+            clock,
+            exchange_vantage,
+            deep,
+            selection,
+        } = self;
+        Plan { domain, resolver, servers, clock, stores, outlive, forbid_old_tls, exchange_vantage, deep, selection }
     }
 }
 
@@ -104,11 +124,38 @@ pub fn check_or_area(text: &str) -> Result<String, String> {
     }
 }
 
+/// A span of life such as `14d`, `36h` or `2w`; a day has 24 hours.
+pub fn life(text: &str) -> Result<SignedDuration, String> {
+    let span: Option<Span> = text.parse().ok();
+    let parsed = span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok());
+    let parsed = parsed.filter(SignedDuration::is_positive);
+    parsed.ok_or_else(|| format!("{text:?} is no span of life; write 14d, 36h or 2w"))
+}
+
+/// What a trust store may be called: it stands in reports and recordings.
+pub fn store_name(text: &str) -> Result<String, String> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if text.is_empty() || !is_plain {
+        return Err(format!("{text:?} is no name for a store; use letters, digits, dots, hyphens and underscores"));
+    }
+    if [MOZILLA, SYSTEM].contains(&text) {
+        return Err(format!("{text:?} is the name of a store that is always asked; choose another"));
+    }
+    Ok(text.to_string())
+}
+
 /// A duration such as `5m`, `90s` or `1h 30m`.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive);
     parsed.ok_or_else(|| format!("{text:?} is no duration; write 5m, 90s or 1h 30m"))
 }
+
+/// The keys of a plan.
+const KEYS: &str =
+    "domain, resolver, server, store, outlive, clock, exchange-vantage, deep, forbid-old-tls, only, skip";
+
+/// So many names of one server are asked for; more would be more connections than a server is to bear.
+const MOST_NAMES: usize = 4;
 
 /// Walks the document and gathers mistakes instead of stopping at the first.
 struct Reader<'t> {
@@ -126,13 +173,16 @@ impl Reader<'_> {
                 "domain" => draft.domain = self.parsed(value, "a DNS name", host_name),
                 "resolver" => draft.resolver = self.parsed(value, "an address", resolver),
                 "server" => draft.servers = self.servers(value),
+                "store" => draft.stores = self.stores(value),
+                "outlive" => draft.outlive = self.parsed(value, "a span of life such as \"14d\"", life),
+                "forbid-old-tls" => draft.forbid_old_tls = self.boolean(value),
                 "clock" => draft.clock = self.clock(value),
                 "exchange-vantage" => draft.exchange_vantage = self.boolean(value),
                 "deep" => draft.deep = self.boolean(value),
                 "only" => draft.selection.only = self.checks(value),
                 "skip" => draft.selection.skip = self.checks(value),
                 other => {
-                    self.unknown_key(key, other, "domain, resolver, server, clock, exchange-vantage, deep, only, skip");
+                    self.unknown_key(key, other, KEYS);
                 }
             }
         }
@@ -159,6 +209,7 @@ impl Reader<'_> {
     fn server(&mut self, item: &Value<'_>) -> Option<PlannedServer> {
         let table = self.table(item)?;
         let (mut name, mut role, mut state) = (None, ServerRole::default(), ServerState::default());
+        let (mut outward, mut web, mut client_auth) = (Vec::new(), Vec::new(), false);
         for (key, value) in table {
             match key.get_ref().as_ref() {
                 "name" => name = Some(self.parsed(value, "a DNS name", host_name)),
@@ -178,13 +229,62 @@ impl Reader<'_> {
                     ];
                     state = self.one_of(value, &states);
                 }
-                other => self.unknown_key(key, other, "name, role, state"),
+                "outward" => outward = self.names(value),
+                "web" => web = self.names(value),
+                "client-auth" => client_auth = self.boolean(value),
+                other => self.unknown_key(key, other, "name, role, state, outward, web, client-auth"),
             }
         }
         if name.is_none() {
             self.mistake(item.span(), "a server needs its name: name = \"ex01.contoso.com\"".into());
         }
-        Some(PlannedServer { name: name??, role, state })
+        Some(PlannedServer { name: name??, role, state, outward, web, client_auth })
+    }
+
+    fn names(&mut self, value: &Value<'_>) -> Vec<String> {
+        let DeValue::Array(items) = value.get_ref() else {
+            self.mistake(value.span(), "write a list of names: [\"mail.contoso.com\"]".into());
+            return Vec::new();
+        };
+        if items.len() > MOST_NAMES {
+            let what = format!("{} names are too many for one server; at most {MOST_NAMES}", items.len());
+            self.mistake(value.span(), what);
+        }
+        items.iter().filter_map(|item| self.parsed(item, "a DNS name", host_name)).collect()
+    }
+
+    fn stores(&mut self, value: &Value<'_>) -> Vec<StatedStore> {
+        let DeValue::Array(items) = value.get_ref() else {
+            self.mistake(value.span(), "write each store as a table of its own, headed [[store]]".into());
+            return Vec::new();
+        };
+        let mut stores: Vec<StatedStore> = Vec::new();
+        for item in items {
+            let Some(store) = self.store(item) else { continue };
+            if stores.iter().any(|other| other.name == store.name) {
+                self.mistake(item.span(), format!("the store {} is there twice", store.name));
+            } else {
+                stores.push(store);
+            }
+        }
+        stores
+    }
+
+    fn store(&mut self, item: &Value<'_>) -> Option<StatedStore> {
+        let (mut name, mut file, mut public) = (None, None, false);
+        for (key, value) in self.table(item)? {
+            match key.get_ref().as_ref() {
+                "name" => name = Some(self.parsed(value, "a name", store_name)),
+                "file" => file = Some(self.parsed(value, "a path", |text| Ok(text.to_string()))),
+                "public" => public = self.boolean(value),
+                other => self.unknown_key(key, other, "name, file, public"),
+            }
+        }
+        if name.is_none() || file.is_none() {
+            let what = "a store needs a name and a file: name = \"company\", file = \"company-root.pem\"";
+            self.mistake(item.span(), what.into());
+        }
+        Some(StatedStore { name: name??, file: file??, public })
     }
 
     fn clock(&mut self, value: &Value<'_>) -> ClockLimits {

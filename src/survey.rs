@@ -3,7 +3,7 @@
 use crate::wire::{clock::Clock, conversation::Wire};
 use exchange_preflight_checks::facts::net::Transport;
 use exchange_preflight_checks::model::{
-    ask::{Ask, Question},
+    ask::{Ask, Facts, Question},
     check::{Check, wanted},
     evidence::{End, Evidence, Miss, Observation, Reason, Reply, Stage},
     plan::Plan,
@@ -29,6 +29,8 @@ const PER_RESOLVER: usize = 32;
 const PER_ADDRESS: usize = 16;
 /// Conversations at once in all, however many descriptors there are.
 const MOST_IN_ALL: u64 = 4096;
+/// How long a server that says 421, "too busy", is left alone by one of the two.
+const BACK_OFF: Duration = Duration::from_secs(2);
 /// After an interruption, time for a last word.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -135,7 +137,7 @@ impl UnderWay {
             }
             let held = permits.acquire().await;
             let reply = wire.converse(&ask).await;
-            drop(held);
+            held.give_back(&reply);
             Observation { when: clock.now(), ask, reply }
         });
         self.asks.insert(task.id(), kept);
@@ -193,12 +195,40 @@ impl UnderWay {
 /// Who may talk at once. Permits are always taken in one order, address, service, global, so that no two wait for each other.
 struct Permits {
     addresses: HashMap<Option<IpAddr>, Arc<Semaphore>>,
-    services: HashMap<(Option<IpAddr>, u16, Transport), Arc<Semaphore>>,
+    services: HashMap<Service, Arc<Semaphore>>,
     global: Arc<Semaphore>,
 }
 
+/// What counts its conversations by itself.
+#[derive(PartialEq, Eq, Hash)]
+enum Service {
+    Port(Option<IpAddr>, u16, Transport),
+    /// All ports of SMTP: a server of mail counts the connections of a client whichever of them it came by.
+    Smtp(Option<IpAddr>),
+}
+
+impl Service {
+    fn of(ask: &Ask) -> Self {
+        match ask.what {
+            Question::SmtpSession(_) => Self::Smtp(ask.to.address),
+            _ => Self::Port(ask.to.address, ask.to.port, ask.what.transport()),
+        }
+    }
+}
+
 /// The permits that one conversation needs.
-struct PermitsOfOne(Vec<Arc<Semaphore>>);
+struct PermitsOfOne {
+    address: Option<Arc<Semaphore>>,
+    service: Arc<Semaphore>,
+    global: Arc<Semaphore>,
+}
+
+/// The permits that one conversation has.
+struct Held {
+    address: Option<OwnedSemaphorePermit>,
+    service: OwnedSemaphorePermit,
+    global: OwnedSemaphorePermit,
+}
 
 impl Permits {
     fn new() -> Self {
@@ -209,27 +239,50 @@ impl Permits {
 
     fn of(&mut self, ask: &Ask) -> PermitsOfOne {
         let new = |permits| move || Arc::new(Semaphore::new(permits));
-        let (address, transport) = (ask.to.address, ask.what.transport());
+        let address = self.addresses.entry(ask.to.address);
+        let service = self.services.entry(Service::of(ask));
         let per_service = if matches!(ask.what, Question::DnsLookup(_)) { PER_RESOLVER } else { PER_SERVICE };
-        let mut permits = Vec::with_capacity(3);
-        if transport == Transport::Tcp {
-            permits.push(Arc::clone(self.addresses.entry(address).or_insert_with(new(PER_ADDRESS))));
+        PermitsOfOne {
+            address: (ask.what.transport() == Transport::Tcp)
+                .then(|| Arc::clone(address.or_insert_with(new(PER_ADDRESS)))),
+            service: Arc::clone(service.or_insert_with(new(per_service))),
+            global: Arc::clone(&self.global),
         }
-        let service = self.services.entry((address, ask.to.port, transport));
-        permits.push(Arc::clone(service.or_insert_with(new(per_service))));
-        permits.push(Arc::clone(&self.global));
-        PermitsOfOne(permits)
     }
 }
 
 impl PermitsOfOne {
-    async fn acquire(self) -> Vec<OwnedSemaphorePermit> {
-        let mut held = Vec::with_capacity(self.0.len());
-        for semaphore in self.0 {
-            held.push(semaphore.acquire_owned().await.expect("no semaphore of a survey is ever closed"));
-        }
-        held
+    async fn acquire(self) -> Held {
+        let address = match self.address {
+            Some(address) => Some(one_of(address).await),
+            None => None,
+        };
+        Held { address, service: one_of(self.service).await, global: one_of(self.global).await }
     }
+}
+
+async fn one_of(semaphore: Arc<Semaphore>) -> OwnedSemaphorePermit {
+    semaphore.acquire_owned().await.expect("no semaphore of a survey is ever closed")
+}
+
+impl Held {
+    /// Who said that he is too busy is asked again a little later; what he said is known at once.
+    fn give_back(self, reply: &Reply) {
+        let Self { address, service, global } = self;
+        drop((address, global));
+        if is_busy(reply) {
+            tokio::spawn(async move {
+                sleep(BACK_OFF).await;
+                drop(service);
+            });
+        }
+    }
+}
+
+/// Did an SMTP server say 421 (RFC 5321 section 3.8)?
+fn is_busy(reply: &Reply) -> bool {
+    let Some(Facts::SmtpSession(seen)) = &reply.facts else { return false };
+    seen.exchanges.iter().any(|exchange| exchange.code() == Some(421))
 }
 
 /// How many files this process may have open.

@@ -88,6 +88,8 @@ pub struct KeyUsage {
     pub signs: bool,
     /// keyEncipherment: the RSA key exchange of old.
     pub enciphers: bool,
+    /// keyAgreement: key exchanges with a fixed key, which nobody uses; OpenSSL takes such a certificate all the same.
+    pub agrees: bool,
     /// keyCertSign: what an issuer needs.
     pub signs_certificates: bool,
 }
@@ -176,6 +178,7 @@ impl Certificate {
                 self.key_usage = Some(KeyUsage {
                     signs: usage.digital_signature(),
                     enciphers: usage.key_encipherment(),
+                    agrees: usage.key_agreement(),
                     signs_certificates: usage.key_cert_sign(),
                 });
             }
@@ -250,7 +253,8 @@ impl Certificate {
         {
             return Cover::WildcardTooHigh;
         }
-        let is_common_name = self.subject.common_name.as_ref().is_some_and(|common| common.eq_ignore_ascii_case(name));
+        let is_common_name = self.dns_names.is_empty()
+            && self.subject.common_name.as_ref().is_some_and(|common| common.eq_ignore_ascii_case(name));
         if is_common_name { Cover::CommonNameOnly } else { Cover::No }
     }
 }
@@ -262,7 +266,7 @@ pub enum Cover {
     Yes,
     /// It has a wildcard, but for another depth: `*.contoso.com` is not for `a.b.contoso.com`.
     WildcardTooHigh,
-    /// The name is its common name, which counts nowhere any more.
+    /// It has no DNS names, and the name is its common name, which counts nowhere any more.
     CommonNameOnly,
     /// It does not.
     No,
@@ -339,12 +343,25 @@ fn verify(issuer: &Certificate, by: &AlgorithmIdentifier<'_>, message: &[u8], si
     let Ok((_, key)) = SubjectPublicKeyInfo::from_der(&issuer.key_der) else { return Signed::NotCheckable };
     let algorithms = algorithms(by, &issuer.key);
     if algorithms.is_empty() {
-        return Signed::NotCheckable;
+        // A signature of another family than the key's was surely not made by it.
+        return if is_of_family(by, &issuer.key) { Signed::NotCheckable } else { Signed::No };
     }
     let is_good = |algorithm: &&'static dyn VerificationAlgorithm| {
         UnparsedPublicKey::new(*algorithm, &key.subject_public_key.data).verify(message, signature).is_ok()
     };
     if algorithms.iter().any(is_good) { Signed::Yes } else { Signed::No }
+}
+
+/// Could such a key make such a signature at all? Object identifiers begin alike in a family (RFC 8017 appendix C, RFC 5758
+/// section 3.2). Of unknown keys nothing is known.
+fn is_of_family(by: &AlgorithmIdentifier<'_>, key: &Key) -> bool {
+    let by = &by.algorithm;
+    match key {
+        Key::Rsa(_) => by.starts_with(&x509_parser::der_parser::oid!(1.2.840.113549.1.1)),
+        Key::Ec(_) => by.starts_with(&x509_parser::der_parser::oid!(1.2.840.10045.4)),
+        Key::Ed25519 => *by == oid::OID_SIG_ED25519,
+        Key::Other(_) => true,
+    }
 }
 
 /// What ring has for a signature algorithm and a key; nothing where it has nothing. RSA keys from 1024 bits and SHA-1 are

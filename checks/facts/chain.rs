@@ -9,7 +9,6 @@ use super::certificate::{Certificate, Signed};
 use alloc::{
     format,
     string::{String, ToString},
-    vec,
     vec::Vec,
 };
 use core::time::Duration;
@@ -27,8 +26,10 @@ const MOST_WAYS: usize = 64;
 /// A way from a server's certificate upwards.
 #[derive(Clone, Debug)]
 pub struct Way<'c> {
-    /// The server's certificate first; each is signed by the key of the next.
-    pub steps: Vec<&'c Certificate>,
+    /// The server's own certificate.
+    pub leaf: &'c Certificate,
+    /// What stands above it: each signed the one before.
+    pub above: Vec<&'c Certificate>,
     /// What stands above the last.
     pub end: End<'c>,
 }
@@ -71,20 +72,25 @@ impl<'c> Way<'c> {
         if let End::Root(root) = self.end { Some(root) } else { None }
     }
 
-    /// The last certificate before what stands above it.
+    /// The last certificate of it.
     pub fn last(&self) -> &'c Certificate {
-        self.steps.last().expect("a way begins with the server's certificate")
+        self.above.last().copied().unwrap_or(self.leaf)
     }
 
     /// The certificates between the server's and the root.
     pub fn between(&self) -> impl Iterator<Item = &'c Certificate> {
-        let root = self.root().map(|root| &root.der);
-        self.steps.iter().skip(1).copied().filter(move |step| Some(&step.der) != root)
+        let root = self.root().map(|root| &root.key_der);
+        self.above.iter().copied().filter(move |step| Some(&step.key_der) != root)
+    }
+
+    /// Every certificate below the root: those that have to be alive.
+    pub fn below_root(&self) -> impl Iterator<Item = &'c Certificate> {
+        core::iter::once(self.leaf).chain(self.between())
     }
 
     /// Is every certificate below the root alive at this instant?
     pub fn lives_at(&self, instant: Timestamp) -> bool {
-        core::iter::once(self.steps[0]).chain(self.between()).all(|c| c.not_before <= instant && instant <= c.not_after)
+        self.below_root().all(|c| c.not_before <= instant && instant <= c.not_after)
     }
 
     fn rank(&self) -> u8 {
@@ -107,57 +113,54 @@ pub fn best_way<'c>(
     roots: &[&'c Certificate],
     instant: Timestamp,
 ) -> Way<'c> {
+    let start = Way { leaf, above: Vec::new(), end: End::NoIssuer };
     let mut found = Vec::new();
-    climb(vec![leaf], others, roots, &mut found);
+    climb(&start, others, roots, &mut found);
+    let mut found = found.into_iter();
     let worth = |way: &Way<'_>| {
         let is_lawful = way.root().is_some() && way.fault(instant).is_none();
-        (way.rank(), is_lawful, way.lives_at(instant), core::cmp::Reverse(way.steps.len()))
+        (way.rank(), is_lawful, way.lives_at(instant), core::cmp::Reverse(way.above.len()))
     };
-    // max_by_key would take the last of equals; the first is the one in the order in which the server sent.
-    found
-        .into_iter()
-        .reduce(|best, way| if worth(&way) > worth(&best) { way } else { best })
-        .expect("the first step is a way")
+    let mut best = (found.next().unwrap_or(start), None);
+    for way in found {
+        // Of equals the first stays: the one in the order in which the server sent.
+        if worth(&way) > *best.1.get_or_insert_with(|| worth(&best.0)) {
+            best = (way, None);
+        }
+    }
+    best.0
 }
 
-/// Gathers every way that continues `steps`.
-fn climb<'c>(
-    steps: Vec<&'c Certificate>,
-    others: &[&'c Certificate],
-    roots: &[&'c Certificate],
-    found: &mut Vec<Way<'c>>,
-) {
+/// Gathers every way that continues `way`, which is one at the least.
+fn climb<'c>(way: &Way<'c>, others: &[&'c Certificate], roots: &[&'c Certificate], found: &mut Vec<Way<'c>>) {
+    let last = way.last();
+    let ended = |end| Way { leaf: way.leaf, above: way.above.clone(), end };
     if found.len() >= MOST_WAYS {
         return;
     }
-    let last = *steps.last().expect("it begins with one");
-    let arrive = |end| Way { steps: steps.clone(), end };
     // A root may be sent along, and may be known under another signature: name and key make it.
     if let Some(root) = roots.iter().find(|root| root.subject.der == last.subject.der && root.key_der == last.key_der) {
-        return found.push(arrive(End::Root(root)));
+        return found.push(ended(End::Root(root)));
     }
-    if steps.len() > LONGEST {
-        return found.push(arrive(End::TooLong));
+    if way.above.len() >= LONGEST {
+        return found.push(ended(End::TooLong));
     }
     let bears_the_name = |issuer: &&&'c Certificate| issuer.subject.der == last.issuer.der;
     let before = found.len();
     let mut doubtful = None;
     for root in roots.iter().filter(bears_the_name) {
         match last.signed_by(root) {
-            Signed::Yes => found.push(arrive(End::Root(root))),
+            Signed::Yes => found.push(ended(End::Root(root))),
             Signed::No => doubtful = doubtful.or(Some(End::Forged(root))),
             Signed::NotCheckable => doubtful = Some(End::NotCheckable(root)),
         }
     }
-    let is_new = |other: &&&'c Certificate| {
-        steps.iter().all(|step| step.key_der != other.key_der || step.subject.der != other.subject.der)
-    };
+    let is_new = |other: &&&'c Certificate| way.below_root().all(|step| step.key_der != other.key_der);
     for other in others.iter().filter(bears_the_name).filter(is_new) {
         match last.signed_by(other) {
             Signed::Yes => {
-                let mut further = steps.clone();
-                further.push(other);
-                climb(further, others, roots, found);
+                let above = way.above.iter().copied().chain([*other]).collect();
+                climb(&Way { leaf: way.leaf, above, end: End::NoIssuer }, others, roots, found);
             }
             Signed::No => doubtful = doubtful.or(Some(End::Forged(other))),
             Signed::NotCheckable => doubtful = Some(End::NotCheckable(other)),
@@ -165,7 +168,7 @@ fn climb<'c>(
     }
     if found.len() == before {
         let end = if last.is_self_signed() { End::SelfSigned } else { doubtful.unwrap_or(End::NoIssuer) };
-        found.push(arrive(end));
+        found.push(ended(end));
     }
 }
 
@@ -177,11 +180,10 @@ impl Way<'_> {
             return Some(Fault::NotAnAuthority(stranger.subject.to_string()));
         }
         // A server's own certificate in a store is trusted because somebody said so.
-        if self.steps[0].der == root.der {
+        if self.leaf.der == root.der {
             return None;
         }
-        let alive = core::iter::once(self.steps[0]).chain(self.between());
-        let (born, dead) = alive.fold((Timestamp::MIN, Timestamp::MAX), |(born, dead), step| {
+        let (born, dead) = self.below_root().fold((Timestamp::MIN, Timestamp::MAX), |(born, dead), step| {
             (born.max(step.not_before), dead.min(step.not_after))
         });
         // Where no instant is in the lives of all, the trouble is one of dates and told elsewhere.
@@ -191,7 +193,7 @@ impl Way<'_> {
     fn ask_webpki(&self, root: &Certificate, instant: Timestamp) -> Option<Fault> {
         let not_checkable = |what: &str| Some(Fault::NotCheckable(format!("the library says: {what}")));
         let root = CertificateDer::from(root.der.as_slice());
-        let leaf = CertificateDer::from(self.steps[0].der.as_slice());
+        let leaf = CertificateDer::from(self.leaf.der.as_slice());
         let between: Vec<_> = self.between().map(|step| CertificateDer::from(step.der.as_slice())).collect();
         let Ok(anchor) = anchor_from_trusted_cert(&root) else { return not_checkable("the root cannot be an anchor") };
         let leaf = match EndEntityCert::try_from(&leaf) {

@@ -89,7 +89,8 @@ impl Exchange {
     }
 }
 
-fn code(line: &str) -> Option<u16> {
+/// The code of one line: three digits, and behind them a space, a hyphen or nothing (RFC 5321 section 4.2).
+pub fn code(line: &str) -> Option<u16> {
     let (code, rest) = line.split_at_checked(3)?;
     let is_code =
         code.bytes().all(|byte| byte.is_ascii_digit()) && matches!(rest.bytes().next(), None | Some(b' ' | b'-'));

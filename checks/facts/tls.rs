@@ -11,7 +11,7 @@ pub const LDAPS_PORT: u16 = 636;
 /// The global catalog over TLS.
 pub const GC_LDAPS_PORT: u16 = 3269;
 
-/// What a client offers in its ClientHello. It decides which of several certificates a server shows.
+/// What a client offers in its first message. It decides which of several certificates a server shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Offer {

@@ -77,7 +77,12 @@ impl Question {
     /// What carries it. A lookup begins with a datagram.
     pub fn transport(&self) -> Transport {
         match self {
-            Self::DnsLookup(_) | Self::NtpTime(_) | Self::NetlogonPing(_) => Transport::Udp,
+            // What is asked of this machine leaves by no transport, and holds no permit for a connection.
+            Self::RootsNamed(_)
+            | Self::PlatformTrust(_)
+            | Self::DnsLookup(_)
+            | Self::NtpTime(_)
+            | Self::NetlogonPing(_) => Transport::Udp,
             Self::AsReq(AsReq { transport, .. })
             | Self::Kpasswd(Kpasswd { transport })
             | Self::RootDse(RootDse { transport }) => *transport,
@@ -87,8 +92,6 @@ impl Question {
             | Self::TlsSession(_)
             | Self::HttpsGet(_)
             | Self::HttpFetch(_) => Transport::Tcp,
-            // They leave this machine by no transport of ours, and hold no permit for a connection.
-            Self::RootsNamed(_) | Self::PlatformTrust(_) => Transport::Udp,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::{
     model::{
         ask::{Ask, Endpoint, Question},
         check::Need,
+        clocks::estate_now,
         estate::Estate,
         evidence::{Evidence, Reason},
         fetch::Fetch,
@@ -32,6 +33,8 @@ use jiff::Timestamp;
 
 /// So far up the URLs of issuers are followed.
 const FETCHED_LEVELS: usize = 3;
+/// Of so many certificates of one chain the lists are fetched: more than any lawful chain has.
+const LISTED: usize = 8;
 
 /// Everything seen of certificates.
 pub struct Certificates {
@@ -46,8 +49,8 @@ pub struct Certificates {
     fetched: Vec<usize>,
     /// The stores, each with the roots that bear the name of an issuer.
     stores: Vec<Store>,
-    /// When the evidence was gathered, by our own clock.
-    latest: Timestamp,
+    /// When the evidence was gathered, by the estate's clocks.
+    pub now: Timestamp,
 }
 
 /// A server showed a chain.
@@ -101,7 +104,7 @@ impl Certificates {
             unseen: Vec::new(),
             fetched: Vec::new(),
             stores: Vec::new(),
-            latest: evidence.latest(),
+            now: estate_now(estate, evidence),
         };
         for listener in listeners(estate) {
             certificates.look_at(&listener, estate, evidence);
@@ -206,7 +209,7 @@ impl Certificates {
 
     /// The best way up from what one server sent, to any root of these stores.
     pub fn way_as_sent(&self, shown: &Shown, public_only: bool) -> Way<'_> {
-        best_way(self.leaf(shown), &self.others(shown), &self.roots(public_only), self.latest)
+        best_way(self.leaf(shown), &self.others(shown), &self.roots(public_only), self.now)
     }
 
     /// The best way up with all that is known: what this server sent, what others sent, what could be fetched.
@@ -215,7 +218,7 @@ impl Certificates {
         let elsewhere = self.shown.iter().flat_map(|other| &other.others).chain(&self.fetched);
         let known: BTreeSet<usize> = elsewhere.filter(|index| !shown.others.contains(index)).copied().collect();
         others.extend(known.into_iter().map(|index| &self.all[index]));
-        best_way(self.leaf(shown), &others, &self.roots(public_only), self.latest)
+        best_way(self.leaf(shown), &others, &self.roots(public_only), self.now)
     }
 
     /// Was this certificate fetched by the URL in another, and not sent by any server?
@@ -289,6 +292,23 @@ impl Shown {
     }
 }
 
+/// Judges every server's own certificate in the name of a check, and says of every listener without one that it has none.
+pub fn judge_leaves(
+    meta: &'static Meta,
+    estate: &Estate,
+    evidence: &Evidence,
+    judge: impl Fn(&Certificates, &Leaf<'_>) -> Finding,
+) -> Vec<Finding> {
+    let certificates = Certificates::seen(estate, evidence);
+    let unseen = certificates.unseen.iter().map(|unseen| judge_unseen(meta, unseen));
+    let leaves = certificates.leaves();
+    let seen = leaves.iter().map(|leaf| {
+        let finding = judge(&certificates, leaf);
+        leaf.shown.iter().fold(finding, |finding, shown| finding.speaks_for(shown.listener.subject()))
+    });
+    unseen.chain(seen).collect()
+}
+
 /// What every check of certificates needs asked of the listeners.
 pub fn listener_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
     let needs = listeners(estate).into_iter().flat_map(|listener| {
@@ -332,6 +352,30 @@ pub fn trust_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
                     }
                 }
                 ends = above;
+            }
+        }
+    }
+    needs
+}
+
+/// What the lists of revoked certificates take beyond that: each certificate below a root names the place of its issuer's list.
+pub fn list_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+    let mut needs = trust_needs(estate, evidence);
+    for listener in listeners(estate) {
+        let looks = listener.asks(estate, evidence).into_iter().map(|ask| listener.look(&ask, evidence));
+        for raw in looks.filter_map(|look| look.seen()).flat_map(|seen| seen.chain.iter().take(LISTED)) {
+            let Ok(certificate) = Certificate::parse(&raw.0) else { continue };
+            if certificate.is_self_issued() {
+                continue;
+            }
+            for url in &certificate.list_urls {
+                let Some(fetch) = Fetch::of(url, estate, evidence) else { continue };
+                let is_enough = fetch.why_not.is_none();
+                needs.extend(fetch.asks.into_iter().map(|ask| Need { subject: listener.subject(), ask }));
+                // The next URL is another way to the same list.
+                if is_enough {
+                    break;
+                }
             }
         }
     }
@@ -392,7 +436,7 @@ fn is_old(ask: &Ask) -> bool {
     )
 }
 
-/// One finding for a listener whose certificate is not known, in the name of a check. Where nothing hangs on it, it is left out.
+/// What a check says of a listener whose certificate is not known.
 pub fn judge_unseen(meta: &'static Meta, unseen: &Unseen) -> Finding {
     let Unseen { listener, why, is_harmless } = unseen;
     let verdict = if *is_harmless { Verdict::Skip } else { Verdict::Unknown };

@@ -54,7 +54,9 @@ pub fn judge(plan: &Plan, checks: &[&dyn Check], evidence: &Evidence) -> Vec<Fin
             continue;
         }
         let mut found = check.judge(&estate, evidence);
-        let judged: BTreeSet<Subject> = found.iter().map(|finding| finding.subject.clone()).collect();
+        let subjects =
+            |finding: &Finding| [&finding.subject].into_iter().chain(&finding.speaks_for).cloned().collect::<Vec<_>>();
+        let judged: BTreeSet<Subject> = found.iter().flat_map(subjects).collect();
         let needs = check.needs(&estate, evidence).into_iter().filter(|need| !judged.contains(&need.subject));
         let unanswered: Vec<_> = needs.map(|need| unanswered(meta, need, evidence)).collect();
         // A way that this machine does not have says nothing beside one that it had and that led nowhere.

@@ -121,6 +121,16 @@ pub fn clock_of(host: &str, evidence: &Evidence) -> HostClock {
     clock
 }
 
+/// What the estate's own clocks showed when the last answer came in: the middle one of them, or ours where no host shows one.
+/// Dates of certificates are held against it, so that a machine whose clock is off judges as any other.
+pub fn estate_now(estate: &Estate, evidence: &Evidence) -> Timestamp {
+    let offset_of = |host: &str| clock_of(host, evidence).offset().map(|offset| offset.middle());
+    let mut offsets: Vec<_> = estate.hosts().into_iter().filter_map(offset_of).collect();
+    offsets.sort_unstable();
+    let offset = offsets.get(offsets.len() / 2).copied().unwrap_or_default();
+    evidence.latest().checked_add(offset).unwrap_or_else(|_| evidence.latest())
+}
+
 /// What must be asked to learn every host's clock.
 pub fn clock_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
     let of_host = |host: &str| -> Vec<Need> {

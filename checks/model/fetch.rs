@@ -51,8 +51,11 @@ impl<'e> Fetch<'e> {
             let ask = Ask::new(to, HttpFetch { path: path.clone() });
             fetch.asks.push(ask.clone());
             match evidence.answer::<HttpFetch>(&ask) {
-                Answer::NotAsked => break,
-                Answer::Missed(miss) => fetch.why_not = Some(told(&ask.to, &miss.to_string())),
+                // Not yet known: the address before it says nothing of the file.
+                Answer::NotAsked => {
+                    fetch.why_not = None;
+                    break;
+                }
                 Answer::Told(file, None) if file.status == 200 => {
                     fetch.file = Some(file);
                     fetch.why_not = None;
@@ -62,7 +65,9 @@ impl<'e> Fetch<'e> {
                     fetch.why_not = Some(told(&ask.to, &format!("HTTP status {}", file.status)));
                     break;
                 }
-                Answer::Told(_, Some(miss)) => fetch.why_not = Some(told(&ask.to, &miss.to_string())),
+                Answer::Missed(miss) | Answer::Told(_, Some(miss)) => {
+                    fetch.why_not = Some(told(&ask.to, &miss.to_string()));
+                }
             }
         }
         Some(fetch)

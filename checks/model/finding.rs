@@ -140,6 +140,8 @@ pub struct Finding {
     pub check: &'static Meta,
     /// About what.
     pub subject: Subject,
+    /// Other subjects for which it speaks as well: the ports at which a certificate is shown.
+    pub speaks_for: Vec<Subject>,
     /// The word.
     pub verdict: Verdict,
     /// What should be.
@@ -168,6 +170,7 @@ impl Finding {
         Self {
             check,
             subject,
+            speaks_for: Vec::new(),
             verdict,
             expected: check.healthy.to_string(),
             seen: seen.to_string(),
@@ -190,6 +193,12 @@ impl Finding {
     /// A step of the remedy.
     pub fn remedy(mut self, step: impl fmt::Display) -> Self {
         self.remedy.push(step.to_string());
+        self
+    }
+
+    /// Another subject for which it speaks as well.
+    pub fn speaks_for(mut self, subject: Subject) -> Self {
+        self.speaks_for.push(subject);
         self
     }
 
@@ -256,5 +265,8 @@ fn merge(one: Finding, other: Finding) -> Finding {
     let other_speaks = weight(&other) > weight(&one) || (weight(&other) == weight(&one) && other.places < one.places);
     let (mut speaker, mut listener) = if other_speaks { (other, one) } else { (one, other) };
     speaker.places.append(&mut listener.places);
+    speaker.speaks_for.append(&mut listener.speaks_for);
+    speaker.speaks_for.sort();
+    speaker.speaks_for.dedup();
     speaker
 }

@@ -99,12 +99,13 @@ pub fn listeners(estate: &Estate) -> Vec<Listener> {
     let mut all = Vec::new();
     for (host, server) in estate.servers.iter().filter(|(_, server)| server.state == ServerState::Active) {
         let is_mailbox = server.role == ServerRole::Mailbox;
-        let outside = if is_mailbox && server.outward.is_empty() { Facing::Inside } else { Facing::Outside };
+        let is_outer = server.role == ServerRole::Edge || !server.outward.is_empty();
+        let outside = if is_outer { Facing::Outside } else { Facing::Inside };
         let ports: &[u16] = if is_mailbox { &MAILBOX_PORTS } else { &[SMTP_PORT] };
         for to in ports.iter().flat_map(|port| estate.endpoints(host, *port)) {
-            let is_outer = to.port == SMTP_PORT;
-            let facing = if is_outer { outside } else { Facing::Inside };
-            let names = if is_outer { server.outward.clone() } else { Vec::new() };
+            let is_front = to.port == SMTP_PORT;
+            let facing = if is_front { outside } else { Facing::Inside };
+            let names = if is_front { server.outward.clone() } else { Vec::new() };
             all.push(Listener { to, service: Service::Smtp, facing, names });
         }
         let (is_web, facing) = (is_mailbox || !server.web.is_empty(), Facing::Clients);

@@ -50,8 +50,8 @@ pub struct PlannedServer {
     /// Is it meant to work now?
     #[serde(default)]
     pub state: ServerState,
-    /// The names by which mail servers outside reach its port 25. Where there are any, they judge its certificate as the world
-    /// does; an Edge server and a gateway face outside without them, too.
+    /// The names by which mail servers outside reach its port 25. Where there are any, its certificate is judged as the world
+    /// judges it; that of an Edge server always is.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outward: Vec<String>,
     /// The names by which web clients reach its port 443.
@@ -67,6 +67,9 @@ pub struct PlannedServer {
 pub struct StatedStore {
     /// What it is called.
     pub name: String,
+    /// The file of its roots, as it was stated.
+    #[serde(default)]
+    pub file: String,
     /// Peers outside trust its roots as they trust the public ones.
     #[serde(default)]
     pub public: bool,

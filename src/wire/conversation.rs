@@ -1,6 +1,13 @@
 //! One question to one server: whom it goes to, how long it may take, how it ended.
 
-use super::{budget::Budgets, cldap, clock::Clock, dns, fence, kerberos, ldap, ntp, smb, tcp, text};
+use super::{
+    budget::Budgets,
+    cldap,
+    clock::Clock,
+    dns, fence, fetch, https, kerberos, ldap, ntp, smb, smtp,
+    stores::{self, Stores},
+    tcp, text, tls,
+};
 use exchange_preflight_checks::{
     facts::net::{Connected, Transport},
     model::{
@@ -9,7 +16,12 @@ use exchange_preflight_checks::{
     },
 };
 use jiff::SignedDuration;
-use std::{io, net::SocketAddr, time::Instant};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::time::timeout;
 
 /// Everything a conversation needs. Put it behind an `Arc`: the futures of [`Wire::converse`] are `Send`, so they may be
@@ -18,37 +30,63 @@ pub struct Wire {
     pub(super) clock: Clock,
     pub(super) budgets: Budgets,
     pub(super) resolver: dns::Configured,
+    stores: Arc<Stores>,
 }
 
 impl Wire {
     /// `resolver` replaces the one that this machine is set to use. Where neither is there, each lookup says so.
-    pub fn new(clock: Clock, budgets: Budgets, resolver: Option<SocketAddr>) -> Result<Self, String> {
+    pub fn new(clock: Clock, budgets: Budgets, resolver: Option<SocketAddr>, stores: Stores) -> Result<Self, String> {
         fence::silence_fenced_panics();
-        Ok(Self { clock, budgets, resolver: dns::Configured::new(resolver, &budgets)? })
+        let resolver = dns::Configured::new(resolver, &budgets)?;
+        Ok(Self { clock, budgets, resolver, stores: Arc::new(stores) })
     }
 
     /// Asks, and says what came back. It ends within its budgets whatever the server does.
     pub async fn converse(&self, ask: &Ask) -> Reply {
         let started = Instant::now();
         // Each stage below has its own bound. This one is for a stage that forgets.
-        let bound = self.budgets.connect + self.budgets.reply;
-        let outcome = match timeout(bound, self.put(ask)).await {
+        let outcome = match timeout(self.bound(&ask.what), self.put(ask)).await {
             Ok(outcome) => outcome,
             Err(_) => Trouble::new(Stage::Reply, Reason::Silent).into(),
         };
         outcome.into_reply(started)
     }
 
+    fn bound(&self, what: &Question) -> Duration {
+        let Budgets { connect, reply, .. } = self.budgets;
+        match what {
+            // Their own bounds come to four replies at most, and a goodbye; what was learnt until then must not be lost here.
+            Question::SmtpSession(_) | Question::TlsSession(_) | Question::HttpsGet(_) | Question::HttpFetch(_) => {
+                connect + 4 * reply + 4 * tls::FAREWELL
+            }
+            Question::RootsNamed(_) | Question::PlatformTrust(_) => stores::PATIENCE + reply,
+            _ => connect + reply,
+        }
+    }
+
     async fn put(&self, ask: &Ask) -> Outcome {
-        if let Question::DnsLookup(lookup) = &ask.what {
-            return dns::look_up(self, &ask.to, lookup).await.map(Facts::DnsLookup).into();
+        // What goes to no address that is stated: the resolver may be the system's own, and stores are this machine's.
+        match &ask.what {
+            Question::DnsLookup(lookup) => {
+                return dns::look_up(self, &ask.to, lookup).await.map(Facts::DnsLookup).into();
+            }
+            Question::RootsNamed(question) => {
+                return stores::roots(&self.stores, question).await.map(Facts::RootsNamed).into();
+            }
+            Question::PlatformTrust(question) => {
+                return stores::platform(self.clock, question).await.map(Facts::PlatformTrust).into();
+            }
+            _ => {}
         }
         let to = match address(&ask.to) {
             Ok(to) => to,
             Err(trouble) => return trouble.into(),
         };
+        let host = &ask.to.host;
         match &ask.what {
-            Question::DnsLookup(_) => unreachable!("it was answered above, as its address may be the system's own"),
+            Question::DnsLookup(_) | Question::RootsNamed(_) | Question::PlatformTrust(_) => {
+                unreachable!("they were answered above")
+            }
             Question::NtpTime(_) => ntp::ask_time(self, to).await.map(Facts::NtpTime).into(),
             Question::AsReq(question) => kerberos::as_req(self, to, question).await.map(Facts::AsReq).into(),
             Question::Kpasswd(question) => kerberos::kpasswd(self, to, question).await.map(Facts::Kpasswd).into(),
@@ -58,12 +96,10 @@ impl Wire {
             },
             Question::NetlogonPing(question) => cldap::ping(self, to, question).await.map(Facts::NetlogonPing).into(),
             Question::SmbNegotiate(_) => smb::negotiate(self, to).await.map(Facts::SmbNegotiate).into(),
-            Question::SmtpSession(_)
-            | Question::TlsSession(_)
-            | Question::HttpsGet(_)
-            | Question::HttpFetch(_)
-            | Question::RootsNamed(_)
-            | Question::PlatformTrust(_) => Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into(),
+            Question::SmtpSession(question) => smtp::session(self, to, host, question).await,
+            Question::TlsSession(question) => tls::session(self, to, host, question).await,
+            Question::HttpsGet(question) => https::get(self, to, question).await,
+            Question::HttpFetch(question) => fetch::fetch(self, to, host, question).await.map(Facts::HttpFetch).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()
             }
@@ -130,6 +166,12 @@ impl Trouble {
     /// What came was not the protocol, in words.
     pub(super) fn not_the_protocol(what: impl Into<String>) -> Self {
         Self::new(Stage::Reply, Reason::NotTheProtocol(what.into()))
+    }
+
+    /// The same at another stage.
+    pub(super) fn at(mut self, stage: Stage) -> Self {
+        self.stage = stage;
+        self
     }
 
     /// What a connection that was open says when it breaks.

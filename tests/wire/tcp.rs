@@ -1,5 +1,5 @@
 use crate::wire::script::*;
-use exchange_preflight::wire::{clock::Clock, conversation::Wire};
+use exchange_preflight::wire::{clock::Clock, conversation::Wire, stores::Stores};
 use exchange_preflight_checks::{
     facts::{
         directory::RootDse,
@@ -35,7 +35,7 @@ async fn who_accepts_and_never_reads_is_open_and_silent() {
 
 #[tokio::test]
 async fn a_host_without_an_address_is_not_asked() {
-    let wire = Wire::new(Clock::start(), brief(), None).expect("a wire");
+    let wire = Wire::new(Clock::start(), brief(), None, Stores::default()).expect("a wire");
     let nowhere = Endpoint { host: "dc1.contoso.com".into(), address: None, port: 88 };
     assert_eq!(missed(&converse(&wire, &Ask::new(nowhere, Connect)).await), (Stage::Resolve, Why::Local));
 }

@@ -45,13 +45,13 @@ write_smb_conf() { # write_smb_conf HOST
 END
 }
 
-# A certificate for LDAPS. Samba would make one by itself, with a 4096-bit key that takes ten seconds.
-make_ldaps_certificate() { # make_ldaps_certificate HOST
+# The certificate for LDAPS, as the company's authority gives one to each controller, and what is between it and the root.
+install_ldaps_certificate() { # install_ldaps_certificate HOST NAME...
     local tls=$ROOT/$1/samba/private/tls
     mkdir -p "$tls"
-    openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj "/CN=$(fqdn "$1")" -addext "subjectAltName=DNS:$(fqdn "$1")" \
-        -keyout "$tls/key.pem" -out "$tls/cert.pem" 2>/dev/null
+    cp "$CERTIFICATES/$2.key" "$tls/key.pem"
     chmod 600 "$tls/key.pem"
+    (cd "$CERTIFICATES" && shift && cat "${@/%/.pem}") >"$tls/cert.pem"
 }
 
 # Samba's tools as they would run on that controller.

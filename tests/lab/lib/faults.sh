@@ -2,12 +2,12 @@
 
 FAULTS=$LAB/faults.tsv
 
-# Calls a function with the columns of each row: fault host switch arguments check verdict subject faulty why.
-for_each_row() { # for_each_row FUNCTION
+# Calls a function with the columns of each row of a table, here: fault host switch arguments check verdict subject faulty why.
+for_each_row() { # for_each_row FUNCTION TABLE
     local columns
     while IFS=$'\t' read -ra columns; do
-        [[ ${columns[0]-} =~ ^(#|fault$|$) ]] || "$1" "${columns[@]}"
-    done <"$FAULTS"
+        [[ ${columns[0]-} =~ ^(#|fault$|case$|$) ]] || "$1" "${columns[@]}"
+    done <"$2"
 }
 
 faulty_faults() { awk -F'\t' '$8 == "yes" && !seen[$1]++ { print $1 }' "$FAULTS"; }
@@ -30,19 +30,24 @@ throw_switches() { # throw_switches plant|mend FAULT
         [ "$arguments" != - ] || arguments=
         "$LAB/switches/$switch" "$action" "$fault" "$host" $(fill_in "$arguments")
     }
-    for_each_row throw
+    for_each_row throw "$FAULTS"
     [ -n "$found" ] || die "no fault '$wanted' in $FAULTS"
 }
 
-# {domain}, and for each role {dc2} (its name), {dc2.ipv4} and {dc2.ipv6}.
+# {domain}, for each role {dc2} (its name), {dc2.short} (its NetBIOS name), {dc2.ipv4} and {dc2.ipv6}, and {cert:web} (the
+# thumbprint of a certificate of certificates.tsv).
 fill_in() {
-    local text=${1//'{domain}'/$DOMAIN} role
+    local text=${1//'{domain}'/$DOMAIN} role name thumbprint
     for role in "${!NAME[@]}"; do
         text=${text//"{$role}"/$(fqdn "$role")}
+        text=${text//"{$role.short}"/${NAME[$role]^^}}
     done
     for role in "${!NUMBER[@]}"; do
         text=${text//"{$role.ipv4}"/$(ipv4 "$role")}
         text=${text//"{$role.ipv6}"/$(ipv6 "$role")}
     done
+    if [[ $text == *{cert:* ]]; then
+        while read -r name thumbprint; do text=${text//"{cert:$name}"/sha1:$thumbprint}; done <"$CERTIFICATES/thumbprints.tsv"
+    fi
     echo "$text"
 }

@@ -23,7 +23,7 @@ wait_for() { # wait_for WHAT COMMAND...
     done
 }
 
-for part in world options packages network daemon ntp controller state raise faults; do
+for part in world options packages network daemon ntp certificates controller gateways pki state raise faults; do
     . "$LAB/lib/$part.sh"
 done
 unset part

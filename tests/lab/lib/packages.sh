@@ -6,6 +6,9 @@ PACKAGES=(
     chrony libfaketime                                                                  # clocks, right and wrong
     iproute2 nftables procps zstd openssl
     bind9-dnsutils ldap-utils # dig, nsupdate and ldapsearch
+    python3-cryptography      # for certificates
+    postfix apache2-bin       # gateways that mail comes in by, and where certificate authorities publish
+    curl                      # for selftest
 )
 
 # One at a time on a machine: of two installations, the one that ends first would take policy-rc.d away from the other.
@@ -25,7 +28,7 @@ installed_packages() {
 
 install_packages() ( # a subshell, for the trap
     say "installing $*"
-    # Samba and chrony must not start on the machine itself: one of them would set its clock.
+    # Nothing must start on the machine itself: chrony would set its clock.
     policy=/usr/sbin/policy-rc.d
     if [ ! -e $policy ]; then
         trap 'rm $policy' EXIT

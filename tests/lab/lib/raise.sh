@@ -6,14 +6,19 @@ raise() { # raise STATE
     print_world >"$ROOT/world"
     print_environment >"$ROOT/environment"
     print_plan >"$ROOT/plan.toml"
+    print_chains_plan >"$ROOT/chains.toml"
 
     network_up
     tar -C "$ROOT" --xattrs --xattrs-include='*' -I zstd -xf "$1"
     for host in "${DCS[@]}"; do start_controller "$host"; done
     for host in "${DCS[@]}" "${SERVERS[@]}"; do start_ntp "$host"; done
+    start_pki
+    start_gateways
 
     for host in "${DCS[@]}"; do wait_for_controller "$host"; done
     for host in "${DCS[@]}" "${SERVERS[@]}"; do wait_for_ntp "$host"; done
+    wait_for_pki
+    wait_for_gateways
     say "$DOMAIN is up: ${DCS[*]} ${SERVERS[*]} ($(seconds_since "$start") s)"
 }
 

@@ -5,15 +5,18 @@
 
 DCS=(dc1 dc2)
 SERVERS=(ex01 ex02 ex03 edge01)
+HELPERS=(mx pki) # the gateways of chains.tsv, and the web server of the certificate authorities
 
 DOMAIN=contoso.com
 NETBIOS=CONTOSO
 NET4=10.53.0 # a /24
 NET6=fd53::  # a /64
-# dc9 is the name of nobody: records that point at it are stale.
-declare -A NAME=([dc1]=dc1 [dc2]=dc2 [ex01]=ex01 [ex02]=ex02 [ex03]=ex03 [edge01]=edge01 [client]=client [dc9]=dc9)
-# The last part of each address, IPv4 and IPv6 alike.
-declare -A NUMBER=([dc1]=11 [dc2]=12 [ex01]=21 [ex02]=22 [ex03]=23 [edge01]=31 [client]=100)
+# dc9 is the name and the address of nobody: records that point at it are stale. mail is what edge01 is called outside, and
+# mail and autodiscover are what web clients call the servers.
+declare -A NAME=([dc1]=dc1 [dc2]=dc2 [ex01]=ex01 [ex02]=ex02 [ex03]=ex03 [edge01]=edge01 [mx]=mx [pki]=pki [client]=client
+    [dc9]=dc9 [mail]=mail [autodiscover]=autodiscover)
+# The last part of each address, IPv4 and IPv6 alike. Those from 130 on belong to the rows of chains.tsv.
+declare -A NUMBER=([dc1]=11 [dc2]=12 [ex01]=21 [ex02]=22 [ex03]=23 [edge01]=31 [mx]=41 [pki]=42 [client]=100 [dc9]=9)
 
 ADMIN_PASSWORD='Lab-Passw0rd!'
 
@@ -21,7 +24,7 @@ realm() { echo "${DOMAIN^^}"; }
 fqdn() { echo "${NAME[$1]}.$DOMAIN"; }
 ipv4() { echo "$NET4.${NUMBER[$1]}"; }
 ipv6() { echo "$NET6${NUMBER[$1]}"; }
-hosts() { echo "${DCS[@]}" "${SERVERS[@]}" client; }
+hosts() { echo "${DCS[@]}" "${SERVERS[@]}" "${HELPERS[@]}" client; }
 is_controller() { [[ " ${DCS[*]} " == *" $1 "* ]]; }
 
 # Draws every name and address from a seed: the same seed, the same world.
@@ -58,7 +61,7 @@ draw_world() {
     draw 256; NET4=10.$drawn
     draw 256; NET4+=.$drawn
     draw 65536; printf -v NET6 'fd53:%x::' "$drawn"
-    for role in dc1 dc2 ex01 ex02 ex03 edge01 client; do
+    for role in dc1 dc2 ex01 ex02 ex03 edge01 client mx pki; do
         draw 12; number=$((number + 1 + drawn))
         NUMBER[$role]=$number
     done
@@ -66,7 +69,7 @@ draw_world() {
 
 # The world as bash text: kept in a running lab for plant and mend, and part of the key of a built state.
 print_world() {
-    declare -p DCS SERVERS DOMAIN NETBIOS NET4 NET6 NAME NUMBER ADMIN_PASSWORD
+    declare -p DCS SERVERS HELPERS DOMAIN NETBIOS NET4 NET6 NAME NUMBER ADMIN_PASSWORD
 }
 
 # The world as CMD sees it: names and addresses in the environment.
@@ -74,6 +77,7 @@ print_environment() {
     local role
     echo "export LAB='$LAB' LAB_PLAN='$ROOT/plan.toml' LAB_DOMAIN='$DOMAIN' LAB_REALM='$(realm)' LAB_DC9='$(fqdn dc9)'"
     echo "export EXCHANGE_PREFLIGHT_PLAN='$ROOT/plan.toml'" # so that `run` alone knows the servers
+    echo "export LAB_CHAINS_PLAN='$ROOT/chains.toml' LAB_CERTIFICATES='$CERTIFICATES'"
     for role in $(hosts); do
         echo "export LAB_${role^^}='$(fqdn "$role")' LAB_${role^^}_ADDR='$(ipv4 "$role")' LAB_${role^^}_ADDR6='$(ipv6 "$role")'"
     done
@@ -87,5 +91,31 @@ print_plan() {
         role=mailbox
         [[ $server != edge* ]] || role=edge
         printf '\n[[server]]\nname = "%s"\nrole = "%s"\n' "$(fqdn "$server")" "$role"
+        case $server in
+        edge01) echo "outward = [\"$(fqdn mail)\"]" ;;
+        ex01) echo "web = [\"$(fqdn mail)\", \"$(fqdn autodiscover)\"]" ;;
+        esac
     done
+    print_stores
+}
+
+# The gateways of chains.tsv as an estate: one server for each case.
+print_chains_plan() {
+    local last=
+    server() {
+        local name=$2.$DOMAIN outward=
+        [ "$2" != "$last" ] || return 0 # a second address of the same name
+        last=$2
+        [ "$5" = inside ] || outward="\"$name\""
+        printf '\n[[server]]\nname = "%s"\nrole = "gateway"\noutward = [%s]\n' "$name" "$outward"
+    }
+    echo "domain = \"$DOMAIN\""
+    for_each_gateway server
+    print_stores
+}
+
+# The roots that stand for those which everybody has, and the company's own.
+print_stores() {
+    printf '\n[[store]]\nname = "lab-public"\nfile = "%s"\npublic = true\n' "$CERTIFICATES/lab-public.pem"
+    printf '\n[[store]]\nname = "company"\nfile = "%s"\n' "$CERTIFICATES/company.pem"
 }

@@ -1,0 +1,161 @@
+//! `certificate-current`: is every certificate alive, and for how long?
+
+use crate::{
+    facts::{
+        certificate::{Certificate, days},
+        time::Interval,
+    },
+    model::{
+        certificates::{Certificates, Leaf, judge_leaves, trust_needs},
+        check::{Check, Need},
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Verdict},
+        listeners::Facing,
+        meta::{Basis, Fold, Meta},
+    },
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
+
+/// See the module.
+pub struct Current;
+
+/// However long a certificate lives, a month is enough to renew it.
+const MONTH: i64 = 30;
+
+static META: Meta = Meta {
+    id: "certificate-current",
+    area: "certificate",
+    title: "Certificates are in date",
+    question: "Is every certificate alive by the estate's clocks, and will it be long enough?",
+    healthy: "alive, with more than a third of its life left, or more than 30 days",
+    why: "An expired certificate is refused by every peer that verifies, and a certificate that dies in the night after the change window ends mail then. Certificates of public authorities live ever shorter, so what counts is the share of the life that is left.",
+    remedy: &[
+        "Renew it: New-ExchangeCertificate -GenerateRequest -FriendlyName <NAME> -SubjectName <SUBJECT> -DomainName <NAMES>, then Import-ExchangeCertificate on every source server and Edge",
+        "Give it its services, and answer No when asked to overwrite the existing default SMTP certificate: Enable-ExchangeCertificate -Thumbprint <NEW> -Services SMTP",
+        "Where a connector names it: Set-ReceiveConnector, Set-SendConnector -TlsCertificateName; then restart MSExchangeTransport and MSExchangeFrontEndTransport; remove the old one last",
+    ],
+    references: &[
+        "RFC 5280 section 4.1.2.5",
+        "CA/Browser Forum Baseline Requirements section 6.3.2",
+        "design: renewal order",
+    ],
+    symptoms: &["MSExchangeTransport events 12015, 12016, 12017, 12018, 12019", "454 4.7.0 CertificateExpired"],
+    fold: Fold::Worst,
+    evidence: &[Basis::Spec, Basis::Lab],
+};
+
+impl Check for Current {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+        trust_needs(estate, evidence)
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let outlive = estate.plan.outlive;
+        judge_leaves(&META, estate, evidence, |certificates, leaf| {
+            let (verdict, code, said) = word(certificates, leaf, outlive);
+            let left = leaf.certificate.not_after.duration_since(certificates.now);
+            let finding = Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at()))
+                .measure("life-left", Interval { low: left, high: left });
+            let Some(code) = code else { return finding };
+            mend(leaf, code).into_iter().fold(finding.code(code), Finding::remedy)
+        })
+    }
+}
+
+fn word(
+    certificates: &Certificates,
+    leaf: &Leaf<'_>,
+    outlive: Option<SignedDuration>,
+) -> (Verdict, Option<&'static str>, String) {
+    let (certificate, now) = (leaf.certificate, certificates.now);
+    let matters = if leaf.facing() == Facing::Inside { Verdict::Warn } else { Verdict::Fail };
+    let Certificate { not_before, not_after, .. } = certificate;
+    let until = |instant: &Timestamp| instant.duration_since(now);
+    if *not_after < now {
+        return (
+            matters,
+            Some("expired"),
+            format!("it expired {} ago, on {}", span(now.duration_since(*not_after)), day(*not_after)),
+        );
+    }
+    if now < *not_before {
+        return (
+            matters,
+            Some("not-yet-valid"),
+            format!("it begins to live in {}, on {}", span(until(not_before)), day(*not_before)),
+        );
+    }
+    let dies = format!("it lives until {}, {} from now", day(*not_after), span(until(not_after)));
+    if let Some(wanted) = outlive.filter(|wanted| until(not_after) < *wanted) {
+        return (matters, Some("outlive"), format!("{dies}, which is less than the {} that you ask for", span(wanted)));
+    }
+    let ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
+    // A root that has expired is refused by OpenSSL and by Windows, though not by every library.
+    let mut links: Vec<&Certificate> =
+        ways.flat_map(|way| way.between().chain(way.root()).collect::<Vec<_>>()).collect();
+    links.retain(|link| link.der != certificate.der);
+    links.sort_by_key(|link| link.not_after);
+    if let Some(link) = links.iter().find(|link| link.not_after < now || now < link.not_before) {
+        let verdict = if leaf.facing() == Facing::Outside { Verdict::Fail } else { Verdict::Warn };
+        return (
+            verdict,
+            Some("link-expired"),
+            format!("its issuer \"{}\" lived until {} only", link.subject, day(link.not_after)),
+        );
+    }
+    if until(not_after) < (certificate.lifetime() / 3).min(days(MONTH)) {
+        return (Verdict::Warn, Some("ends-soon"), format!("{dies}, of {} in all", span(certificate.lifetime())));
+    }
+    let ends_first = |link: &&&Certificate| link.not_after < *not_after && !link.is_self_issued();
+    if let Some(link) = links.iter().find(ends_first) {
+        let said = format!("its issuer \"{}\" dies before it, on {}", link.subject, day(link.not_after));
+        return (Verdict::Warn, Some("link-ends-first"), said);
+    }
+    (Verdict::Pass, None, dies)
+}
+
+fn mend(leaf: &Leaf<'_>, code: &str) -> Vec<String> {
+    let host = leaf.shown.first().map_or("<SERVER>", |shown| shown.listener.to.host.as_str());
+    match code {
+        "not-yet-valid" => [format!("Wait, or put the former certificate back into service on {host}, if it is still there:")]
+            .into_iter()
+            .chain([format!("    Get-ExchangeCertificate -Server {host} | fl Thumbprint,Subject,Services,NotBefore,NotAfter")])
+            .collect(),
+        "link-expired" | "link-ends-first" => [
+            "Ask the authority for the intermediate that follows it, and install it on every server that shows this certificate:",
+            "    certutil -addstore CA <INTERMEDIATE.CER>",
+        ]
+        .map(ToString::to_string)
+        .into(),
+        _ => [
+            format!("Renew it, on every server that shows it ({host} among them):"),
+            "    New-ExchangeCertificate -GenerateRequest -FriendlyName <NAME> -SubjectName <SUBJECT> -DomainName <NAMES>".into(),
+            "    Enable-ExchangeCertificate -Thumbprint <NEW> -Services SMTP".into(),
+            "Answer No when asked to overwrite the default SMTP certificate; set TlsCertificateName where a connector names the old one; restart MSExchangeTransport and MSExchangeFrontEndTransport; remove the old one last.".into(),
+        ]
+        .into(),
+    }
+}
+
+fn day(instant: Timestamp) -> String {
+    instant.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string()
+}
+
+/// Whole days; below two, hours.
+fn span(duration: SignedDuration) -> String {
+    let hours = duration.as_hours();
+    match hours / 24 {
+        0 | 1 => format!("{hours} hours"),
+        days => format!("{days} days"),
+    }
+}

@@ -1,0 +1,130 @@
+//! `certificate-usage`: may a certificate be used for what it is used for?
+
+use crate::{
+    facts::certificate::{CLIENT_AUTH_ENDS, ExtendedUsage, Key},
+    model::{
+        certificates::{Certificates, Leaf, judge_leaves, trust_needs},
+        check::{Check, Need},
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Verdict},
+        listeners::{Facing, Service},
+        meta::{Basis, Fold, Meta},
+    },
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+/// See the module.
+pub struct Usage;
+
+static META: Meta = Meta {
+    id: "certificate-usage",
+    area: "certificate",
+    title: "Certificates may be used so",
+    question: "Does the usage written into every certificate allow what it is used for?",
+    healthy: "serverAuth, or no extended usage at all; a key that may sign; clientAuth where the plan says that a peer demands it",
+    why: "A certificate that says what it is for is refused for anything else. Public authorities stop writing clientAuth into certificates of servers, so that a renewal may take it away; some gateways demand it, and .NET silently sends no client certificate without it.",
+    remedy: &[
+        "Have the certificate issued with Server Authentication (1.3.6.1.5.5.7.3.1), and with Client Authentication (1.3.6.1.5.5.7.3.2) where a peer demands it",
+        "Let its key be used for digital signatures: keyUsage digitalSignature, keyEncipherment",
+    ],
+    references: &[
+        "RFC 5280 sections 4.2.1.3 and 4.2.1.12",
+        "Chrome Root Program Policy 1.8",
+        "CA/Browser Forum Baseline Requirements section 7.1.2.7",
+    ],
+    symptoms: &["454 4.7.5 Certificate validation failure", "unsuitable certificate purpose"],
+    fold: Fold::Worst,
+    evidence: &[Basis::Spec, Basis::Lab],
+};
+
+impl Check for Usage {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+        trust_needs(estate, evidence)
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        judge_leaves(&META, estate, evidence, |certificates, leaf| {
+            let Some((verdict, code, said)) = word(certificates, leaf, estate) else {
+                let said = format!("{}: {}", leaf.at(), usages(leaf.certificate.extended_usage));
+                return Finding::new(&META, leaf.subject(), Verdict::Pass, said);
+            };
+            let finding = Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at())).code(code);
+            mend(code).into_iter().fold(finding, Finding::remedy)
+        })
+    }
+}
+
+fn word(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate) -> Option<(Verdict, &'static str, String)> {
+    let certificate = leaf.certificate;
+    let matters = if leaf.facing() == Facing::Inside { Verdict::Warn } else { Verdict::Fail };
+    if certificate.extended_usage.is_some_and(|usage| !usage.server) {
+        return Some((matters, "no-server-auth", "it may not be used by a server: serverAuth is missing".into()));
+    }
+    // A link that names usages binds all that is below it; Windows, OpenSSL and rustls-webpki all hold it so.
+    let mut ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
+    let link = ways.find_map(|way| way.between().find(|link| link.extended_usage.is_some_and(|usage| !usage.server)));
+    if let Some(link) = link {
+        let said = format!("its issuer \"{}\" may not sign for servers: serverAuth is missing there", link.subject);
+        return Some((matters, "no-server-auth", said));
+    }
+    if demands_client_auth(leaf, estate) && certificate.extended_usage.is_some_and(|usage| !usage.client) {
+        let said = "clientAuth is missing, and the plan says that a peer demands it".to_string();
+        return Some((Verdict::Fail, "no-client-auth", said));
+    }
+    let usage = certificate.key_usage?;
+    if usage.signs || usage.enciphers && matches!(certificate.key, Key::Rsa(_)) {
+        return None;
+    }
+    let said = "its key may neither sign nor encipher (keyUsage)";
+    Some(if usage.agrees {
+        (Verdict::Warn, "key-usage", format!("{said}: strict libraries such as GnuTLS refuse the handshake"))
+    } else {
+        (matters, "key-usage", format!("{said}: peers refuse it for a server"))
+    })
+}
+
+fn demands_client_auth(leaf: &Leaf<'_>, estate: &Estate) -> bool {
+    leaf.shown.iter().any(|shown| {
+        shown.listener.service == Service::Smtp
+            && shown.facing() == Facing::Outside
+            && estate.servers.get(&shown.listener.to.host).is_some_and(|server| server.client_auth)
+    })
+}
+
+fn usages(usage: Option<ExtendedUsage>) -> &'static str {
+    match usage {
+        None => "for any usage",
+        Some(ExtendedUsage { client: true, .. }) => "for servers and clients",
+        Some(ExtendedUsage { client: false, .. }) => "for servers (no clientAuth, which no peer is stated to demand)",
+    }
+}
+
+fn mend(code: &str) -> Vec<String> {
+    match code {
+        "no-client-auth" => {
+            let ends: Vec<_> =
+                CLIENT_AUTH_ENDS.iter().map(|(authority, when)| format!("{authority}: {when}")).collect();
+            [
+                "Ask the peer whether it can do without; or have a certificate issued with Client Authentication, as long as authorities still do:".to_string(),
+                ends.join("; ") + ".",
+                "A company's own authority may go on; the peer has to trust its root.".to_string(),
+            ]
+            .into()
+        }
+        "key-usage" => ["Have it issued anew with keyUsage digitalSignature, keyEncipherment.".to_string()].into(),
+        _ => {
+            ["Have it issued anew with Server Authentication (1.3.6.1.5.5.7.3.1), by an authority that may."
+                .to_string()]
+            .into()
+        }
+    }
+}
