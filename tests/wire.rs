@@ -9,5 +9,6 @@ mod ldap;
 mod ntp;
 mod script;
 mod smb;
+mod smtp;
 mod tcp;
 mod tls;
