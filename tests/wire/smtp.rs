@@ -339,6 +339,16 @@ async fn nothing_is_read_without_a_bound() {
 async fn a_reply_of_just_the_bound_is_read() {
     let line = |separator: &str| format!("250{separator}{}\r\n", "x".repeat(1_996));
     let longest = format!("{}{}", line("-").repeat(31), line(" "));
+    let in_pieces = tcp(|mut stream: TcpStream| async move {
+        let greeting = format!("220 {}", "x".repeat(1_996));
+        for piece in [greeting.as_bytes(), b"\r", b"\n"] {
+            let _ = stream.write_all(piece).await;
+            sleep(Duration::from_millis(20)).await;
+        }
+        end(stream, Then::Close).await;
+    });
+    let reply = ask(in_pieces.await, USUAL).await;
+    assert_eq!((why(&reply), kept(&reply).len()), ((Stage::Reply, Why::Closed), 1));
     let most = format!("{}250 end\r\n", "250-x\r\n".repeat(199));
     for hello in [&longest, &most] {
         let (reply, _) = asked(Script::new(&[GREETING, hello, BYE]).then(Then::Wait)).await;
