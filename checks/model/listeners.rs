@@ -324,14 +324,16 @@ impl<'e> Look<'e> {
         self.rejection().filter(|_| !self.is_busy() && !self.is_in_maintenance())
     }
 
-    /// What a firewall that inspects SMTP left of a keyword; where it let no EHLO through, the server's answer to that.
-    pub fn inspected(&self) -> Option<&'e str> {
-        let session = self.talked()?;
-        let hello = session.hello()?;
+    /// Why a firewall that inspects SMTP seems to stand on the way: keywords are written over, or EHLO does not come through.
+    pub fn inspected(&self) -> Option<String> {
+        let hello = self.talked()?.hello()?;
         if hello.code() != Some(250) {
-            return hello.lines.first().map(String::as_str);
+            let said = quote(&hello.lines.join(" "));
+            return Some(format!("it takes HELO, and answers EHLO with {said}, as where a firewall inspects SMTP"));
         }
-        hello.texts().skip(1).find(|text| text.split_whitespace().next().is_some_and(is_blanked))
+        let is_blank = |text: &&str| text.split_whitespace().next().is_some_and(is_blanked);
+        let blanked = hello.texts().skip(1).find(is_blank)?;
+        Some(format!("keywords are written over on the way: {}", quote(blanked)))
     }
 
     /// What was seen, where a certificate was.
