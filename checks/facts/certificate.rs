@@ -83,6 +83,7 @@ pub enum Hash {
 
 /// Bits of the extension keyUsage (RFC 5280 section 4.2.1.3) that matter to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the bits of one extension")]
 pub struct KeyUsage {
     /// digitalSignature: what every ephemeral key exchange needs.
     pub signs: bool,
