@@ -94,8 +94,13 @@ struct JsonFinding {
     area: &'static str,
     /// The word.
     verdict: JsonVerdict,
-    /// A host, an endpoint (`host:port`, `host:port/udp`), or `estate`; the same whatever address answered.
+    /// A host, an endpoint (`host:port`, `host:port/udp`), a certificate (`sha1:` and 40 hexadecimal digits), or `estate`; the
+    /// same whatever address answered.
     subject: String,
+    /// Other subjects for which it speaks as well: the endpoints at which a certificate is shown.
+    speaks_for: Vec<String>,
+    /// Which of the troubles that the check knows this is, kebab-case; null where there is none, or where it has no name.
+    code: Option<&'static str>,
     /// The check in a few words.
     title: &'static str,
     /// What should be.
@@ -273,6 +278,8 @@ fn json_finding(finding: &Finding) -> JsonFinding {
         area: finding.check.area,
         verdict: json_verdict(finding.verdict),
         subject: finding.subject.to_string(),
+        speaks_for: finding.speaks_for.iter().map(ToString::to_string).collect(),
+        code: finding.code,
         title: finding.check.title,
         expected: finding.expected.clone(),
         seen: finding.seen.clone(),
