@@ -13,14 +13,15 @@ use exchange_preflight_checks::{
         web::http_url,
     },
     model::{
+        ask::Endpoint,
         cause,
         certificates::{Certificates, Leaf, Shown, Trust},
         check::judge,
         clocks::clock_of,
         estate::Estate,
-        evidence::{Evidence, Vantage},
+        evidence::{End as Ended, Evidence, Miss, Reason, Reply, Stage, Vantage},
         finding::{Finding, Subject, Verdict, fold},
-        listeners::{Facing, Service},
+        listeners::{Facing, Service, listeners, reason},
     },
 };
 use jiff::Timestamp;
@@ -72,6 +73,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Every server's own certificate once; what faces outside comes first.
     pub certificates: Vec<SeenCertificate>,
+    /// Every port that speaks TLS and was connected to, in the order of the evidence.
+    pub connections: Vec<Connections>,
     /// What is worth saying and judges nothing.
     pub notes: Vec<String>,
     /// A run was interrupted.
@@ -178,6 +181,17 @@ pub enum Stance {
     Untold(String),
 }
 
+/// The connections that were made to a port that speaks TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Connections {
+    /// Who made them.
+    pub vantage: String,
+    /// The port at one address.
+    pub to: Endpoint,
+    /// For what, one by one.
+    pub reasons: Vec<String>,
+}
+
 /// The answer, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gate {
@@ -241,6 +255,7 @@ impl Report {
             started: recordings.iter().map(|r| r.started).min().unwrap_or(first.started),
             finished: recordings.iter().map(|r| r.finished).max().unwrap_or(first.finished),
             certificates: certificates(recordings, &findings),
+            connections: recordings.iter().flat_map(connections).collect(),
             notes: notes(recordings, &estate, &findings),
             interrupted,
             findings,
@@ -394,6 +409,29 @@ fn own_clock(recording: &Recording, findings: &[Finding]) -> Option<String> {
     Some(format!(
         "The clock of this machine ({host}) is {by:#} {ours} {witness}. No verdict depends on it, but instants in this report do."
     ))
+}
+
+/// The connections that one run made to the ports that speak TLS.
+fn connections(recording: &Recording) -> Vec<Connections> {
+    let Recording { plan, evidence, vantage, .. } = recording;
+    // Where this machine has no route or no socket, nothing leaves it.
+    let is_made = |reply: &Reply| {
+        !matches!(
+            &reply.end,
+            Ended::Miss(Miss {
+                stage: Stage::Resolve | Stage::Connect,
+                reason: Reason::NoRoute | Reason::Local(_),
+                ..
+            })
+        )
+    };
+    let made = listeners(&Estate::learn(plan, evidence)).into_iter().map(|listener| {
+        let here =
+            evidence.of_host(&listener.to.host).filter(|seen| seen.ask.to == listener.to && is_made(&seen.reply));
+        let reasons = here.filter_map(|seen| reason(&seen.ask)).collect();
+        Connections { vantage: vantage.host.clone(), to: listener.to, reasons }
+    });
+    made.filter(|connections| !connections.reasons.is_empty()).collect()
 }
 
 /// Every server's own certificate, from the first vantage that has it.
@@ -791,5 +829,16 @@ mod tests {
         sees.vantage.host = "other".into();
         let told = certificates(&[blind, sees.clone(), sees], &[]);
         assert_eq!(told.iter().map(|seen| seen.vantage.as_str()).collect::<Vec<_>>(), ["other"]);
+    }
+
+    #[test]
+    fn every_connection_has_its_reason_and_what_never_left_is_none() {
+        let rsa = session(1, 25, &json!("rsa_only"), 0x0304, &[LEAF]);
+        let refused = missed(&usual(1, 587, &[]), "connect", "refused");
+        let no_route = missed(&usual(2, 25, &[]), "connect", "no_route");
+        let made = connections(&recording(&[vec![usual(1, 25, &[LEAF]), rsa, refused, no_route]]));
+        let made: Vec<_> = made.iter().map(|made| (made.to.to_string(), made.reasons.len())).collect();
+        let at = |port| format!("ex01.contoso.com:{port} (10.0.0.1)");
+        assert_eq!(made, [(at(25), 2), (at(587), 1)]);
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     compare::{Change, exit_code},
-    report::{Link, Origin, Peer, PeerWord, Report, SeenCertificate, Stance},
+    report::{Connections, Link, Origin, Peer, PeerWord, Report, SeenCertificate, Stance},
 };
 use exchange_preflight_checks::{
     facts::certificate::Signed,
@@ -42,6 +42,8 @@ struct JsonReport {
     findings: Vec<JsonFinding>,
     /// Every server's own certificate once; what faces outside comes first.
     certificates: Vec<JsonCertificate>,
+    /// Every port that speaks TLS and was connected to.
+    connections: Vec<JsonConnections>,
     /// What is worth saying and judges nothing.
     notes: Vec<String>,
 }
@@ -251,6 +253,21 @@ struct JsonPeer {
     why: Option<String>,
 }
 
+/// The connections that were made to a port that speaks TLS.
+#[derive(Serialize, JsonSchema)]
+struct JsonConnections {
+    /// The machine that made them.
+    vantage: String,
+    /// The endpoint: `host:port`.
+    subject: String,
+    /// The address.
+    address: Option<String>,
+    /// How many.
+    made: usize,
+    /// For what, one by one.
+    reasons: Vec<String>,
+}
+
 /// What changed between two recordings.
 #[derive(Serialize, JsonSchema)]
 #[schemars(title = "exchange-preflight comparison, version 1")]
@@ -348,6 +365,7 @@ fn json_report(report: &Report) -> JsonReport {
         },
         findings: report.findings.iter().map(json_finding).collect(),
         certificates: report.certificates.iter().map(json_certificate).collect(),
+        connections: report.connections.iter().map(json_connections).collect(),
         notes: report.notes.clone(),
     }
 }
@@ -446,6 +464,17 @@ fn json_peer(word: &PeerWord) -> JsonPeer {
         Stance::Untold(why) => ("unknown", Some(why.clone())),
     };
     JsonPeer { peer, does, why }
+}
+
+fn json_connections(connections: &Connections) -> JsonConnections {
+    let Connections { vantage, to, reasons } = connections;
+    JsonConnections {
+        vantage: vantage.clone(),
+        subject: format!("{}:{}", to.host, to.port),
+        address: to.address.map(|address| address.to_string()),
+        made: reasons.len(),
+        reasons: reasons.clone(),
+    }
 }
 
 fn json_measure(measure: &Measure) -> JsonMeasure {

@@ -3,7 +3,7 @@
 use crate::{
     compare::{Change, Kind, exit_code},
     render::{chain, escape::printable},
-    report::{Gate, Report, SeenCertificate},
+    report::{Connections, Gate, Report, SeenCertificate},
 };
 use anstyle::{AnsiColor, Style};
 use exchange_preflight_checks::model::{
@@ -49,6 +49,7 @@ pub fn report(report: &Report, verbose: bool, out: &mut dyn Write) -> io::Result
         writeln!(out)?;
         one_by_one(report, out)?;
         certificates(&report.certificates, out)?;
+        connections(report, out)?;
     }
     writeln!(out)?;
     gate(&report.gate, out)
@@ -210,6 +211,25 @@ fn certificates(certificates: &[SeenCertificate], out: &mut dyn Write) -> io::Re
             writeln!(out)?;
         }
         chain::listed(certificate, out)?;
+    }
+    Ok(())
+}
+
+/// Whoever finds us in a server's log reads here why we came.
+fn connections(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    if report.connections.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nConnections")?;
+    for Connections { vantage, to, reasons } in &report.connections {
+        let from = if report.vantages.len() > 1 { format!(" from {vantage}") } else { String::new() };
+        let made = format!("{to}{from}, {}", count(reasons.len(), "connection"));
+        if let [reason] = reasons.as_slice() {
+            wrapped(&format!("{made}: {reason}"), "  ", INDENT, out)?;
+            continue;
+        }
+        wrapped(&format!("{made}:"), "  ", INDENT, out)?;
+        reasons.iter().try_for_each(|reason| wrapped(reason, INDENT, "        ", out))?;
     }
     Ok(())
 }
