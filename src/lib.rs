@@ -12,6 +12,7 @@ pub mod trust_file;
 
 /// What is told, and how it looks. Each gets a finished report and knows no check.
 pub mod render {
+    pub mod chain;
     pub mod checks;
     pub mod escape;
     pub mod json;
