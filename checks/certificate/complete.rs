@@ -52,7 +52,7 @@ impl Check for Complete {
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         judge_leaves(&META, estate, evidence, |certificates, leaf| {
-            let words = leaf.shown.iter().map(|shown| (shown.place(), word(certificates, shown)));
+            let words = leaf.chains().into_iter().map(|shown| (shown.place(), word(certificates, shown)));
             let worst = words.max_by_key(|(_, word)| word.verdict);
             let Some((place, word)) = worst else {
                 return Finding::new(&META, leaf.subject(), Verdict::Unknown, "never shown");

@@ -99,7 +99,7 @@ fn word(
     if let Some(wanted) = outlive.filter(|wanted| until(not_after) < *wanted) {
         return (matters, Some("outlive"), format!("{dies}, which is less than the {} that you ask for", span(wanted)));
     }
-    let ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
+    let ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
     // A root that has expired is refused by OpenSSL and by Windows, though not by every library.
     let mut links: Vec<&Certificate> =
         ways.flat_map(|way| way.between().chain(way.root()).collect::<Vec<_>>()).collect();

@@ -83,7 +83,7 @@ type Word = (&'static str, String);
 
 /// A key or a signature on the way to the root that libraries refuse.
 fn weak_link(certificates: &Certificates, leaf: &Leaf<'_>) -> Option<Word> {
-    let ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
+    let ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
     let links: Vec<&Certificate> = ways.flat_map(|way| way.below_root().collect::<Vec<_>>()).collect();
     links.into_iter().find_map(|link| {
         let is_leaf = link.der == leaf.certificate.der;
@@ -104,7 +104,7 @@ fn old_tls(leaf: &Leaf<'_>) -> Option<Word> {
 fn too_long(certificates: &Certificates, leaf: &Leaf<'_>) -> Option<Word> {
     const DAY: i64 = 24;
     let certificate = leaf.certificate;
-    let is_public = leaf.shown.iter().any(|shown| certificates.way_as_known(shown, true).root().is_some());
+    let is_public = leaf.chains().into_iter().any(|shown| certificates.way_as_known(shown, true).root().is_some());
     let limit = longest_public_lifetime(certificate.not_before);
     let lives = certificate.lifetime();
     // The last second belongs to the life: a certificate of 200 days ends a second before the 201st begins.

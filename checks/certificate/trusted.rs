@@ -69,7 +69,8 @@ impl Check for Trusted {
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let mut findings = judge_leaves(&META, estate, evidence, |certificates, leaf| {
-            let worst = leaf.shown.iter().map(|shown| word(certificates, shown)).max_by_key(|word| word.verdict);
+            let worst =
+                leaf.chains().into_iter().map(|shown| word(certificates, shown)).max_by_key(|word| word.verdict);
             let Some(word) = worst else { return Finding::new(&META, leaf.subject(), Verdict::Unknown, "never shown") };
             judge(leaf, &word, evidence)
         });

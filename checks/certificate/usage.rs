@@ -70,7 +70,7 @@ fn word(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate) -> Option
         return Some((matters, "no-server-auth", "it may not be used by a server: serverAuth is missing".into()));
     }
     // A link that names usages binds all that is below it; Windows, OpenSSL and rustls-webpki all hold it so.
-    let mut ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
+    let mut ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
     let link = ways.find_map(|way| way.between().find(|link| link.extended_usage.is_some_and(|usage| !usage.server)));
     if let Some(link) = link {
         let said = format!("its issuer \"{}\" may not sign for servers: serverAuth is missing there", link.subject);

@@ -5,7 +5,7 @@
 
 use crate::{
     facts::{
-        certificate::{Certificate, Key},
+        certificate::{Key, key_of},
         net::{SMTP_PORT, Transport},
         smtp::{Exchange, SmtpReply, SmtpSession, Upgrade},
         tls::{GC_LDAPS_PORT, LDAPS_PORT, Offer, TlsSeen, TlsSession, TlsVersion},
@@ -386,7 +386,7 @@ fn said_code<'m>(miss: Option<&'m Miss>, code: &str) -> Option<&'m str> {
 }
 
 fn leaf_key(seen: &TlsSeen) -> Option<Key> {
-    Some(Certificate::parse(&seen.chain.first()?.0).ok()?.key)
+    key_of(&seen.chain.first()?.0)
 }
 
 /// Why a connection was made, for whoever wonders about it in a log.
