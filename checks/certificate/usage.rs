@@ -8,6 +8,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Verdict},
+        holder::Holder,
         listeners::{Facing, Service},
         meta::{Basis, Fold, Meta},
     },
@@ -58,7 +59,7 @@ impl Check for Usage {
                 return Finding::new(&META, leaf.subject(), Verdict::Pass, said);
             };
             let finding = Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at())).code(code);
-            mend(code).into_iter().fold(finding, Finding::remedy)
+            mend(leaf, code, estate).into_iter().fold(finding, Finding::remedy)
         })
     }
 }
@@ -108,7 +109,8 @@ fn usages(usage: Option<ExtendedUsage>) -> &'static str {
     }
 }
 
-fn mend(code: &str) -> Vec<String> {
+fn mend(leaf: &Leaf<'_>, code: &str, estate: &Estate) -> Vec<String> {
+    let replace = |what: &str| [what.to_string()].into_iter().chain(Holder::of(leaf, estate).replace()).collect();
     match code {
         "no-client-auth" => {
             let ends: Vec<_> =
@@ -120,11 +122,9 @@ fn mend(code: &str) -> Vec<String> {
             ]
             .into()
         }
-        "key-usage" => ["Have it issued anew with keyUsage digitalSignature, keyEncipherment.".to_string()].into(),
-        _ => {
-            ["Have it issued anew with Server Authentication (1.3.6.1.5.5.7.3.1), by an authority that may."
-                .to_string()]
-            .into()
-        }
+        "key-usage" => replace("Its keyUsage has to be digitalSignature, keyEncipherment."),
+        _ => replace(
+            "It has to be for Server Authentication (1.3.6.1.5.5.7.3.1), and so has the authority that signs it.",
+        ),
     }
 }

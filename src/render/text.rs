@@ -14,7 +14,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
-use textwrap::Options;
+use textwrap::{Options, WordSplitter};
 
 /// Text of ours keeps within this many columns; a command is never broken.
 pub(super) const WIDTH: usize = 80;
@@ -122,6 +122,15 @@ fn consequences_of(finding: &Finding, consequences: &[&Finding], out: &mut dyn W
     const FEW: usize = 3;
     if consequences.is_empty() {
         return Ok(());
+    }
+    // Of one subject the checks alone differ.
+    if let [first, .., last] = consequences
+        && consequences.len() > FEW
+        && consequences.iter().all(|other| other.subject == first.subject && other.verdict == last.verdict)
+    {
+        let about = if first.subject == finding.subject { String::new() } else { format!(" of {}", first.subject) };
+        let checks: Vec<_> = consequences.iter().map(|other| other.check.id).collect();
+        return labelled("with it", &format!("{}{about} ({})", checks.join(", "), first.verdict), out);
     }
     if consequences.len() > FEW {
         let by_check: Vec<_> = consequences.chunk_by(|one, other| one.check.id == other.check.id).map(brief).collect();
@@ -271,7 +280,11 @@ pub(super) fn labelled(label: &str, text: &str, out: &mut dyn Write) -> io::Resu
 }
 
 pub(super) fn wrapped(text: &str, first: &str, rest: &str, out: &mut dyn Write) -> io::Result<()> {
-    let options = Options::new(WIDTH).initial_indent(first).subsequent_indent(rest).break_words(false);
+    let options = Options::new(WIDTH)
+        .initial_indent(first)
+        .subsequent_indent(rest)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
     for line in textwrap::wrap(&printable(text), options) {
         writeln!(out, "{line}")?;
     }
