@@ -7,6 +7,7 @@ pub mod discover;
 pub mod plan_file;
 pub mod recording;
 pub mod report;
+pub mod sightings;
 pub mod survey;
 pub mod trust_file;
 

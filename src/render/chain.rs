@@ -4,7 +4,7 @@ use super::{
     escape::printable,
     text::{INDENT, LABEL, WIDTH, count, labelled, wrapped},
 };
-use crate::report::{Link, Origin, Peer, PeerWord, SeenCertificate, Stance};
+use crate::sightings::{Link, Origin, Peer, PeerWord, SeenCertificate, Stance};
 use exchange_preflight_checks::{
     facts::{
         certificate::Signed,

@@ -3,7 +3,8 @@
 
 use crate::{
     compare::{Change, exit_code},
-    report::{Connections, Link, Origin, Peer, PeerWord, Report, SeenCertificate, Stance},
+    report::Report,
+    sightings::{Connections, Link, Origin, Peer, PeerWord, SeenCertificate, Stance},
 };
 use exchange_preflight_checks::{
     facts::certificate::Signed,

@@ -3,7 +3,8 @@
 use crate::{
     compare::{Change, Kind, exit_code},
     render::{chain, escape::printable},
-    report::{Connections, Gate, Report, SeenCertificate},
+    report::{Gate, Report},
+    sightings::{Connections, SeenCertificate},
 };
 use anstyle::{AnsiColor, Style};
 use exchange_preflight_checks::model::{
