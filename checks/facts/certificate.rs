@@ -101,6 +101,8 @@ pub struct KeyUsage {
 pub struct ExtendedUsage {
     /// serverAuth, or any usage.
     pub server: bool,
+    /// serverAuth itself: for "any" alone OpenSSL and rustls take no server, as RFC 5280 lets them.
+    pub names_server: bool,
     /// clientAuth, or any usage.
     pub client: bool,
 }
@@ -187,6 +189,7 @@ impl Certificate {
             ParsedExtension::ExtendedKeyUsage(usage) => {
                 self.extended_usage = Some(ExtendedUsage {
                     server: usage.server_auth || usage.any,
+                    names_server: usage.server_auth,
                     client: usage.client_auth || usage.any,
                 });
             }
@@ -240,13 +243,27 @@ impl Certificate {
         self.is_ca && self.key_usage.is_none_or(|usage| usage.signs_certificates)
     }
 
+    /// Does it constrain names other than those of hosts, if it is an authority's (RFC 5280 section 4.2.1.10)?
+    pub fn constrains_other_names(&self) -> bool {
+        let Ok((_, read)) = X509Certificate::from_der(&self.der) else { return false };
+        let Ok(Some(constraints)) = read.name_constraints() else { return false };
+        let subtrees =
+            constraints.value.permitted_subtrees.iter().chain(&constraints.value.excluded_subtrees).flatten();
+        let mut bases = subtrees.map(|subtree| &subtree.base);
+        bases.any(|base| !matches!(base, GeneralName::DNSName(_) | GeneralName::IPAddress(_)))
+    }
+
     /// How its names cover `name`, by RFC 9525: only the subject alternative name counts, and a wildcard stands for exactly
-    /// one label, the leftmost.
+    /// one label, the leftmost. No library lets one stand right below the top level.
     pub fn covers(&self, name: &str) -> Cover {
+        let name = name.to_ascii_lowercase();
+        let name = name.as_str();
         let parent = name.split_once('.').map(|(_, parent)| parent);
         let is_wildcard_of =
             |pattern: &str, parent: &str| pattern.strip_prefix("*.").is_some_and(|rest| rest == parent);
-        if self.dns_names.iter().any(|pattern| pattern == name || parent.is_some_and(|p| is_wildcard_of(pattern, p))) {
+        let below_top = parent.filter(|parent| parent.contains('.'));
+        if self.dns_names.iter().any(|pattern| pattern == name || below_top.is_some_and(|p| is_wildcard_of(pattern, p)))
+        {
             return Cover::Yes;
         }
         let above =

@@ -5,7 +5,10 @@
 //! extensions) rustls-webpki says, at an instant inside the lives of all its certificates: that something has expired must
 //! not hide whether it was ever trusted.
 
-use super::certificate::{Certificate, Signed};
+use super::{
+    certificate::{Certificate, Hash, Key, Signed},
+    verification::{LEAST_RSA_BITS, Refusal, refusal_of_any_name},
+};
 use alloc::{
     format,
     string::{String, ToString},
@@ -20,8 +23,10 @@ use webpki::{
 
 /// No lawful chain of a mail server comes near this.
 const LONGEST: usize = 8;
-/// So many ways are looked at; a hostile server may send certificates of which each could have signed each.
+/// So many ways are looked at, and so many signatures checked to find them: a hostile server may send certificates of which
+/// each signed each. Lawful pools, with authorities renewed and cross-signed, need some dozens.
 const MOST_WAYS: usize = 64;
+const MOST_CHECKS: usize = 256;
 
 /// A way from a server's certificate upwards.
 #[derive(Clone, Debug)]
@@ -47,7 +52,7 @@ pub enum End<'c> {
     Forged(&'c Certificate),
     /// One that bears the issuer's name; our library cannot check the signature.
     NotCheckable(&'c Certificate),
-    /// It went on for too long.
+    /// It went on for too long, or there was too much to try.
     TooLong,
 }
 
@@ -79,8 +84,8 @@ impl<'c> Way<'c> {
 
     /// The certificates between the server's and the root.
     pub fn between(&self) -> impl Iterator<Item = &'c Certificate> {
-        let root = self.root().map(|root| &root.key_der);
-        self.above.iter().copied().filter(move |step| Some(&step.key_der) != root)
+        let root = self.root();
+        self.above.iter().copied().filter(move |step| !root.is_some_and(|root| is_same_entity(step, root)))
     }
 
     /// Every certificate below the root: those that have to be alive.
@@ -96,31 +101,42 @@ impl<'c> Way<'c> {
     fn rank(&self) -> u8 {
         match self.end {
             End::Root(_) => 5,
-            End::SelfSigned => 4,
-            End::NoIssuer => 3,
-            End::NotCheckable(_) => 2,
+            // What cannot be told may be good, and the rest is bad.
+            End::NotCheckable(_) => 4,
+            End::SelfSigned => 3,
+            End::NoIssuer => 2,
             End::Forged(_) => 1,
             End::TooLong => 0,
         }
     }
 }
 
+/// One name and one key: certificates that say so of an authority are about the same one (RFC 4158 section 5.2).
+fn is_same_entity(one: &Certificate, other: &Certificate) -> bool {
+    one.subject.der == other.subject.der && one.key_der == other.key_der
+}
+
 /// The best way up from `leaf` by way of `others`, which may be in any order and hold strangers, to one of `roots`. Of several
-/// the lawful one that lives at `instant` is best, then the shortest.
+/// that reach one, the best is the one that a peer which verifies takes at `instant`, as that peer would look for it too; then
+/// the lawful one that lives, then the shortest.
 pub fn best_way<'c>(
     leaf: &'c Certificate,
     others: &[&'c Certificate],
     roots: &[&'c Certificate],
     instant: Timestamp,
 ) -> Way<'c> {
-    let start = Way { leaf, above: Vec::new(), end: End::NoIssuer };
-    let mut found = Vec::new();
-    climb(&start, others, roots, &mut found);
-    let mut found = found.into_iter();
     let worth = |way: &Way<'_>| {
-        let is_lawful = way.root().is_some() && way.fault(instant).is_none();
-        (way.rank(), is_lawful, way.lives_at(instant), core::cmp::Reverse(way.above.len()))
+        let standing = match refusal_of_any_name(way, instant) {
+            None => 4,
+            Some(Refusal::Unlawful(Fault::NotCheckable(_))) => 3,
+            Some(Refusal::Weak(_) | Refusal::Usage | Refusal::WrongName) => 2,
+            Some(Refusal::NotAlive(_)) => 1,
+            Some(Refusal::NoRoot | Refusal::Unlawful(_)) => 0,
+        };
+        (way.rank(), standing, way.lives_at(instant), core::cmp::Reverse(way.above.len()))
     };
+    let start = Way { leaf, above: Vec::new(), end: End::NoIssuer };
+    let mut found = Search::of(&start, others, roots).found.into_iter();
     let mut best = (found.next().unwrap_or(start), None);
     for way in found {
         // Of equals the first stays: the one in the order in which the server sent.
@@ -131,44 +147,73 @@ pub fn best_way<'c>(
     best.0
 }
 
-/// Gathers every way that continues `way`, which is one at the least.
-fn climb<'c>(way: &Way<'c>, others: &[&'c Certificate], roots: &[&'c Certificate], found: &mut Vec<Way<'c>>) {
-    let last = way.last();
-    let ended = |end| Way { leaf: way.leaf, above: way.above.clone(), end };
-    if found.len() >= MOST_WAYS {
-        return;
+/// The search for all ways up from a certificate, which is bounded.
+struct Search<'p, 'c> {
+    others: &'p [&'c Certificate],
+    roots: &'p [&'c Certificate],
+    /// The ways, which are one at the least.
+    found: Vec<Way<'c>>,
+    /// So many signatures may still be checked.
+    checks_left: usize,
+}
+
+impl<'p, 'c> Search<'p, 'c> {
+    fn of(start: &Way<'c>, others: &'p [&'c Certificate], roots: &'p [&'c Certificate]) -> Self {
+        let mut search = Self { others, roots, found: Vec::new(), checks_left: MOST_CHECKS };
+        search.climb(start);
+        search
     }
-    // A root may be sent along, and may be known under another signature: name and key make it.
-    if let Some(root) = roots.iter().find(|root| root.subject.der == last.subject.der && root.key_der == last.key_der) {
-        return found.push(ended(End::Root(root)));
-    }
-    if way.above.len() >= LONGEST {
-        return found.push(ended(End::TooLong));
-    }
-    let bears_the_name = |issuer: &&&'c Certificate| issuer.subject.der == last.issuer.der;
-    let before = found.len();
-    let mut doubtful = None;
-    for root in roots.iter().filter(bears_the_name) {
-        match last.signed_by(root) {
-            Signed::Yes => found.push(ended(End::Root(root))),
-            Signed::No => doubtful = doubtful.or(Some(End::Forged(root))),
-            Signed::NotCheckable => doubtful = Some(End::NotCheckable(root)),
+
+    /// Gathers every way that continues `way`.
+    fn climb(&mut self, way: &Way<'c>) {
+        let last = way.last();
+        let ended = |end| Way { leaf: way.leaf, above: way.above.clone(), end };
+        if self.found.len() >= MOST_WAYS {
+            return;
         }
-    }
-    let is_new = |other: &&&'c Certificate| way.below_root().all(|step| step.key_der != other.key_der);
-    for other in others.iter().filter(bears_the_name).filter(is_new) {
-        match last.signed_by(other) {
-            Signed::Yes => {
-                let above = way.above.iter().copied().chain([*other]).collect();
-                climb(&Way { leaf: way.leaf, above, end: End::NoIssuer }, others, roots, found);
+        // A root may be sent along, and may be known under another signature: name and key make it. A server's own certificate
+        // is a root only if nothing stands above it.
+        let is_end = !way.above.is_empty() || last.is_self_signed();
+        if let Some(root) = self.roots.iter().find(|root| is_end && is_same_entity(root, last)) {
+            return self.found.push(ended(End::Root(root)));
+        }
+        if way.above.len() >= LONGEST {
+            return self.found.push(ended(End::TooLong));
+        }
+        let (others, roots) = (self.others, self.roots);
+        let bears_the_name = |issuer: &&&'c Certificate| issuer.subject.der == last.issuer.der;
+        let before = self.found.len();
+        let mut doubtful = None;
+        for root in roots.iter().filter(bears_the_name) {
+            match self.check(last, root) {
+                Some(Signed::Yes) => self.found.push(ended(End::Root(root))),
+                Some(Signed::No) => doubtful = doubtful.or(Some(End::Forged(root))),
+                Some(Signed::NotCheckable) => doubtful = Some(End::NotCheckable(root)),
+                None => doubtful = Some(End::TooLong),
             }
-            Signed::No => doubtful = doubtful.or(Some(End::Forged(other))),
-            Signed::NotCheckable => doubtful = Some(End::NotCheckable(other)),
+        }
+        let is_new = |other: &&&'c Certificate| way.below_root().all(|step| !is_same_entity(step, other));
+        for other in others.iter().filter(bears_the_name).filter(is_new) {
+            match self.check(last, other) {
+                Some(Signed::Yes) => {
+                    let above = way.above.iter().copied().chain([*other]).collect();
+                    self.climb(&Way { leaf: way.leaf, above, end: End::NoIssuer });
+                }
+                Some(Signed::No) => doubtful = doubtful.or(Some(End::Forged(other))),
+                Some(Signed::NotCheckable) => doubtful = Some(End::NotCheckable(other)),
+                None => doubtful = Some(End::TooLong),
+            }
+        }
+        if self.found.len() == before {
+            let end = if last.is_self_signed() { End::SelfSigned } else { doubtful.unwrap_or(End::NoIssuer) };
+            self.found.push(ended(end));
         }
     }
-    if found.len() == before {
-        let end = if last.is_self_signed() { End::SelfSigned } else { doubtful.unwrap_or(End::NoIssuer) };
-        found.push(ended(end));
+
+    /// Did `issuer` sign it? `None` where too much has been checked already.
+    fn check(&mut self, certificate: &Certificate, issuer: &Certificate) -> Option<Signed> {
+        self.checks_left = self.checks_left.checked_sub(1)?;
+        Some(certificate.signed_by(issuer))
     }
 }
 
@@ -190,12 +235,20 @@ impl Way<'_> {
         (born <= dead).then(|| self.ask_webpki(root, instant.clamp(born, dead)))?
     }
 
+    /// Is there a signature on it that only we verify, with SHA-1 or by a short RSA key?
+    fn has_old_signature(&self) -> bool {
+        let is_short = |issuer: &Certificate| matches!(issuer.key, Key::Rsa(bits) if bits < LEAST_RSA_BITS);
+        self.below_root().any(|link| link.hash == Hash::Sha1) || self.between().chain(self.root()).any(is_short)
+    }
+
     fn ask_webpki(&self, root: &Certificate, instant: Timestamp) -> Option<Fault> {
         let not_checkable = |what: &str| Some(Fault::NotCheckable(format!("the library says: {what}")));
-        let root = CertificateDer::from(root.der.as_slice());
+        let anchor_der = CertificateDer::from(root.der.as_slice());
         let leaf = CertificateDer::from(self.leaf.der.as_slice());
         let between: Vec<_> = self.between().map(|step| CertificateDer::from(step.der.as_slice())).collect();
-        let Ok(anchor) = anchor_from_trusted_cert(&root) else { return not_checkable("the root cannot be an anchor") };
+        let Ok(anchor) = anchor_from_trusted_cert(&anchor_der) else {
+            return not_checkable("the root cannot be an anchor");
+        };
         let leaf = match EndEntityCert::try_from(&leaf) {
             Ok(leaf) => leaf,
             Err(error) => return not_checkable(&error.to_string()),
@@ -205,19 +258,27 @@ impl Way<'_> {
         let anchors = [anchor];
         let verified = leaf.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &between, time, AnyUsage, None, None);
         match verified.err()? {
+            // It refuses whatever stands below constraints on names that it does not know, even those that are kept.
+            Error::NameConstraintViolation if self.between().chain([root]).any(Certificate::constrains_other_names) => {
+                not_checkable("an authority constrains names of other kinds than those of hosts")
+            }
             Error::NameConstraintViolation => Some(Fault::NameConstraints),
+            // It counts authorities that renewed their own key, which do not count (RFC 5280 section 6.1.4, item l).
+            Error::PathLenConstraintViolated if self.between().any(Certificate::is_self_issued) => {
+                not_checkable("the path is too long, counting authorities that signed a key of their own")
+            }
             Error::PathLenConstraintViolated => Some(Fault::PathLength),
             Error::EndEntityUsedAsCa => Some(Fault::NotAnAuthority(self.last().subject.to_string())),
             Error::CaUsedAsEndEntity => Some(Fault::Refused("the server's certificate is an authority's own".into())),
             Error::CertDistrusted => Some(Fault::Refused("its authority was struck off the public roots".into())),
-            // These we have verified ourselves, or their weakness is another question.
+            // These signatures we have verified ourselves; their weakness is another question.
             Error::UnsupportedSignatureAlgorithmContext(_)
             | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_)
             | Error::InvalidSignatureForPublicKey
-            | Error::UnknownIssuer
-            | Error::InvalidCertValidity
-            | Error::CertExpired { .. }
-            | Error::CertNotValidYet { .. } => None,
+                if self.has_old_signature() =>
+            {
+                None
+            }
             error => not_checkable(&error.to_string()),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{
     certificate::{Certificate, Cover, Hash, Key},
-    chain::{Fault, Way},
+    chain::{End, Fault, Way},
 };
 use alloc::{
     format,
@@ -49,33 +49,47 @@ impl fmt::Display for Refusal {
 
 /// The first reason for which a peer that verifies refuses, going this way, at this instant, asking for this name.
 pub fn refusal(way: &Way<'_>, name: &str, now: Timestamp) -> Option<Refusal> {
-    if way.root().is_none() {
-        return Some(Refusal::NoRoot);
-    }
+    refusal_of_any_name(way, now).or_else(|| (way.leaf.covers(name) != Cover::Yes).then_some(Refusal::WrongName))
+}
+
+/// The first reason for which such a peer refuses, whatever name it asks for.
+pub fn refusal_of_any_name(way: &Way<'_>, now: Timestamp) -> Option<Refusal> {
+    let root = match way.end {
+        End::Root(root) => root,
+        End::NotCheckable(issuer) => {
+            let why = format!("a signature by \"{}\" ({}) cannot be checked here", issuer.subject, issuer.key);
+            return Some(Refusal::Unlawful(Fault::NotCheckable(why)));
+        }
+        _ => return Some(Refusal::NoRoot),
+    };
     if let Some(fault) = way.fault(now) {
         return Some(Refusal::Unlawful(fault));
     }
     if let Some(dead) = way.below_root().find(|link| now < link.not_before || link.not_after < now) {
         return Some(Refusal::NotAlive(dead.subject.to_string()));
     }
-    if let Some(weak) = way.below_root().find_map(|link| Some(format!("\"{}\" has {}", link.subject, weakness(link)?)))
-    {
-        return Some(Refusal::Weak(weak));
+    // A root is known by its key, so that the signature on it never counts.
+    let of_root = || Some((root, weak_key(root)?));
+    if let Some((link, weak)) = way.below_root().find_map(|link| Some((link, weakness(link)?))).or_else(of_root) {
+        return Some(Refusal::Weak(format!("\"{}\" has {weak}", link.subject)));
     }
-    if way.below_root().any(|link| link.extended_usage.is_some_and(|usage| !usage.server)) {
-        return Some(Refusal::Usage);
-    }
-    (way.leaf.covers(name) != Cover::Yes).then_some(Refusal::WrongName)
+    way.below_root().any(|link| link.extended_usage.is_some_and(|usage| !usage.names_server)).then_some(Refusal::Usage)
 }
 
 /// What is too weak about a certificate below a root: its key, or the signature on it. What signed itself is known by its key, so
 /// that its own signature never counts.
 pub fn weakness(link: &Certificate) -> Option<String> {
-    match (&link.key, &link.hash) {
-        (Key::Rsa(bits), _) if *bits < LEAST_RSA_BITS => Some(format!("an RSA key of {bits} bits only")),
-        _ if link.is_self_issued() => None,
-        (_, Hash::Md5) => Some("a signature with MD5".into()),
-        (_, Hash::Sha1) => Some("a signature with SHA-1".into()),
+    let by = match link.hash {
+        Hash::Md5 => "MD5",
+        Hash::Sha1 => "SHA-1",
+        Hash::Sha2 | Hash::Other(_) => return weak_key(link),
+    };
+    weak_key(link).or_else(|| (!link.is_self_signed()).then(|| format!("a signature with {by}")))
+}
+
+fn weak_key(of: &Certificate) -> Option<String> {
+    match of.key {
+        Key::Rsa(bits) if bits < LEAST_RSA_BITS => Some(format!("an RSA key of {bits} bits only")),
         _ => None,
     }
 }
