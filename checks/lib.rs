@@ -38,6 +38,7 @@ pub mod model {
     pub mod evidence;
     pub mod fetch;
     pub mod finding;
+    pub mod holder;
     pub mod listeners;
     pub mod meta;
     pub mod plan;

@@ -7,11 +7,13 @@ pub mod discover;
 pub mod plan_file;
 pub mod recording;
 pub mod report;
+pub mod sightings;
 pub mod survey;
 pub mod trust_file;
 
 /// What is told, and how it looks. Each gets a finished report and knows no check.
 pub mod render {
+    pub mod chain;
     pub mod checks;
     pub mod escape;
     pub mod json;

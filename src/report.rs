@@ -1,6 +1,9 @@
 //! From recordings to the one answer that everything else reads: folded findings, their causes, the counts, the gate.
 
-use crate::recording::Recording;
+use crate::{
+    recording::Recording,
+    sightings::{self, Connections, SeenCertificate},
+};
 use exchange_preflight_checks::{
     CHECKS,
     model::{
@@ -9,7 +12,7 @@ use exchange_preflight_checks::{
         clocks::clock_of,
         estate::Estate,
         evidence::Vantage,
-        finding::{Finding, Verdict, fold},
+        finding::{Finding, Subject, Verdict, fold},
     },
 };
 use jiff::Timestamp;
@@ -56,6 +59,10 @@ pub struct Report {
     pub finished: Timestamp,
     /// All findings, in the order of `CHECKS` and then of their subjects.
     pub findings: Vec<Finding>,
+    /// Every server's own certificate once; what faces outside comes first.
+    pub certificates: Vec<SeenCertificate>,
+    /// Every port that speaks TLS and was connected to, in the order of the evidence.
+    pub connections: Vec<Connections>,
     /// What is worth saying and judges nothing.
     pub notes: Vec<String>,
     /// A run was interrupted.
@@ -126,6 +133,8 @@ impl Report {
             servers: estate.servers.keys().filter(|host| resolves(host)).count(),
             started: recordings.iter().map(|r| r.started).min().unwrap_or(first.started),
             finished: recordings.iter().map(|r| r.finished).max().unwrap_or(first.finished),
+            certificates: sightings::certificates(recordings, &findings),
+            connections: recordings.iter().flat_map(sightings::connections).collect(),
             notes: notes(recordings, &estate, &findings),
             interrupted,
             findings,
@@ -136,6 +145,12 @@ impl Report {
     /// The counts of the findings that stand for themselves.
     pub fn counts(&self) -> Counts {
         counts(&self.findings)
+    }
+
+    /// The certificate that a subject names.
+    pub fn certificate(&self, subject: &Subject) -> Option<&SeenCertificate> {
+        let Subject::Certificate(thumbprint) = subject else { return None };
+        self.certificates.iter().find(|certificate| certificate.thumbprint == *thumbprint)
     }
 
     /// Findings that are troubles and follow from no other, the gravest first, then as in `findings`.

@@ -292,3 +292,51 @@ fn descriptors() -> u64 {
     #[cfg(not(unix))]
     return 3 * MOST_IN_ALL;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use exchange_preflight_checks::{
+        facts::{
+            raw::Raw,
+            smtp::{Exchange, SmtpReply, SmtpSession, Upgrade},
+            time::Span,
+            tls::{Offer, TlsSession},
+        },
+        model::ask::Endpoint,
+    };
+    use jiff::Timestamp;
+
+    fn smtp(port: u16) -> Ask {
+        let to = Endpoint { host: "ex01".into(), address: Some([10, 0, 0, 1].into()), port };
+        Ask::new(to, SmtpSession { upgrade: Upgrade::StartTls, offer: Offer::Usual })
+    }
+
+    fn reply(line: &str) -> Reply {
+        let span = Span { sent: Timestamp::UNIX_EPOCH, received: Timestamp::UNIX_EPOCH };
+        let greeting = Exchange { command: String::new(), span, lines: vec![line.into()], is_inside: false };
+        let seen = SmtpReply { exchanges: vec![greeting], injected: Raw::default(), tls: None };
+        Reply { facts: Some(Facts::SmtpSession(seen)), end: End::Ok }
+    }
+
+    #[test]
+    fn the_ports_of_a_mail_server_count_together() {
+        let mut permits = Permits::new();
+        let (first, second) = (permits.of(&smtp(25)), permits.of(&smtp(587)));
+        assert!(Arc::ptr_eq(&first.service, &second.service));
+        let other = Ask { what: TlsSession { offer: Offer::Usual }.into(), ..smtp(25) };
+        assert!(!Arc::ptr_eq(&first.service, &permits.of(&other).service));
+    }
+
+    #[tokio::test]
+    async fn who_is_too_busy_is_left_alone_for_a_while() {
+        let mut permits = Permits::new();
+        let service = Arc::clone(&permits.of(&smtp(25)).service);
+        permits.of(&smtp(25)).acquire().await.give_back(&reply("220 mail"));
+        assert_eq!(service.available_permits(), PER_SERVICE);
+        permits.of(&smtp(587)).acquire().await.give_back(&reply("421 4.3.2 too busy"));
+        assert_eq!(service.available_permits(), PER_SERVICE - 1);
+        let both = [permits.of(&smtp(25)).acquire().await, permits.of(&smtp(2525)).acquire().await];
+        assert_eq!(service.available_permits() + both.len(), PER_SERVICE, "it came back in the end");
+    }
+}

@@ -1,7 +1,8 @@
 //! Every fixture is judged as it says, in whatever order its observations arrive.
 //!
 //! A fixture is a recording with two fields more: `source` says where it comes from, `expected` lists what must be said
-//! of it as `check verdict subject`, for all the checks that it names.
+//! of it as `check verdict subject`, and the code where the check tells several troubles apart, for all the checks that it
+//! names.
 
 use exchange_preflight::{
     recording::Recording,
@@ -43,7 +44,10 @@ fn every_fixture_is_judged_as_expected() {
             .findings
             .iter()
             .filter(|finding| checks.contains(finding.check.id))
-            .map(|finding| format!("{} {} {}", finding.check.id, finding.verdict, finding.subject))
+            .map(|finding| {
+                let code = finding.code.map(|code| format!(" {code}")).unwrap_or_default();
+                format!("{} {} {}{code}", finding.check.id, finding.verdict, finding.subject)
+            })
             .collect();
         assert!(!expectation.source.is_empty(), "{path} does not say where it comes from");
         assert_eq!(said, expectation.expected, "{path}");

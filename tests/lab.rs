@@ -5,7 +5,7 @@
 use crate::judgement::root;
 use serde_json::Value;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     process::{Command, Output},
 };
@@ -93,9 +93,38 @@ fn rows() -> Vec<Row> {
     told.collect()
 }
 
-/// `{dc2}` -> `dc2.contoso.com`.
-fn in_contoso(line: &str) -> String {
-    line.replace('{', "").replace('}', ".contoso.com")
+/// What names stand for in a lab: `{dc2}` is a host, `{cert:edge01}` a certificate.
+struct Names {
+    environment: String,
+    thumbprints: BTreeMap<String, String>,
+}
+
+/// Writes down what names stand for, for [`Names::of`].
+const KEEP_NAMES: &str = "env > $OUT/environment; cp $LAB_CERTIFICATES/thumbprints.tsv $OUT";
+
+impl Names {
+    fn of(out: &TempDir) -> Self {
+        let read = |name: &str| fs::read_to_string(out.path().join(name)).unwrap();
+        let thumbprints = read("thumbprints.tsv");
+        let thumbprints = thumbprints.lines().filter_map(|line| line.split_once('\t'));
+        let thumbprints = thumbprints.map(|(name, sha1)| (name.to_string(), sha1.to_string())).collect();
+        Self { environment: read("environment"), thumbprints }
+    }
+
+    fn variable(&self, name: &str) -> &str {
+        let value = self.environment.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap_or_else(|| panic!("the lab sets no {name}"))
+    }
+
+    fn fill_in(&self, line: &str) -> String {
+        let Some((before, rest)) = line.split_once('{') else { return line.to_string() };
+        let (name, after) = rest.split_once('}').unwrap();
+        let stands_for = match name.strip_prefix("cert:") {
+            Some(certificate) => format!("sha1:{}", self.thumbprints[certificate]),
+            None => self.variable(&format!("LAB_{}", name.to_uppercase())).to_string(),
+        };
+        format!("{before}{stands_for}{after}")
+    }
 }
 
 #[test]
@@ -111,9 +140,10 @@ fn a_healthy_estate_has_no_trouble_whatever_its_names_and_size() {
 #[test]
 #[ignore = "needs root for the lab"]
 fn a_faulty_estate_is_told_fault_by_fault_and_nothing_else() {
+    let seen = look(&["--faulty"], &format!("{KEEP_NAMES}; {RUN}"));
+    let names = Names::of(&seen.out);
     let planted: BTreeSet<_> =
-        rows().iter().filter(|row| row.is_in_faulty_estate).map(|row| in_contoso(&row.line)).collect();
-    let seen = look(&["--faulty"], RUN);
+        rows().iter().filter(|row| row.is_in_faulty_estate).map(|row| names.fill_in(&row.line)).collect();
     // The unsynchronised clock follows from the clock that is off: it stands folded under it.
     let folded = BTreeSet::from(["clock-source warn dc2.contoso.com".to_string()]);
     assert_eq!(&seen.root_troubles() | &folded, planted);
@@ -140,14 +170,14 @@ fn every_fault_is_named_when_planted_and_gone_when_mended() {
 
 fn plant_and_mend(seed: &str, faults: &[&str], rows: &[Row]) {
     let line = format!(
-        "env > $OUT/names; for fault in {}; do \
+        "{KEEP_NAMES}; for fault in {}; do \
              \"$LAB/plant\" $fault && {RUN} > $OUT/$fault.planted; \
              \"$LAB/mend\" $fault && {RUN} > $OUT/$fault.mended; \
          done",
         faults.join(" ")
     );
     let (output, out) = in_lab(&["--seed", seed], &line);
-    let names = fs::read_to_string(out.path().join("names")).unwrap();
+    let names = Names::of(&out);
     for fault in faults {
         let read = |state: &str| {
             let text = fs::read_to_string(out.path().join(format!("{fault}.{state}"))).unwrap_or_default();
@@ -158,7 +188,7 @@ fn plant_and_mend(seed: &str, faults: &[&str], rows: &[Row]) {
         };
         let (planted, mended) = (read("planted"), read("mended"));
         for row in rows.iter().filter(|row| row.fault == *fault) {
-            let line = with_names(&row.line, &names);
+            let line = names.fill_in(&row.line);
             let said: BTreeSet<_> = planted.findings().iter().map(key).collect();
             assert!(said.contains(&line), "{fault}: {line:?} was not said; troubles: {:#?}", planted.root_troubles());
         }
@@ -168,15 +198,6 @@ fn plant_and_mend(seed: &str, faults: &[&str], rows: &[Row]) {
 
 fn key(finding: &Value) -> String {
     format!("{} {} {}", word(finding, "check"), word(finding, "verdict"), word(finding, "subject"))
-}
-
-/// Fills `{dc2}` from a line `LAB_DC2=...` of the environment.
-fn with_names(line: &str, environment: &str) -> String {
-    let Some((before, rest)) = line.split_once('{') else { return line.to_string() };
-    let (role, after) = rest.split_once('}').unwrap();
-    let variable = format!("LAB_{}=", role.to_uppercase());
-    let name = environment.lines().find_map(|line| line.strip_prefix(&variable)).unwrap();
-    format!("{before}{name}{after}")
 }
 
 #[test]
@@ -208,6 +229,76 @@ fn a_runner_an_hour_off_says_so_and_judges_the_same() {
     assert_eq!(keys(&seen.report), keys(&on_time));
     assert_eq!(on_time["notes"], Value::Array(Vec::new()));
     assert!(seen.report["notes"][0].as_str().unwrap().contains("is 1h"), "{}", seen.report["notes"]);
+}
+
+/// Every way in which a chain can be sent (chains.tsv): the right check, the right verdict, the right cause, and nothing beside.
+#[test]
+#[ignore = "needs root for the lab"]
+fn every_chain_is_told_by_its_cause() {
+    for options in [&[][..], &["--seed", "31"]] {
+        let run = "\"$PROGRAM\" run --plan $LAB_CHAINS_PLAN --only certificate,smtp-starttls --format json";
+        let seen = look(options, &format!("{KEEP_NAMES}; {run} --record $OUT/recording"));
+        let recording = fs::read_to_string(seen.out.path().join("recording")).unwrap();
+        let cases = cases(&Names::of(&seen.out));
+        let mut told: BTreeMap<String, BTreeSet<String>> =
+            cases.keys().map(|case| (case.clone(), BTreeSet::new())).collect();
+        for finding in seen.findings().iter().filter(|finding| finding["because"].is_null()) {
+            let (verdict, subject) = (word(finding, "verdict"), word(finding, "subject"));
+            let is_of_ours = word(finding, "area") == "certificate" || word(finding, "check") == "smtp-starttls";
+            if !is_of_ours || verdict == "pass" || verdict == "skip" {
+                continue;
+            }
+            let code = finding["code"].as_str().unwrap_or("-");
+            let case = cases.iter().find(|(_, case)| case.subjects.contains(subject));
+            let (name, _) = case.unwrap_or_else(|| panic!("{subject} is of no case: {finding}"));
+            told.get_mut(name).unwrap().insert(format!("{} {verdict} {code}", word(finding, "check")));
+        }
+        let expected: BTreeMap<_, _> = cases.into_iter().map(|(name, case)| (name, case.expected)).collect();
+        assert!(expected.len() >= 27 + 15, "{} cases", expected.len());
+        assert_eq!(told, expected, "{options:?}");
+        assert_eq!(connections(&recording, "good."), [1]);
+        assert_eq!(connections(&recording, "good-ecdsa."), [2], "there might have been an RSA certificate");
+        assert_eq!(connections(&recording, "dual-"), [2, 2, 2]);
+        assert_eq!(connections(&recording, "tls10-only."), [2], "as today, and as in old days");
+        assert!(connections(&recording, "").into_iter().all(|count| count <= 5));
+    }
+}
+
+/// A case of chains.tsv: what may be said about it under which names, and what must be said.
+#[derive(Default)]
+struct Case {
+    subjects: BTreeSet<String>,
+    expected: BTreeSet<String>,
+}
+
+fn cases(names: &Names) -> BTreeMap<String, Case> {
+    let domain = names.variable("LAB_DOMAIN");
+    let table = fs::read_to_string(root().join("tests/lab/chains.tsv")).unwrap();
+    let mut cases: BTreeMap<String, Case> = BTreeMap::new();
+    for line in table.lines().filter(|line| !line.is_empty() && !line.starts_with('#') && !line.starts_with("case\t")) {
+        let columns: Vec<_> = line.split('\t').collect();
+        let case = cases.entry(columns[0].to_string()).or_default();
+        case.subjects.extend([format!("{}.{domain}", columns[0]), format!("{}.{domain}:25", columns[0])]);
+        let leaves =
+            columns[1].split('/').filter_map(|sent| sent.split_whitespace().next()).filter(|leaf| *leaf != "-");
+        case.subjects.extend(leaves.map(|leaf| names.fill_in(&format!("{{cert:{leaf}}}"))));
+        case.expected
+            .extend(columns[5].split(';').map(str::trim).filter(|trouble| *trouble != "-").map(str::to_string));
+    }
+    cases
+}
+
+/// How many connections were made to each port of the hosts whose names begin so.
+fn connections(recording: &str, host: &str) -> Vec<usize> {
+    let recording: Value = serde_json::from_str(recording).unwrap();
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    for ask in recording["observations"].as_array().unwrap().iter().map(|observation| &observation["ask"]) {
+        let kind = ask["what"].as_object().and_then(|what| what.keys().next().cloned()).unwrap_or_default();
+        if ["smtp", "tls", "https"].contains(&kind.as_str()) && word(&ask["to"], "host").starts_with(host) {
+            *counts.entry(ask["to"].to_string()).or_default() += 1;
+        }
+    }
+    counts.into_values().collect()
 }
 
 /// From where an Exchange server stands, a dropped port is one that mail does not reach.

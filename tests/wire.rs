@@ -4,10 +4,14 @@
 
 mod cldap;
 mod dns;
+mod fetch;
+mod https;
 mod kerberos;
 mod ldap;
 mod ntp;
 mod script;
 mod smb;
+mod smtp;
+mod stores;
 mod tcp;
 mod tls;

@@ -11,15 +11,12 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Verdict},
+        holder::Holder,
         listeners::Facing,
         meta::{Basis, Fold, Meta},
     },
 };
-use alloc::{
-    format,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{format, string::String, vec::Vec};
 
 /// See the module.
 pub struct Complete;
@@ -52,7 +49,7 @@ impl Check for Complete {
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         judge_leaves(&META, estate, evidence, |certificates, leaf| {
-            let words = leaf.shown.iter().map(|shown| (shown.place(), word(certificates, shown)));
+            let words = leaf.chains().into_iter().map(|shown| (shown.place(), word(certificates, leaf, shown, estate)));
             let worst = words.max_by_key(|(_, word)| word.verdict);
             let Some((place, word)) = worst else {
                 return Finding::new(&META, leaf.subject(), Verdict::Unknown, "never shown");
@@ -85,7 +82,7 @@ fn judge(leaf: &Leaf<'_>, place: &str, word: Word) -> Finding {
     if let Some(code) = word.code { finding.code(code) } else { finding }
 }
 
-fn word(certificates: &Certificates, shown: &Shown) -> Word {
+fn word(certificates: &Certificates, of: &Leaf<'_>, shown: &Shown, estate: &Estate) -> Word {
     let (leaf, sent) = (certificates.leaf(shown), certificates.others(shown));
     if leaf.is_self_signed() && sent.is_empty() {
         return Word::new(Verdict::Pass, None, "self-signed, so nothing more is to be sent".into());
@@ -98,7 +95,7 @@ fn word(certificates: &Certificates, shown: &Shown) -> Word {
         .collect();
     let reaches_further = known.above.len() > way.above.len() || way.root().is_none() && known.root().is_some();
     if !missing.is_empty() && reaches_further {
-        return intermediate_not_sent(certificates, shown, &way, &missing);
+        return intermediate_not_sent(certificates, shown, &way, &missing, &Holder::of(of, estate));
     }
     if matches!(way.end, End::NoIssuer) && way.above.is_empty() {
         let verdict = if shown.facing() == Facing::Outside { Verdict::Unknown } else { Verdict::Skip };
@@ -108,7 +105,13 @@ fn word(certificates: &Certificates, shown: &Shown) -> Word {
     order_of(&way, leaf, &sent)
 }
 
-fn intermediate_not_sent(certificates: &Certificates, shown: &Shown, way: &Way<'_>, missing: &[&Certificate]) -> Word {
+fn intermediate_not_sent(
+    certificates: &Certificates,
+    shown: &Shown,
+    way: &Way<'_>,
+    missing: &[&Certificate],
+    holder: &Holder<'_>,
+) -> Word {
     let verdict = if shown.facing() == Facing::Outside { Verdict::Fail } else { Verdict::Warn };
     let names: Vec<_> = missing.iter().map(|step| format!("\"{}\"", step.subject)).collect();
     let names = names.join(", ");
@@ -119,19 +122,15 @@ fn intermediate_not_sent(certificates: &Certificates, shown: &Shown, way: &Way<'
     };
     let said = format!("the intermediate {names} is not sent{source}");
     let mut word = Word::new(verdict, Some("intermediate-not-sent"), said);
-    let host = &shown.listener.to.host;
     let file = url.map_or("<INTERMEDIATE.CER>", |url| url.rsplit('/').next().unwrap_or(url));
     // A name from a certificate enters a command only if it is harmless there.
     let is_plain = file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     let file = if is_plain { file } else { "<INTERMEDIATE.CER>" };
-    word.remedy = [
-        format!("On {host}, put {names} into the computer's store of intermediates, and restart transport:"),
-        format!("    certutil -addstore CA {file}"),
-        "    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport".to_string(),
+    word.remedy = holder.send_along(&names, file);
+    word.remedy.push(
         "Until then senders that fetch nothing (most on Linux) refuse or fall back to plain text; Windows hides it."
-            .to_string(),
-    ]
-    .into();
+            .into(),
+    );
     word
 }
 

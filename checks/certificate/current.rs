@@ -11,6 +11,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Verdict},
+        holder::Holder,
         listeners::Facing,
         meta::{Basis, Fold, Meta},
     },
@@ -67,7 +68,7 @@ impl Check for Current {
             let finding = Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at()))
                 .measure("life-left", Interval { low: left, high: left });
             let Some(code) = code else { return finding };
-            mend(leaf, code).into_iter().fold(finding.code(code), Finding::remedy)
+            mend(leaf, code, estate).into_iter().fold(finding.code(code), Finding::remedy)
         })
     }
 }
@@ -99,7 +100,7 @@ fn word(
     if let Some(wanted) = outlive.filter(|wanted| until(not_after) < *wanted) {
         return (matters, Some("outlive"), format!("{dies}, which is less than the {} that you ask for", span(wanted)));
     }
-    let ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
+    let ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
     // A root that has expired is refused by OpenSSL and by Windows, though not by every library.
     let mut links: Vec<&Certificate> =
         ways.flat_map(|way| way.between().chain(way.root()).collect::<Vec<_>>()).collect();
@@ -124,26 +125,18 @@ fn word(
     (Verdict::Pass, None, dies)
 }
 
-fn mend(leaf: &Leaf<'_>, code: &str) -> Vec<String> {
-    let host = leaf.shown.first().map_or("<SERVER>", |shown| shown.listener.to.host.as_str());
+fn mend(leaf: &Leaf<'_>, code: &str, estate: &Estate) -> Vec<String> {
+    let holder = Holder::of(leaf, estate);
     match code {
-        "not-yet-valid" => [format!("Wait, or put the former certificate back into service on {host}, if it is still there:")]
+        "not-yet-valid" => ["Wait, or put the former certificate back into service, if it is still there.".to_string()]
             .into_iter()
-            .chain([format!("    Get-ExchangeCertificate -Server {host} | fl Thumbprint,Subject,Services,NotBefore,NotAfter")])
+            .chain(holder.look())
             .collect(),
-        "link-expired" | "link-ends-first" => [
-            "Ask the authority for the intermediate that follows it, and install it on every server that shows this certificate:",
-            "    certutil -addstore CA <INTERMEDIATE.CER>",
-        ]
-        .map(ToString::to_string)
-        .into(),
-        _ => [
-            format!("Renew it, on every server that shows it ({host} among them):"),
-            "    New-ExchangeCertificate -GenerateRequest -FriendlyName <NAME> -SubjectName <SUBJECT> -DomainName <NAMES>".into(),
-            "    Enable-ExchangeCertificate -Thumbprint <NEW> -Services SMTP".into(),
-            "Answer No when asked to overwrite the default SMTP certificate; set TlsCertificateName where a connector names the old one; restart MSExchangeTransport and MSExchangeFrontEndTransport; remove the old one last.".into(),
-        ]
-        .into(),
+        "link-expired" | "link-ends-first" => {
+            let ask = "Ask the authority for the intermediate that follows it, and send that one instead.".to_string();
+            [ask].into_iter().chain(holder.send_along("it", "<INTERMEDIATE.CER>")).collect()
+        }
+        _ => holder.replace(),
     }
 }
 

@@ -8,6 +8,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Verdict},
+        holder::Holder,
         listeners::{Facing, Service},
         meta::{Basis, Fold, Meta},
     },
@@ -48,27 +49,18 @@ impl Check for Named {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
-        judge_leaves(&META, estate, evidence, |_, leaf| judge(leaf))
+        judge_leaves(&META, estate, evidence, |_, leaf| judge(leaf, estate))
     }
 }
 
-fn judge(leaf: &Leaf<'_>) -> Finding {
+fn judge(leaf: &Leaf<'_>, estate: &Estate) -> Finding {
     let worst = leaf.shown.iter().filter_map(|shown| worst_name(leaf, shown)).max_by_key(|(verdict, ..)| *verdict);
     if let Some((verdict, code, said, name)) = worst {
-        let host = leaf.shown.first().map_or("<SERVER>", |shown| shown.listener.to.host.as_str());
-        return Finding::new(
-            &META,
-            leaf.subject(),
-            verdict,
-            format!("{}: {said}; its names are {}", leaf.at(), names(leaf)),
-        )
-        .code(code)
-        .remedy(format!("See whether {host} has a certificate with {name} in it, and let the connector show that one:"))
-        .remedy(format!(
-            "    Get-ExchangeCertificate -Server {host} | fl Thumbprint,Subject,Issuer,CertificateDomains,Services"
-        ))
-        .remedy("    Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I><ISSUER><S><SUBJECT>\"")
-        .remedy("If it has none, renew the certificate with all names that are used.");
+        let seen = format!("{}: {said}; its names are {}", leaf.at(), names(leaf));
+        let holder = Holder::of(leaf, estate);
+        let renew = format!("If none of them has {name}, have one issued with all names that are used.");
+        let steps = holder.look().into_iter().chain(holder.pin()).chain([renew]);
+        return steps.fold(Finding::new(&META, leaf.subject(), verdict, seen).code(code), Finding::remedy);
     }
     let stated: Vec<_> = leaf.shown.iter().flat_map(|shown| asked_names(shown)).map(String::as_str).collect();
     if stated.is_empty() {

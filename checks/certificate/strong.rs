@@ -12,6 +12,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Verdict},
+        holder::Holder,
         listeners::Facing,
         meta::{Basis, Fold, Meta},
     },
@@ -76,14 +77,14 @@ fn judge(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate, evidence
         return Finding::new(&META, leaf.subject(), Verdict::Pass, said);
     };
     let finding = Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at())).code(code);
-    mend(leaf, code).into_iter().fold(finding, Finding::remedy)
+    mend(leaf, code, estate).into_iter().fold(finding, Finding::remedy)
 }
 
 type Word = (&'static str, String);
 
 /// A key or a signature on the way to the root that libraries refuse.
 fn weak_link(certificates: &Certificates, leaf: &Leaf<'_>) -> Option<Word> {
-    let ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
+    let ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
     let links: Vec<&Certificate> = ways.flat_map(|way| way.below_root().collect::<Vec<_>>()).collect();
     links.into_iter().find_map(|link| {
         let is_leaf = link.der == leaf.certificate.der;
@@ -104,7 +105,7 @@ fn old_tls(leaf: &Leaf<'_>) -> Option<Word> {
 fn too_long(certificates: &Certificates, leaf: &Leaf<'_>) -> Option<Word> {
     const DAY: i64 = 24;
     let certificate = leaf.certificate;
-    let is_public = leaf.shown.iter().any(|shown| certificates.way_as_known(shown, true).root().is_some());
+    let is_public = leaf.chains().into_iter().any(|shown| certificates.way_as_known(shown, true).root().is_some());
     let limit = longest_public_lifetime(certificate.not_before);
     let lives = certificate.lifetime();
     // The last second belongs to the life: a certificate of 200 days ends a second before the 201st begins.
@@ -129,19 +130,22 @@ fn still_on(leaf: &Leaf<'_>, estate: &Estate, evidence: &Evidence) -> Option<Wor
     })
 }
 
-fn mend(leaf: &Leaf<'_>, code: &str) -> Vec<String> {
-    let host = leaf.shown.first().map_or("<SERVER>", |shown| shown.listener.to.host.as_str());
+fn mend(leaf: &Leaf<'_>, code: &str, estate: &Estate) -> Vec<String> {
     match code {
-        "old-tls" => [
-            format!("On {host}, turn on TLS 1.2 and turn off what is older, for SChannel and .NET, as Microsoft's Exchange TLS guidance says, then restart it:"),
-            r"    Get-ChildItem HKLM:\SYSTEM\CurrentControlSet\Control\SecurityProviders\SCHANNEL\Protocols -Recurse".to_string(),
-        ]
-        .into(),
-        "too-long-validity" => ["Ask its authority for one of a lawful lifetime at the next renewal.".to_string()].into(),
-        _ => [
-            format!("Have it issued anew for {host}, with a key of 2048 bits or more and SHA-256 all the way up:"),
-            "    New-ExchangeCertificate -GenerateRequest -KeySize 2048 -SubjectName <SUBJECT> -DomainName <NAMES>".to_string(),
-        ]
-        .into(),
+        "old-tls" => {
+            let host = leaf.shown.first().map_or("<SERVER>", |shown| shown.listener.to.host.as_str());
+            [
+                format!("On {host}, turn on TLS 1.2 and turn off what is older; on Windows for SChannel and .NET, as Microsoft's Exchange TLS guidance says, and then restart it:"),
+                r"    Get-ChildItem HKLM:\SYSTEM\CurrentControlSet\Control\SecurityProviders\SCHANNEL\Protocols -Recurse".to_string(),
+            ]
+            .into()
+        }
+        "too-long-validity" => {
+            ["Ask its authority for one of a lawful lifetime at the next renewal.".to_string()].into()
+        }
+        _ => {
+            let what = "A key of 2048 bits or more and SHA-256 all the way up are wanted.".to_string();
+            [what].into_iter().chain(Holder::of(leaf, estate).replace()).collect()
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Trouble, Verdict},
+        holder::Holder,
         listeners::{Facing, listeners},
         meta::{Basis, Fold, Meta},
     },
@@ -69,9 +70,10 @@ impl Check for Trusted {
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let mut findings = judge_leaves(&META, estate, evidence, |certificates, leaf| {
-            let worst = leaf.shown.iter().map(|shown| word(certificates, shown)).max_by_key(|word| word.verdict);
+            let worst =
+                leaf.chains().into_iter().map(|shown| word(certificates, shown)).max_by_key(|word| word.verdict);
             let Some(word) = worst else { return Finding::new(&META, leaf.subject(), Verdict::Unknown, "never shown") };
-            judge(leaf, &word, evidence)
+            judge(leaf, &word, estate, evidence)
         });
         // Whoever cannot see a certificate cannot judge it in any way: the other checks of this area stand behind this one.
         for finding in
@@ -110,12 +112,12 @@ impl Word {
     }
 }
 
-fn judge(leaf: &Leaf<'_>, word: &Word, evidence: &Evidence) -> Finding {
+fn judge(leaf: &Leaf<'_>, word: &Word, estate: &Estate, evidence: &Evidence) -> Finding {
     let platform = platform_word(leaf, evidence).map(|said| format!("; this workstation's own verifier {said}"));
     let seen = format!("{}: {}{}", leaf.at(), word.said, platform.unwrap_or_default());
     let finding = Finding::new(&META, leaf.subject(), word.verdict, seen).is(leaf.trouble());
     let Some(code) = word.code else { return finding };
-    mend(leaf, code).into_iter().fold(finding.code(code), Finding::remedy)
+    mend(leaf, code, estate).into_iter().fold(finding.code(code), Finding::remedy)
 }
 
 fn word(certificates: &Certificates, shown: &Shown) -> Word {
@@ -224,25 +226,15 @@ fn platform_word(leaf: &Leaf<'_>, evidence: &Evidence) -> Option<String> {
         .filter(|(_, question, _)| question.chain.first().is_some_and(|sent| sent.0 == leaf.certificate.der));
     let (_, _, answer) = words.next()?;
     let word = answer.facts()?;
-    Some(if word.trusts { "trusts it".into() } else { format!("does not: {}", word.said) })
+    Some(if word.trusts { "trusts it".into() } else { format!("refuses it (\"{}\")", word.said) })
 }
 
-fn mend(leaf: &Leaf<'_>, code: &str) -> Vec<String> {
-    let host = leaf.shown.first().map_or("<SERVER>", |shown| shown.listener.to.host.as_str());
-    let look = [
-        format!("See which certificates {host} has, and which of them serve SMTP:"),
-        format!("    Get-ExchangeCertificate -Server {host} | fl Thumbprint,Subject,Issuer,Services,NotAfter"),
-    ];
+fn mend(leaf: &Leaf<'_>, code: &str, estate: &Estate) -> Vec<String> {
+    let holder = Holder::of(leaf, estate);
     let then = match (leaf.facing(), code) {
-        (_, "issuer-unknown") => {
-            "If the issuer is an intermediate, install it on the server (certlm.msc, Intermediate Certification Authorities) and restart MSExchangeTransport and MSExchangeFrontEndTransport; if it is a company's root, see below."
-        }
-        (Facing::Outside, _) => {
-            "Peers outside that demand a verified certificate refuse: Exchange Online with a connector, senders with MTA-STS. Give the port one of a public authority, and pin it by TlsCertificateName on the connector."
-        }
-        _ => {
-            "Publish the company's root to all machines (certutil -dspublish -f <ROOT.CER> RootCA), or state its file in the plan as a [[store]]."
-        }
+        (_, "issuer-unknown") => "If the issuer is an intermediate, let the server send it along; if it is a company's root, state its file in the plan as a [[store]].".to_string(),
+        (Facing::Outside, _) => "Peers outside that demand a verified certificate refuse: Exchange Online with a connector, senders with MTA-STS. Give the port one of a public authority.".to_string(),
+        _ => "Publish the company's root to all machines (certutil -dspublish -f <ROOT.CER> RootCA), or state its file in the plan as a [[store]].".to_string(),
     };
-    look.into_iter().chain([then.to_string()]).collect()
+    holder.look().into_iter().chain([then]).chain(holder.pin()).collect()
 }

@@ -65,7 +65,7 @@ enum Word {
 }
 
 fn judge(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate, evidence: &Evidence) -> Finding {
-    let ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
+    let ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
     let mut words: Vec<Word> = Vec::new();
     for way in ways {
         let links: Vec<_> = way.below_root().chain(way.root()).collect();

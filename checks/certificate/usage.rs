@@ -8,6 +8,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Verdict},
+        holder::Holder,
         listeners::{Facing, Service},
         meta::{Basis, Fold, Meta},
     },
@@ -58,7 +59,7 @@ impl Check for Usage {
                 return Finding::new(&META, leaf.subject(), Verdict::Pass, said);
             };
             let finding = Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at())).code(code);
-            mend(code).into_iter().fold(finding, Finding::remedy)
+            mend(leaf, code, estate).into_iter().fold(finding, Finding::remedy)
         })
     }
 }
@@ -70,7 +71,7 @@ fn word(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate) -> Option
         return Some((matters, "no-server-auth", "it may not be used by a server: serverAuth is missing".into()));
     }
     // A link that names usages binds all that is below it; Windows, OpenSSL and rustls-webpki all hold it so.
-    let mut ways = leaf.shown.iter().map(|shown| certificates.way_as_known(shown, false));
+    let mut ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
     let link = ways.find_map(|way| way.between().find(|link| link.extended_usage.is_some_and(|usage| !usage.server)));
     if let Some(link) = link {
         let said = format!("its issuer \"{}\" may not sign for servers: serverAuth is missing there", link.subject);
@@ -108,7 +109,8 @@ fn usages(usage: Option<ExtendedUsage>) -> &'static str {
     }
 }
 
-fn mend(code: &str) -> Vec<String> {
+fn mend(leaf: &Leaf<'_>, code: &str, estate: &Estate) -> Vec<String> {
+    let replace = |what: &str| [what.to_string()].into_iter().chain(Holder::of(leaf, estate).replace()).collect();
     match code {
         "no-client-auth" => {
             let ends: Vec<_> =
@@ -120,11 +122,9 @@ fn mend(code: &str) -> Vec<String> {
             ]
             .into()
         }
-        "key-usage" => ["Have it issued anew with keyUsage digitalSignature, keyEncipherment.".to_string()].into(),
-        _ => {
-            ["Have it issued anew with Server Authentication (1.3.6.1.5.5.7.3.1), by an authority that may."
-                .to_string()]
-            .into()
-        }
+        "key-usage" => replace("Its keyUsage has to be digitalSignature, keyEncipherment."),
+        _ => replace(
+            "It has to be for Server Authentication (1.3.6.1.5.5.7.3.1), and so has the authority that signs it.",
+        ),
     }
 }

@@ -13,8 +13,9 @@ use ring::{
     signature::{self as algorithm, UnparsedPublicKey, VerificationAlgorithm},
 };
 use x509_parser::{
-    certificate::X509Certificate,
+    certificate::{X509Certificate, X509CertificateParser},
     extensions::{DistributionPointName, GeneralName, ParsedExtension},
+    nom::Parser as _,
     oid_registry::{self as oid, Oid},
     prelude::FromDer as _,
     public_key::PublicKey,
@@ -83,6 +84,7 @@ pub enum Hash {
 
 /// Bits of the extension keyUsage (RFC 5280 section 4.2.1.3) that matter to a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "they are the bits of one extension")]
 pub struct KeyUsage {
     /// digitalSignature: what every ephemeral key exchange needs.
     pub signs: bool,
@@ -274,6 +276,12 @@ impl Certificate {
             && self.subject.common_name.as_ref().is_some_and(|common| common.eq_ignore_ascii_case(name));
         if is_common_name { Cover::CommonNameOnly } else { Cover::No }
     }
+}
+
+/// The kind of a certificate's key, read without reading anything else.
+pub fn key_of(der: &[u8]) -> Option<Key> {
+    let (_, read) = X509CertificateParser::new().with_deep_parse_extensions(false).parse(der).ok()?;
+    Some(key(read.public_key()))
 }
 
 /// How a certificate covers a name.

@@ -141,7 +141,10 @@ impl SmtpReply {
     pub fn reading(&self) -> Option<Reading> {
         let greeting = self.greeting()?;
         let (_, date) = greeting.texts().find_map(|text| text.split_once(" ready at "))?;
-        let server_time = rfc2822::parse(date.trim()).ok()?.timestamp();
+        // Exchange shows its zone as a number; of a name, one that nobody knows would pass for UTC (RFC 2822 section 4.3).
+        let (_, zone) = date.trim_end().rsplit_once(' ')?;
+        let date = Some(date.trim()).filter(|_| zone.starts_with(['+', '-']))?;
+        let server_time = rfc2822::parse(date).ok()?.timestamp();
         Some(Reading { span: greeting.span, server_time, quantum: WHOLE_SECOND })
     }
 }
@@ -189,6 +192,7 @@ mod tests {
             "220 mail.contoso.com ESMTP",
             "220 x Microsoft ESMTP MAIL Service ready at Thu, 11 Jan 2023 16:59:51 +0100",
             "220 x Microsoft ESMTP MAIL Service ready at Wed, 11 Jan 2023 16:59:51 MARS",
+            "220 x Microsoft ESMTP MAIL Service ready at Wed, 11 Jan 2023 16:59:51 PST",
             "220 x Microsoft ESMTP MAIL Service ready at ",
         ] {
             assert_eq!(dated(undated), None, "{undated}");

@@ -18,7 +18,7 @@ use crate::{
         evidence::{Evidence, Reason},
         fetch::Fetch,
         finding::{Finding, Subject, Trouble, Verdict},
-        listeners::{Facing, Listener, Service, listeners},
+        listeners::{Facing, Listener, listeners},
         meta::Meta,
     },
 };
@@ -46,7 +46,9 @@ pub struct Certificates {
     /// Listeners that showed none, and those whose certificate could not be read.
     pub unseen: Vec<Unseen>,
     /// Certificates of issuers that were fetched.
-    fetched: Vec<usize>,
+    fetched: BTreeSet<usize>,
+    /// Everything that may stand above another: what any server sent beside its own, and what was fetched.
+    above: BTreeSet<usize>,
     /// The stores, each with the roots that bear the name of an issuer.
     stores: Vec<Store>,
     /// When the evidence was gathered, by the estate's clocks.
@@ -102,7 +104,8 @@ impl Certificates {
             by_der: BTreeMap::new(),
             shown: Vec::new(),
             unseen: Vec::new(),
-            fetched: Vec::new(),
+            fetched: BTreeSet::new(),
+            above: BTreeSet::new(),
             stores: Vec::new(),
             now: estate_now(estate, evidence),
         };
@@ -121,9 +124,11 @@ impl Certificates {
         }
         for (_, _, answer) in evidence.all::<HttpFetch>() {
             if let Some(index) = answer.facts().and_then(|file| certificates.read(&file.body)) {
-                certificates.fetched.push(index);
+                certificates.fetched.insert(index);
             }
         }
+        let sent = certificates.shown.iter().flat_map(|shown| &shown.others);
+        certificates.above = sent.chain(&certificates.fetched).copied().collect();
         certificates
     }
 
@@ -153,17 +158,16 @@ impl Certificates {
             return;
         }
         let first = listener.first_look(evidence);
-        let offers_nothing =
-            first.session.is_some_and(|session| session.hello().is_some() && session.upgrade().is_none());
-        let is_optional =
-            listener.facing == Facing::Inside || listener.service == Service::Web && listener.names.is_empty();
+        let talked = first.session.filter(|session| session.hello().is_some());
+        let refused = talked.and_then(|session| session.upgrade()).filter(|upgrade| upgrade.code() != Some(220));
+        let offers_nothing = talked.is_some_and(|session| session.upgrade().is_none()) || refused.is_some();
+        let is_optional = listener.facing == Facing::Inside;
         let is_out_of_the_way = first.miss.is_some_and(|miss| miss.reason != Reason::Interrupted) && is_optional;
-        let why = if is_unreadable {
-            "it showed a certificate that cannot be read".to_string()
-        } else if offers_nothing {
-            "it offers no TLS".to_string()
-        } else {
-            why.unwrap_or_else(|| "the run ended before it showed one".to_string())
+        let why = match refused {
+            _ if is_unreadable => "it showed a certificate that cannot be read".to_string(),
+            Some(refused) => format!("it refused to begin TLS: {}", refused.lines.join(" ")),
+            None if offers_nothing => "it offers no TLS".to_string(),
+            None => why.unwrap_or_else(|| "the run ended before it showed one".to_string()),
         };
         let is_harmless = !is_unreadable && (offers_nothing || is_out_of_the_way);
         self.unseen.push(Unseen { listener: listener.clone(), why, is_harmless });
@@ -215,9 +219,8 @@ impl Certificates {
     /// The best way up with all that is known: what this server sent, what others sent, what could be fetched.
     pub fn way_as_known(&self, shown: &Shown, public_only: bool) -> Way<'_> {
         let mut others = self.others(shown);
-        let elsewhere = self.shown.iter().flat_map(|other| &other.others).chain(&self.fetched);
-        let known: BTreeSet<usize> = elsewhere.filter(|index| !shown.others.contains(index)).copied().collect();
-        others.extend(known.into_iter().map(|index| &self.all[index]));
+        let elsewhere = self.above.iter().filter(|index| !shown.others.contains(index));
+        others.extend(elsewhere.map(|index| &self.all[*index]));
         best_way(self.leaf(shown), &others, &self.roots(public_only), self.now)
     }
 
@@ -259,6 +262,13 @@ impl Leaf<'_> {
     /// Who of all that see it looks most strictly.
     pub fn facing(&self) -> Facing {
         self.shown.iter().map(|shown| shown.facing()).max().unwrap_or(Facing::Inside)
+    }
+
+    /// Each way in which it was shown, once: many places may send the same chain.
+    pub fn chains(&self) -> Vec<&Shown> {
+        let ways: BTreeMap<_, _> =
+            self.shown.iter().rev().map(|shown| ((&shown.others, shown.facing()), *shown)).collect();
+        ways.into_values().collect()
     }
 
     /// What findings about it name.
@@ -323,11 +333,13 @@ pub fn listener_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
 pub fn trust_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
     let mut needs = listener_needs(estate, evidence);
     let mut reader = Reader::default();
+    let mut known: BTreeSet<&[Raw]> = BTreeSet::new();
     for listener in listeners(estate) {
         let subject = listener.subject();
         let mut need = |ask: Ask| needs.push(Need { subject: subject.clone(), ask });
         let looks = listener.asks(estate, evidence).into_iter().map(|ask| listener.look(&ask, evidence));
-        for seen in looks.filter_map(|look| look.seen()) {
+        // Many places may send the same chain, and each is followed once.
+        for seen in looks.filter_map(|look| look.seen()).filter(|seen| known.insert(&seen.chain)) {
             let chain: Vec<_> = seen.chain.iter().filter_map(|raw| reader.read(&raw.0)).collect();
             let mut ends: Vec<Rc<Certificate>> = Vec::new();
             for certificate in &chain {
@@ -361,9 +373,11 @@ pub fn trust_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
 /// What the lists of revoked certificates take beyond that: each certificate below a root names the place of its issuer's list.
 pub fn list_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
     let mut needs = trust_needs(estate, evidence);
+    let mut known = BTreeSet::new();
     for listener in listeners(estate) {
         let looks = listener.asks(estate, evidence).into_iter().map(|ask| listener.look(&ask, evidence));
-        for raw in looks.filter_map(|look| look.seen()).flat_map(|seen| seen.chain.iter().take(LISTED)) {
+        let sent = looks.filter_map(|look| look.seen()).flat_map(|seen| seen.chain.iter().take(LISTED));
+        for raw in sent.filter(|raw| known.insert(*raw)) {
             let Ok(certificate) = Certificate::parse(&raw.0) else { continue };
             if certificate.is_self_issued() {
                 continue;

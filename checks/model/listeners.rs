@@ -5,7 +5,7 @@
 
 use crate::{
     facts::{
-        certificate::{Certificate, Key},
+        certificate::{Key, key_of},
         net::{SMTP_PORT, Transport},
         smtp::{Exchange, SmtpReply, SmtpSession, Upgrade},
         tls::{GC_LDAPS_PORT, LDAPS_PORT, Offer, TlsSeen, TlsSession, TlsVersion},
@@ -183,7 +183,7 @@ impl Listener {
     pub fn asks(&self, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
         let mut asks = self.first_asks(evidence);
         let first: Vec<_> = asks.iter().map(|ask| self.look(ask, evidence)).collect();
-        let shown = || first.iter().flat_map(Look::seen);
+        let shown = || first.iter().filter_map(Look::seen);
         let mut add = |question: Question| {
             let ask = Ask::new(self.to.clone(), question);
             if !asks.contains(&ask) {
@@ -197,7 +197,7 @@ impl Listener {
         if keys.iter().any(|key| matches!(key, Key::Ec(_))) {
             add(self.with(Offer::RsaOnly));
         }
-        if first.iter().any(|look| look.is_handshake_refused()) {
+        if first.iter().any(Look::is_handshake_refused) {
             add(self.with(Offer::UpTo(TlsVersion::Tls12)));
             let modern = self.look(&Ask::new(self.to.clone(), self.with(Offer::UpTo(TlsVersion::Tls12))), evidence);
             if modern.is_handshake_refused() {
@@ -324,14 +324,16 @@ impl<'e> Look<'e> {
         self.rejection().filter(|_| !self.is_busy() && !self.is_in_maintenance())
     }
 
-    /// What a firewall that inspects SMTP left of a keyword; where it let no EHLO through, the server's answer to that.
-    pub fn inspected(&self) -> Option<&'e str> {
-        let session = self.talked()?;
-        let hello = session.hello()?;
+    /// Why a firewall that inspects SMTP seems to stand on the way: keywords are written over, or EHLO does not come through.
+    pub fn inspected(&self) -> Option<String> {
+        let hello = self.talked()?.hello()?;
         if hello.code() != Some(250) {
-            return hello.lines.first().map(String::as_str);
+            let said = quote(&hello.lines.join(" "));
+            return Some(format!("it takes HELO, and answers EHLO with {said}, as where a firewall inspects SMTP"));
         }
-        hello.texts().skip(1).find(|text| text.split_whitespace().next().is_some_and(is_blanked))
+        let is_blank = |text: &&str| text.split_whitespace().next().is_some_and(is_blanked);
+        let blanked = hello.texts().skip(1).find(is_blank)?;
+        Some(format!("keywords are written over on the way: {}", quote(blanked)))
     }
 
     /// What was seen, where a certificate was.
@@ -384,7 +386,7 @@ fn said_code<'m>(miss: Option<&'m Miss>, code: &str) -> Option<&'m str> {
 }
 
 fn leaf_key(seen: &TlsSeen) -> Option<Key> {
-    Some(Certificate::parse(&seen.chain.first()?.0).ok()?.key)
+    key_of(&seen.chain.first()?.0)
 }
 
 /// Why a connection was made, for whoever wonders about it in a log.

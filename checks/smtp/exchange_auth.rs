@@ -7,14 +7,12 @@ use crate::{
         estate::Estate,
         evidence::{Evidence, Reason},
         finding::{Finding, Trouble, Verdict},
-        listeners::{
-            Listener, Look, is_absent_in_2010, peer_listeners, quote, server_name, servers_of_2010, smtp_port,
-        },
+        listeners::{Listener, Look, is_absent_in_2010, peer_listeners, server_name, servers_of_2010, smtp_port},
         meta::{Basis, Fold, Meta},
         reach::Reach,
     },
 };
-use alloc::{format, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 
 /// See the module.
 pub struct ExchangeAuth;
@@ -69,8 +67,8 @@ impl Check for ExchangeAuth {
             let look = listener.first_look(evidence);
             let is_absent = of_2010.contains(&listener.to.host) && is_absent_in_2010(listener.to.port);
             // Other ports have a word to say only where somebody writes into what they say.
-            let finding = if let Some(line) = look.inspected() {
-                inspected(&listener, line)
+            let finding = if let Some(why) = look.inspected() {
+                inspected(&listener, why)
             } else if !is_dialled(&listener) {
                 return None;
             } else if is_absent && look.reach() == Some(Reach::Refused) {
@@ -116,9 +114,9 @@ fn judge_listener(listener: &Listener, look: &Look<'_>, evidence: &Evidence) -> 
     Some(Finding::new(&META, subject, Verdict::Pass, seen))
 }
 
-fn inspected(listener: &Listener, line: &str) -> Finding {
+fn inspected(listener: &Listener, why: String) -> Finding {
     let host = &listener.to.host;
-    Finding::new(&META, listener.subject(), Verdict::Warn, format!("keywords are written over on the way: {}", quote(line)))
+    Finding::new(&META, listener.subject(), Verdict::Warn, why)
         .code("inspected")
         .remedy(format!(
             "A firewall that inspects SMTP stands between this machine and {host}; it is likelier than the connector. If it stands between Exchange servers too, they cannot authenticate: switch the inspection off there (Cisco: no inspect esmtp)."

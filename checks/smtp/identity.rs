@@ -120,13 +120,24 @@ fn judge_host(host: &str, sightings: &[Sighting], estate: &Estate, evidence: &Ev
     if sightings.is_empty() {
         return vec![unseen(host)];
     }
-    let troubles: Vec<_> = sightings.iter().filter_map(|seen| judge_sighting(seen, estate, evidence)).collect();
+    // One address that leads to another server is one trouble, however many ports it has.
+    let mut strangers: BTreeMap<(Option<IpAddr>, &str), Vec<u16>> = BTreeMap::new();
+    for seen in sightings {
+        if let Whose::Others(other) = whose(&seen.name, host, known_hosts(estate)) {
+            strangers.entry((seen.to.address, other)).or_default().push(seen.to.port);
+        }
+    }
+    let strangers = strangers.into_iter().map(|((address, other), ports)| another_server(host, address, other, &ports));
+    let misnamed = sightings.iter().filter_map(|seen| judge_name(seen, estate, evidence));
+    let troubles: Vec<_> = strangers.chain(misnamed).collect();
     if !troubles.is_empty() {
         return troubles;
     }
     let names: BTreeSet<_> = sightings.iter().map(|sighting| quote(&sighting.name)).collect();
     let names: Vec<_> = names.into_iter().collect();
-    let seen = format!("it answers EHLO as {}", names.join(", "));
+    let is_note_due = sightings.iter().any(|sighting| is_strange(sighting, estate));
+    let note = if is_note_due { "; what is not its own name leads to it" } else { "" };
+    let seen = format!("it answers EHLO as {}{note}", names.join(", "));
     vec![Finding::new(&META, Subject::Host(host.to_string()), Verdict::Pass, seen)]
 }
 
@@ -139,11 +150,9 @@ fn unseen(host: &str) -> Finding {
 }
 
 /// `None` where nothing is wrong with the name.
-fn judge_sighting(seen: &Sighting, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
-    match whose(&seen.name, &seen.to.host, known_hosts(estate)) {
-        Whose::Others(other) => return Some(another_server(seen, other)),
-        _ if !is_strange(seen, estate) => return None,
-        _ => {}
+fn judge_name(seen: &Sighting, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
+    if !is_strange(seen, estate) {
+        return None;
     }
     let Sighting { to: Endpoint { host, port, .. }, name } = seen;
     let as_whom = format!("on {port} it answers EHLO as {}", quote(name));
@@ -162,20 +171,21 @@ fn judge_sighting(seen: &Sighting, estate: &Estate, evidence: &Evidence) -> Opti
     })
 }
 
-fn another_server(seen: &Sighting, other: &str) -> Finding {
-    let Endpoint { host, address, port } = &seen.to;
+fn another_server(host: &str, address: Option<IpAddr>, other: &str, ports: &[u16]) -> Finding {
     let at = address.map(|address| address.to_string()).unwrap_or_default();
+    let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+    let seen = format!("at its address {at} another server answers: {other} (on {})", ports.join(", "));
     let short = server_name(host);
     let zone = host.strip_prefix(short).and_then(|rest| rest.strip_prefix('.')).unwrap_or("<ZONE>");
     let kind = if address.is_some_and(|address| address.is_ipv6()) { "AAAA" } else { "A" };
-    Finding::new(&META, Subject::Host(host.clone()), Verdict::Fail, format!("at its address {at} another server answers on {port}: {other}"))
+    Finding::new(&META, Subject::Host(host.to_string()), Verdict::Fail, seen)
         .code("another-server")
-        .is(Trouble::Name(host.clone()))
+        .is(Trouble::Name(host.to_string()))
         .remedy(format!("See which machine has {at}. If it is {other}, DNS gives {host} a stale address; on a name server of the zone delete it:"))
         .remedy(format!("    Remove-DnsServerResourceRecord -ZoneName {zone} -Name {short} -RRType {kind} -RecordData {at}"))
         .remedy(format!("If it is {host}, its connector bears the other's name:"))
         .remedy(format!("    Get-ReceiveConnector -Server {short} | fl Identity,Bindings,Fqdn"))
-        .at(*address)
+        .at(address)
 }
 
 fn set_fqdn(finding: Finding, seen: &Sighting) -> Finding {

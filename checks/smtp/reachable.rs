@@ -16,7 +16,11 @@ use crate::{
         reach::{Reach, mend},
     },
 };
-use alloc::{format, string::ToString, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use jiff::SignedDuration;
 
 /// See the module.
@@ -128,7 +132,7 @@ fn judge_open(listener: &Listener, look: &Look<'_>, estate: &Estate) -> Finding 
     let said = look.rejection().unwrap_or_default();
     if let Some(session) = look.talked() {
         return match greeting_took(session).filter(|took| *took > SLOW) {
-            Some(took) => slow(finding(Verdict::Warn, greeted_after(took)), listener),
+            Some(took) => slow(finding(Verdict::Warn, greeted_after(took)), listener, estate),
             None => finding(Verdict::Pass, "it answers in SMTP".to_string()),
         };
     }
@@ -162,16 +166,20 @@ fn greeting_took(session: &SmtpReply) -> Option<SignedDuration> {
     Some(span.received.duration_since(span.sent))
 }
 
-fn greeted_after(took: SignedDuration) -> alloc::string::String {
+fn greeted_after(took: SignedDuration) -> String {
     format!("it greets after {:.1} s", took.as_secs_f64())
 }
 
-fn slow(finding: Finding, listener: &Listener) -> Finding {
+fn slow(finding: Finding, listener: &Listener, estate: &Estate) -> Finding {
     let host = server_name(&listener.to.host);
-    finding
+    let finding = finding
         .code("slow-greeting")
         .remedy("Somebody looks this machine's address up backwards in DNS and waits in vain (a virus scanner, a firewall that inspects SMTP), or holds it back on purpose. See which:")
-        .remedy("    nslookup <THIS MACHINE'S ADDRESS>")
+        .remedy("    nslookup <THIS MACHINE'S ADDRESS>");
+    if role(listener, estate) == ServerRole::Gateway {
+        return finding;
+    }
+    finding
         .remedy(format!("    Get-ReceiveConnector -Server {host} | fl Identity,Bindings,RemoteIPRanges,TarpitInterval"))
 }
 

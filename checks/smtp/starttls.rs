@@ -17,7 +17,11 @@ use crate::{
         plan::ServerRole,
     },
 };
-use alloc::{format, string::ToString, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 /// See the module.
 pub struct StartTls;
@@ -138,9 +142,8 @@ fn not_offered(listener: &Listener, look: &Look<'_>, estate: &Estate) -> Finding
         return Finding::new(&META, listener.subject(), Verdict::Skip, seen);
     }
     let verdict = if listener.facing == Facing::Outside { Verdict::Fail } else { Verdict::Warn };
-    if let Some(line) = look.inspected() {
-        let seen = format!("not offered, and keywords are written over on the way: {}", quote(line));
-        return trouble(listener, verdict, "not-offered", seen)
+    if let Some(why) = look.inspected() {
+        return trouble(listener, verdict, "not-offered", format!("not offered; {why}"))
             .remedy("A firewall that inspects SMTP is likelier than the connector: switch the inspection off for this server, and run again.");
     }
     name_certificate(trouble(listener, verdict, "not-offered", "not offered".to_string()), listener, estate)
@@ -169,7 +172,7 @@ fn handshake_failed(listener: &Listener, miss: &Miss, estate: &Estate, evidence:
     Some(name_certificate(finding, listener, estate))
 }
 
-fn suite_of(seen: &TlsSeen) -> alloc::string::String {
+fn suite_of(seen: &TlsSeen) -> String {
     seen.suite.map(|suite| format!(", cipher suite 0x{suite:04x}")).unwrap_or_default()
 }
 
@@ -182,10 +185,10 @@ fn passed(listener: &Listener, look: &Look<'_>) -> Finding {
     Finding::new(&META, listener.subject(), Verdict::Pass, seen)
 }
 
-/// That no certificate is seen here follows from it.
-fn trouble(listener: &Listener, verdict: Verdict, code: &'static str, seen: alloc::string::String) -> Finding {
+/// That no certificate is seen here follows from it: as far as TLS goes, the port is shut.
+fn trouble(listener: &Listener, verdict: Verdict, code: &'static str, seen: String) -> Finding {
     let subject = listener.subject();
-    Finding::new(&META, subject.clone(), verdict, seen).code(code).is(Trouble::CertificateBad(subject.to_string()))
+    Finding::new(&META, subject.clone(), verdict, seen).code(code).is(Trouble::PortShut(subject))
 }
 
 /// The certificate that a connector names is there no more, or not for SMTP: what takes STARTTLS away or makes it fail.

@@ -4,9 +4,17 @@
 use crate::{
     compare::{Change, exit_code},
     report::Report,
+    sightings::{Connections, Link, Origin, Peer, PeerWord, SeenCertificate, Stance},
 };
-use exchange_preflight_checks::model::finding::{Finding, Measure, Verdict};
-use jiff::SignedDuration;
+use exchange_preflight_checks::{
+    facts::certificate::Signed,
+    model::{
+        certificates::Trust,
+        finding::{Finding, Measure, Subject, Verdict},
+        listeners::{Facing, Service},
+    },
+};
+use jiff::{SignedDuration, Timestamp};
 use schemars::{JsonSchema, schema_for};
 use serde::Serialize;
 use std::io;
@@ -33,6 +41,10 @@ struct JsonReport {
     counts: JsonCounts,
     /// Every finding, in an order that does not depend on the network.
     findings: Vec<JsonFinding>,
+    /// Every server's own certificate once; what faces outside comes first.
+    certificates: Vec<JsonCertificate>,
+    /// Every port that speaks TLS and was connected to.
+    connections: Vec<JsonConnections>,
     /// What is worth saying and judges nothing.
     notes: Vec<String>,
 }
@@ -94,8 +106,13 @@ struct JsonFinding {
     area: &'static str,
     /// The word.
     verdict: JsonVerdict,
-    /// A host, an endpoint (`host:port`, `host:port/udp`), or `estate`; the same whatever address answered.
+    /// A host, an endpoint (`host:port`, `host:port/udp`), a certificate (`sha1:` and 40 hexadecimal digits), or `estate`; the
+    /// same whatever address answered.
     subject: String,
+    /// Other subjects for which it speaks as well: the endpoints at which a certificate is shown.
+    speaks_for: Vec<String>,
+    /// Which of the troubles that the check knows this is, kebab-case; null where there is none, or where it has no name.
+    code: Option<&'static str>,
     /// The check in a few words.
     title: &'static str,
     /// What should be.
@@ -158,6 +175,98 @@ struct JsonMeasure {
     low: f64,
     /// The most it can be, seconds.
     high: f64,
+}
+
+/// A server's own certificate.
+#[derive(Serialize, JsonSchema)]
+struct JsonCertificate {
+    /// As findings about it name it: `sha1:` and 40 hexadecimal digits.
+    subject: String,
+    /// The machine that saw it.
+    vantage: String,
+    /// When it was judged, RFC 3339, by the estate's clocks.
+    now: String,
+    /// Where it was shown: `host:port`, with ` (X-ANONYMOUSTLS)` where that command showed it.
+    places: Vec<String>,
+    /// Who of all that see it looks most strictly: `outside` (mail servers of the world), `clients` (of the web, by names that
+    /// the plan states) or `inside`.
+    facing: &'static str,
+    /// What is spoken there: `smtp`, `web` or `directory`.
+    service: &'static str,
+    /// The place of which chain and peers are told, where others send another chain; else null.
+    told_of: Option<String>,
+    /// Versions of TLS that showed it, from the oldest.
+    tls: Vec<&'static str>,
+    /// The certificate itself, then each that signed the one before.
+    chain: Vec<JsonLink>,
+    /// The stores that hold the root at its end; empty where none does.
+    stores: Vec<JsonStore>,
+    /// The name for which peers look; null where they do not.
+    asked_for: Option<String>,
+    /// What peers do. Empty where nobody verifies it: inside, servers of Exchange know each other by Kerberos.
+    peers: Vec<JsonPeer>,
+}
+
+/// One certificate of a chain.
+#[derive(Serialize, JsonSchema)]
+struct JsonLink {
+    /// Whom it is for.
+    subject: String,
+    /// Who signed it; null where the certificate is missing, as all that is not known of it.
+    issuer: Option<String>,
+    /// Its key.
+    key: Option<String>,
+    /// The first instant of its life, RFC 3339.
+    not_before: Option<String>,
+    /// The last instant of its life, RFC 3339.
+    not_after: Option<String>,
+    /// Whole days that are left; negative once it has expired.
+    days_left: Option<i64>,
+    /// What is too weak about it.
+    weakness: Option<String>,
+    /// `sent`; `fetched` (not sent, but found at `url`); `elsewhere` (not sent here, but by another server); `store` (a root);
+    /// `missing` (neither sent nor found); `too-far` (not followed any further).
+    origin: &'static str,
+    /// Where the certificate below it says that this one can be had.
+    url: Option<String>,
+    /// Did its key sign the certificate below it: `genuine`, `forged`, `not-checkable`; null of the lowest and of what is missing.
+    signature: Option<&'static str>,
+}
+
+/// A trust store.
+#[derive(Serialize, JsonSchema)]
+struct JsonStore {
+    /// `mozilla`, `system` (this machine's) or the name that the plan gives it.
+    name: String,
+    /// Peers outside trust its roots.
+    public: bool,
+}
+
+/// What a peer does with a certificate.
+#[derive(Serialize, JsonSchema)]
+struct JsonPeer {
+    /// `strict-linux` (verifies and fetches nothing), `windows` (fetches issuers that were not sent), `exchange-online` (where a
+    /// connector of it demands a certificate).
+    peer: &'static str,
+    /// `accepts`, `refuses` or `unknown`.
+    does: &'static str,
+    /// Why, unless it accepts.
+    why: Option<String>,
+}
+
+/// The connections that were made to a port that speaks TLS.
+#[derive(Serialize, JsonSchema)]
+struct JsonConnections {
+    /// The machine that made them.
+    vantage: String,
+    /// The endpoint: `host:port`.
+    subject: String,
+    /// The address.
+    address: Option<String>,
+    /// How many.
+    made: usize,
+    /// For what, one by one.
+    reasons: Vec<String>,
 }
 
 /// What changed between two recordings.
@@ -256,6 +365,8 @@ fn json_report(report: &Report) -> JsonReport {
             consequences: report.findings.iter().filter(|finding| finding.because.is_some()).count(),
         },
         findings: report.findings.iter().map(json_finding).collect(),
+        certificates: report.certificates.iter().map(json_certificate).collect(),
+        connections: report.connections.iter().map(json_connections).collect(),
         notes: report.notes.clone(),
     }
 }
@@ -273,6 +384,8 @@ fn json_finding(finding: &Finding) -> JsonFinding {
         area: finding.check.area,
         verdict: json_verdict(finding.verdict),
         subject: finding.subject.to_string(),
+        speaks_for: finding.speaks_for.iter().map(ToString::to_string).collect(),
+        code: finding.code,
         title: finding.check.title,
         expected: finding.expected.clone(),
         seen: finding.seen.clone(),
@@ -282,6 +395,86 @@ fn json_finding(finding: &Finding) -> JsonFinding {
         waiver: None,
         evidence: finding.check.evidence.iter().map(|basis| basis.word()).collect(),
         measured: finding.measures.iter().map(json_measure).collect(),
+    }
+}
+
+fn json_certificate(certificate: &SeenCertificate) -> JsonCertificate {
+    let store = |trust: &Trust| JsonStore { name: trust.store.clone(), public: trust.is_public };
+    JsonCertificate {
+        subject: Subject::Certificate(certificate.thumbprint.clone()).to_string(),
+        vantage: certificate.vantage.clone(),
+        now: certificate.now.to_string(),
+        places: certificate.places.clone(),
+        facing: match certificate.facing {
+            Facing::Outside => "outside",
+            Facing::Clients => "clients",
+            Facing::Inside => "inside",
+        },
+        service: match certificate.service {
+            Service::Smtp => "smtp",
+            Service::Web => "web",
+            Service::Directory => "directory",
+        },
+        told_of: certificate.told_of.clone(),
+        tls: certificate.tls.clone(),
+        chain: certificate.chain.iter().map(|link| json_link(link, certificate.now)).collect(),
+        stores: certificate.stores.iter().map(store).collect(),
+        asked_for: certificate.asked_for.clone(),
+        peers: certificate.peers.iter().map(json_peer).collect(),
+    }
+}
+
+fn json_link(link: &Link, now: Timestamp) -> JsonLink {
+    const DAY: i64 = 24 * 60 * 60;
+    let (not_before, not_after) = link.life.unzip();
+    let (origin, url) = match &link.origin {
+        Origin::Sent => ("sent", None),
+        Origin::Fetched(url) => ("fetched", url.clone()),
+        Origin::Elsewhere => ("elsewhere", None),
+        Origin::Store => ("store", None),
+        Origin::Missing(url) => ("missing", url.clone()),
+        Origin::TooFar => ("too-far", None),
+    };
+    JsonLink {
+        subject: link.subject.clone(),
+        issuer: link.issuer.clone(),
+        key: link.key.clone(),
+        not_before: not_before.map(|instant| instant.to_string()),
+        not_after: not_after.map(|instant| instant.to_string()),
+        days_left: not_after.map(|dies| dies.duration_since(now).as_secs().div_euclid(DAY)),
+        weakness: link.weakness.clone(),
+        origin,
+        url,
+        signature: link.signature.map(|signature| match signature {
+            Signed::Yes => "genuine",
+            Signed::No => "forged",
+            Signed::NotCheckable => "not-checkable",
+        }),
+    }
+}
+
+fn json_peer(word: &PeerWord) -> JsonPeer {
+    let peer = match word.peer {
+        Peer::StrictLinux => "strict-linux",
+        Peer::Windows => "windows",
+        Peer::ExchangeOnline => "exchange-online",
+    };
+    let (does, why) = match &word.stance {
+        Stance::Accepts => ("accepts", None),
+        Stance::Refuses(why) => ("refuses", Some(why.clone())),
+        Stance::Untold(why) => ("unknown", Some(why.clone())),
+    };
+    JsonPeer { peer, does, why }
+}
+
+fn json_connections(connections: &Connections) -> JsonConnections {
+    let Connections { vantage, to, reasons } = connections;
+    JsonConnections {
+        vantage: vantage.clone(),
+        subject: format!("{}:{}", to.host, to.port),
+        address: to.address.map(|address| address.to_string()),
+        made: reasons.len(),
+        reasons: reasons.clone(),
     }
 }
 

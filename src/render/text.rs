@@ -2,8 +2,9 @@
 
 use crate::{
     compare::{Change, Kind, exit_code},
-    render::escape::printable,
+    render::{chain, escape::printable},
     report::{Gate, Report},
+    sightings::{Connections, SeenCertificate},
 };
 use anstyle::{AnsiColor, Style};
 use exchange_preflight_checks::model::{
@@ -11,15 +12,15 @@ use exchange_preflight_checks::model::{
     meta::Meta,
 };
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, Write},
 };
-use textwrap::Options;
+use textwrap::{Options, WordSplitter};
 
 /// Text of ours keeps within this many columns; a command is never broken.
-const WIDTH: usize = 80;
-const INDENT: &str = "      ";
-const LABEL: usize = 10;
+pub(super) const WIDTH: usize = 80;
+pub(super) const INDENT: &str = "      ";
+pub(super) const LABEL: usize = 10;
 
 /// Writes the report. With `verbose` what passed and what was skipped is told one by one.
 pub fn report(report: &Report, verbose: bool, out: &mut dyn Write) -> io::Result<()> {
@@ -31,9 +32,13 @@ pub fn report(report: &Report, verbose: bool, out: &mut dyn Write) -> io::Result
     let roots = report.root_causes();
     // Of a run that was cut short, what it did not come to is one line; -v tells it one by one.
     let is_unasked = |finding: &&&Finding| report.interrupted && finding.verdict == Verdict::Unknown;
+    let mut drawn = BTreeSet::new();
     for cause in roots.iter().filter(|finding| !is_unasked(finding)) {
         writeln!(out)?;
         trouble(cause, &report.consequences(cause), out)?;
+        // Several findings may be about one certificate: it is drawn with the first.
+        let certificate = report.certificate(&cause.subject).filter(|seen| drawn.insert(&seen.thumbprint));
+        certificate.map_or(Ok(()), |seen| chain::certificate(seen, out))?;
     }
     let unasked = roots.iter().filter(is_unasked).count();
     if unasked > 0 {
@@ -44,6 +49,8 @@ pub fn report(report: &Report, verbose: bool, out: &mut dyn Write) -> io::Result
     if verbose {
         writeln!(out)?;
         one_by_one(report, out)?;
+        certificates(&report.certificates, out)?;
+        connections(report, out)?;
     }
     writeln!(out)?;
     gate(&report.gate, out)
@@ -116,6 +123,15 @@ fn consequences_of(finding: &Finding, consequences: &[&Finding], out: &mut dyn W
     const FEW: usize = 3;
     if consequences.is_empty() {
         return Ok(());
+    }
+    // Of one subject the checks alone differ.
+    if let [first, .., last] = consequences
+        && consequences.len() > FEW
+        && consequences.iter().all(|other| other.subject == first.subject && other.verdict == last.verdict)
+    {
+        let about = if first.subject == finding.subject { String::new() } else { format!(" of {}", first.subject) };
+        let checks: Vec<_> = consequences.iter().map(|other| other.check.id).collect();
+        return labelled("with it", &format!("{}{about} ({})", checks.join(", "), first.verdict), out);
     }
     if consequences.len() > FEW {
         let by_check: Vec<_> = consequences.chunk_by(|one, other| one.check.id == other.check.id).map(brief).collect();
@@ -195,6 +211,39 @@ fn one_by_one(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+fn certificates(certificates: &[SeenCertificate], out: &mut dyn Write) -> io::Result<()> {
+    if certificates.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nCertificates")?;
+    for (index, certificate) in certificates.iter().enumerate() {
+        if index > 0 {
+            writeln!(out)?;
+        }
+        chain::listed(certificate, out)?;
+    }
+    Ok(())
+}
+
+/// Whoever finds us in a server's log reads here why we came.
+fn connections(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    if report.connections.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nConnections")?;
+    for Connections { vantage, to, reasons } in &report.connections {
+        let from = if report.vantages.len() > 1 { format!(" from {vantage}") } else { String::new() };
+        let made = format!("{to}{from}, {}", count(reasons.len(), "connection"));
+        if let [reason] = reasons.as_slice() {
+            wrapped(&format!("{made}: {reason}"), "  ", INDENT, out)?;
+            continue;
+        }
+        wrapped(&format!("{made}:"), "  ", INDENT, out)?;
+        reasons.iter().try_for_each(|reason| wrapped(reason, INDENT, "        ", out))?;
+    }
+    Ok(())
+}
+
 fn gate(gate: &Gate, out: &mut dyn Write) -> io::Result<()> {
     let (word, style) = if gate.is_open() { ("open", style(Verdict::Pass)) } else { ("closed", style(Verdict::Fail)) };
     let line = format!("Gate {word}, exit {}: {}.", gate.exit_code, gate.reason);
@@ -226,20 +275,24 @@ fn heading(kind: Kind) -> &'static str {
     }
 }
 
-fn labelled(label: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
+pub(super) fn labelled(label: &str, text: &str, out: &mut dyn Write) -> io::Result<()> {
     let first = format!("{INDENT}{label:<LABEL$}");
     wrapped(text, &first, &" ".repeat(INDENT.len() + LABEL), out)
 }
 
-fn wrapped(text: &str, first: &str, rest: &str, out: &mut dyn Write) -> io::Result<()> {
-    let options = Options::new(WIDTH).initial_indent(first).subsequent_indent(rest).break_words(false);
+pub(super) fn wrapped(text: &str, first: &str, rest: &str, out: &mut dyn Write) -> io::Result<()> {
+    let options = Options::new(WIDTH)
+        .initial_indent(first)
+        .subsequent_indent(rest)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
     for line in textwrap::wrap(&printable(text), options) {
         writeln!(out, "{line}")?;
     }
     Ok(())
 }
 
-fn count(number: usize, word: &str) -> String {
+pub(super) fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 

@@ -81,15 +81,15 @@ where
     Ok(())
 }
 
-/// Every suite with a certificate that a server of the last twenty years may insist on, the better ones first, by their
-/// numbers in the registry of IANA.
+/// Every suite with a certificate that a server of the last twenty years may insist on, by their numbers in the registry of
+/// IANA. A row each: ECDHE with ECDSA, ECDHE with RSA, DHE with RSA, RSA alone; in a row GCM comes first, then CBC, 3DES and
+/// RC4. The last is no suite: it says that we know of the attack on renegotiation (RFC 5746 section 3.3), without which some
+/// servers hang up.
 const SUITES: [u16; 33] = [
-    // ECDHE with ECDSA: GCM, CBC, 3DES, RC4.
-    0xc02c, 0xc02b, 0xc024, 0xc023, 0xc00a, 0xc009, 0xc008, 0xc007, // ECDHE with RSA, likewise.
-    0xc030, 0xc02f, 0xc028, 0xc027, 0xc014, 0xc013, 0xc012, 0xc011, // DHE with RSA: GCM, CBC, 3DES.
-    0x009f, 0x009e, 0x006b, 0x0067, 0x0039, 0x0033, 0x0016, // RSA alone: GCM, CBC, 3DES, RC4 with SHA-1 and MD5.
-    0x009d, 0x009c, 0x003d, 0x003c, 0x0035, 0x002f, 0x000a, 0x0005, 0x0004,
-    // No suite: "I know of the attack on renegotiation" (RFC 5746 section 3.3), without which some servers hang up.
+    0xc02c, 0xc02b, 0xc024, 0xc023, 0xc00a, 0xc009, 0xc008, 0xc007, //
+    0xc030, 0xc02f, 0xc028, 0xc027, 0xc014, 0xc013, 0xc012, 0xc011, //
+    0x009f, 0x009e, 0x006b, 0x0067, 0x0039, 0x0033, 0x0016, //
+    0x009d, 0x009c, 0x003d, 0x003c, 0x0035, 0x002f, 0x000a, 0x0005, 0x0004, //
     0x00ff,
 ];
 

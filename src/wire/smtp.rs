@@ -131,7 +131,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
 
     /// The greeting, which comes unasked.
     async fn greeting(&mut self, opening: jiff::Timestamp) -> Result<(), Trouble> {
-        let lines = self.hear().await.map_err(|trouble| trouble.at(Stage::Greet))?;
+        let lines = self.ask("").await.map_err(|trouble| trouble.at(Stage::Greet))?;
         // Who does not even begin with a code speaks another protocol, and what he says is no fact of SMTP.
         if lines.first().is_none_or(|first| code(first).is_none()) {
             return Err(strange_lines(&lines).at(Stage::Greet));
@@ -172,18 +172,16 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
         }
     }
 
+    /// Says a command, if there is one to say, and hears the reply.
     async fn ask(&mut self, command: &str) -> Result<Vec<String>, Trouble> {
         let until = self.pace.until();
         let both = async {
-            self.say(command).await?;
+            if !command.is_empty() {
+                self.say(command).await?;
+            }
             self.read_reply().await
         };
         timeout_at(until, both).await.unwrap_or_else(|_| Err(Trouble::new(Stage::Reply, Reason::Silent)))
-    }
-
-    async fn hear(&mut self) -> Result<Vec<String>, Trouble> {
-        let until = self.pace.until();
-        timeout_at(until, self.read_reply()).await.unwrap_or_else(|_| Err(Trouble::new(Stage::Reply, Reason::Silent)))
     }
 
     /// Keeps an exchange, whatever it says; its code, if the lines agree on one.
@@ -229,13 +227,15 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
         loop {
             let line = self.read_line().await?;
             let is_last = code(&line).is_none() || line.as_bytes().get(3) != Some(&b'-');
-            left = left.checked_sub(line.len()).ok_or_else(|| too_long("an SMTP reply of more than 64 KiB"))?;
+            left = left
+                .checked_sub(line.len())
+                .ok_or_else(|| Trouble::not_the_protocol("an SMTP reply of more than 64 KiB"))?;
             lines.push(line);
             if is_last {
                 return Ok(lines);
             }
             if lines.len() == MOST_LINES {
-                return Err(too_long("an SMTP reply of more than 200 lines"));
+                return Err(Trouble::not_the_protocol("an SMTP reply of more than 200 lines"));
             }
         }
     }
@@ -255,7 +255,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
                 return Ok(String::from_utf8_lossy(line).into_owned());
             }
             searched = self.unread.len();
-            if searched > LONGEST_LINE {
+            // The CR of the longest line may be here already.
+            if searched > LONGEST_LINE + 1 {
                 break;
             }
             let mut chunk = [0; 2048];
@@ -265,12 +266,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
                 Err(error) => return Err(Trouble::broken(&error)),
             }
         }
-        Err(too_long("a line of more than 2,000 bytes where SMTP was expected"))
+        Err(Trouble::not_the_protocol("a line of more than 2,000 bytes where SMTP was expected"))
     }
-}
-
-fn too_long(what: &str) -> Trouble {
-    Trouble::not_the_protocol(what)
 }
 
 /// What the server said instead, code and text.

@@ -29,6 +29,9 @@ pub(super) async fn connect(to: SocketAddr, budgets: &Budgets) -> Result<TcpStre
         Ok(Ok(stream)) => {
             // From here on an ICMP error is a passing matter that TCP itself gets over (RFC 1122 section 4.2.3.9).
             watch.end();
+            // We say little at a time and wait for the answer: nothing is to be held back for a fuller packet. Where the
+            // system does not let us, it is only slower.
+            let _ = stream.set_nodelay(true);
             Ok(stream)
         }
         Ok(Err(error)) => Err(Trouble::new(Stage::Connect, icmp::reason(&error, to, watch.notice()))),

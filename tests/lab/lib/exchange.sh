@@ -1,14 +1,14 @@
 # The SMTP connectors and websites of an Exchange server.
 
 start_exchange() { # start_exchange HOST
-    local host=$1 role=mailbox certificate=$1 internal=$1
+    local host=$1 role=mailbox certificate=("$1") internal=$1
     if is_edge "$host"; then
-        role=edge certificate="$host public-issuing" internal=$host-internal
+        role=edge certificate=("$host" public-issuing) internal=$host-internal
     fi
     mkdir -p "$ROOT/$host/settings"
     # Exchange greets with its local time.
     TZ=CET-1 start_daemon "$host" exchange "$(setting "$host" clock)" "$LAB/exchange-endpoint" --role "$role" --name "$(fqdn "$host")" \
-        --certificate "$(chain_file $certificate)" --internal "$(chain_file "$internal")" --web "$(chain_file web public-issuing)" \
+        --certificate "$(chain_file "${certificate[@]}")" --internal "$(chain_file "$internal")" --web "$(chain_file web public-issuing)" \
         --settings "$ROOT/$host/settings" "$(ipv4 "$host")" "$(ipv6 "$host")"
 }
 

@@ -78,7 +78,7 @@ postlog unix-dgram n - n - 1 postlogd
 END
 }
 
-# A row's name does not tell whether its address answers; the last row's listener is the last to be there.
+# Postfix opens its listeners in their order.
 wait_for_gateways() {
     local last
     latest() { last=$1; }

@@ -4,7 +4,12 @@ STATES=$(realpath -m "$LAB/../../target/lab")
 
 # What a state depends on: the world, and the scripts that provision it.
 state_key() {
-    { print_world; samba --version; cat "$LAB"/{lib/{build,certificates.sh,controller.sh,gateways.sh},make-certificates,certificates.tsv}; cut -f 1 "$LAB/chains.tsv"; } | sha256sum | head -c 16
+    {
+        print_world
+        samba --version
+        cat "$LAB"/{lib/{build,certificates.sh,controller.sh,gateways.sh},make-certificates,certificates.tsv}
+        cut -f 1 "$LAB/chains.tsv"
+    } | sha256sum | head -c 16
 }
 
 # Prints the path of the state for this world, after building it if there is none. Of several labs, one builds and the others wait.

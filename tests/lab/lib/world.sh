@@ -5,7 +5,7 @@
 
 DCS=(dc1 dc2)
 SERVERS=(ex01 ex02 ex03 edge01)
-HELPERS=(mx pki) # the gateways of chains.tsv, and the web server of the certificate authorities
+OTHERS=(mx pki) # the gateways of chains.tsv, and the web server of the certificate authorities
 
 DOMAIN=contoso.com
 NETBIOS=CONTOSO
@@ -24,7 +24,7 @@ realm() { echo "${DOMAIN^^}"; }
 fqdn() { echo "${NAME[$1]}.$DOMAIN"; }
 ipv4() { echo "$NET4.${NUMBER[$1]}"; }
 ipv6() { echo "$NET6${NUMBER[$1]}"; }
-hosts() { echo "${DCS[@]}" "${SERVERS[@]}" "${HELPERS[@]}" client; }
+hosts() { echo "${DCS[@]}" "${SERVERS[@]}" "${OTHERS[@]}" client; }
 is_controller() { [[ " ${DCS[*]} " == *" $1 "* ]]; }
 is_edge() { [[ $1 == edge* ]]; }
 
@@ -70,7 +70,7 @@ draw_world() {
 
 # The world as bash text: kept in a running lab for plant and mend, and part of the key of a built state.
 print_world() {
-    declare -p DCS SERVERS HELPERS DOMAIN NETBIOS NET4 NET6 NAME NUMBER ADMIN_PASSWORD
+    declare -p DCS SERVERS OTHERS DOMAIN NETBIOS NET4 NET6 NAME NUMBER ADMIN_PASSWORD
 }
 
 # The world as CMD sees it: names and addresses in the environment.
