@@ -487,3 +487,104 @@ fn hash(by: &AlgorithmIdentifier<'_>) -> Hash {
 fn url(name: &GeneralName<'_>) -> Option<String> {
     if let GeneralName::URI(url) = name { Some((*url).to_string()) } else { None }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    // Made by tests/chains/generate --samples.
+    const SERVER: &[u8] = include_bytes!("../../tests/chains/samples/server.der");
+    const AUTHORITY: &[u8] = include_bytes!("../../tests/chains/samples/authority.der");
+    const LIST: &[u8] = include_bytes!("../../tests/chains/samples/list.der");
+
+    fn read(der: &[u8]) -> Certificate {
+        Certificate::parse(der).expect("a certificate")
+    }
+
+    fn named(names: &[&str]) -> Certificate {
+        Certificate { dns_names: names.iter().map(ToString::to_string).collect(), ..read(SERVER) }
+    }
+
+    #[test]
+    fn a_certificate_says_what_it_is() {
+        let (server, authority) = (read(SERVER), read(AUTHORITY));
+        assert_eq!(server.dns_names, ["ex01.contoso.com", "*.contoso.com"]);
+        assert_eq!(server.issuer_urls, ["http://pki.contoso.com/issuer.cer"]);
+        assert_eq!(server.list_urls, ["http://pki.contoso.com/list.crl"]);
+        assert_eq!((server.key.to_string(), &server.hash), ("RSA 2048".into(), &Hash::Sha2));
+        assert!(!server.is_ca && authority.is_ca && authority.may_issue() && !server.may_issue());
+        assert!(authority.is_self_signed() && !server.is_self_issued());
+        assert_eq!((server.signed_by(&authority), server.signed_by(&server)), (Signed::Yes, Signed::No));
+    }
+
+    #[test]
+    fn a_list_names_what_its_issuer_revoked() {
+        let list = RevocationList::parse(LIST).expect("a list");
+        assert!(list.names(&read(SERVER)) && !list.names(&read(AUTHORITY)));
+        assert_eq!((list.signed_by(&read(AUTHORITY)), list.signed_by(&read(SERVER))), (Signed::Yes, Signed::No));
+    }
+
+    #[test]
+    fn names_are_covered_as_peers_have_it() {
+        let cover = |names: &[&str], name: &str| named(names).covers(name);
+        assert_eq!(cover(&["mail.contoso.com", "ex01.contoso.com"], "EX01.contoso.com"), Cover::Yes);
+        assert_eq!(cover(&["*.contoso.com"], "ex01.contoso.com"), Cover::Yes);
+        assert_eq!(cover(&["*.contoso.com"], "contoso.com"), Cover::No);
+        assert_eq!(cover(&["*.contoso.com"], "a.ex01.contoso.com"), Cover::WildcardTooHigh);
+        assert_eq!(cover(&["*.com"], "contoso.com"), Cover::No);
+        assert_eq!(cover(&["*"], "contoso"), Cover::No);
+        assert_eq!(cover(&["ex*.contoso.com"], "ex02.contoso.com"), Cover::No);
+        assert_eq!(cover(&[], "ex01.contoso.com"), Cover::CommonNameOnly);
+        assert_eq!(cover(&["mail.contoso.com"], "ex01.contoso.com"), Cover::No);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Certificate::parse(&bytes);
+            let _ = RevocationList::parse(&bytes);
+        }
+
+        /// Changed anywhere, cut and lengthened: what is read can be asked everything.
+        #[test]
+        fn changed_ones_are_read_or_refused(
+            which in 0usize..3,
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in proptest::option::of(any::<prop::sample::Index>()),
+            more in proptest::collection::vec(any::<u8>(), 0..4),
+        ) {
+            let mut der = [SERVER, AUTHORITY, LIST][which].to_vec();
+            for (at, byte) in changes {
+                let at = at.index(der.len());
+                der[at] = byte;
+            }
+            if let Some(cut) = cut {
+                der.truncate(cut.index(der.len()));
+            }
+            der.extend(more);
+            if let Ok(certificate) = Certificate::parse(&der) {
+                certificate.covers("ex01.contoso.com");
+                certificate.signed_by(&read(AUTHORITY));
+                read(SERVER).signed_by(&certificate);
+                let _ = (certificate.is_self_signed(), certificate.constrains_other_names(), certificate.may_issue());
+                let _ = (certificate.lifetime(), certificate.subject.to_string(), certificate.key.to_string());
+            }
+            if let Some(list) = RevocationList::parse(&der) {
+                list.signed_by(&read(AUTHORITY));
+                list.names(&read(SERVER));
+            }
+        }
+
+        /// Nothing that a certificate or an administrator writes as a name breaks this, and case does not count.
+        #[test]
+        fn any_names_are_compared(names in proptest::collection::vec("([*a-zA-Z0-9]{0,3}\\.){0,3}\\PC{0,3}", 0..4), name in "([*a-zA-Z]{0,3}\\.){0,3}\\PC{0,3}") {
+            let names: Vec<_> = names.iter().map(|name| name.to_ascii_lowercase()).collect();
+            let certificate = Certificate { dns_names: names.clone(), ..read(SERVER) };
+            let cover = certificate.covers(&name);
+            prop_assert_eq!(certificate.covers(&name.to_ascii_uppercase()), cover);
+            let stands_there = names.iter().any(|known| known.eq_ignore_ascii_case(&name) || known.starts_with("*."));
+            prop_assert!(cover != Cover::Yes || stands_there);
+        }
+    }
+}

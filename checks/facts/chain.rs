@@ -24,7 +24,8 @@ use webpki::{
 /// No lawful chain of a mail server comes near this.
 const LONGEST: usize = 8;
 /// So many ways are looked at, and so many signatures checked to find them: a hostile server may send certificates of which
-/// each signed each. Lawful pools, with authorities renewed and cross-signed, need some dozens.
+/// each signed each. Lawful pools, with authorities renewed and cross-signed, need some dozens. Of each way that reaches a
+/// root rustls-webpki checks 100 at the most.
 const MOST_WAYS: usize = 64;
 const MOST_CHECKS: usize = 256;
 
@@ -173,7 +174,7 @@ impl<'p, 'c> Search<'p, 'c> {
         }
         // A root may be sent along, and may be known under another signature: name and key make it. A server's own certificate
         // is a root only if nothing stands above it.
-        let is_end = !way.above.is_empty() || last.is_self_signed();
+        let is_end = !way.above.is_empty() || self.signed_itself(last);
         if let Some(root) = self.roots.iter().find(|root| is_end && is_same_entity(root, last)) {
             return self.found.push(ended(End::Root(root)));
         }
@@ -205,9 +206,13 @@ impl<'p, 'c> Search<'p, 'c> {
             }
         }
         if self.found.len() == before {
-            let end = if last.is_self_signed() { End::SelfSigned } else { doubtful.unwrap_or(End::NoIssuer) };
+            let end = if self.signed_itself(last) { End::SelfSigned } else { doubtful.unwrap_or(End::NoIssuer) };
             self.found.push(ended(end));
         }
+    }
+
+    fn signed_itself(&mut self, certificate: &Certificate) -> bool {
+        certificate.is_self_issued() && self.check(certificate, certificate).is_some_and(|signed| signed != Signed::No)
     }
 
     /// Did `issuer` sign it? `None` where too much has been checked already.
@@ -290,5 +295,103 @@ struct AnyUsage;
 impl ExtendedKeyUsageValidator for AnyUsage {
     fn validate(&self, _: KeyPurposeIdIter<'_, '_>) -> Result<(), Error> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::verification::refusal;
+    use proptest::prelude::*;
+    use ring::signature::{Ed25519KeyPair, KeyPair as _};
+    use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
+
+    // Made by tests/chains/generate --samples.
+    const SERVER: &[u8] = include_bytes!("../../tests/chains/samples/server.der");
+    const AUTHORITY: &[u8] = include_bytes!("../../tests/chains/samples/authority.der");
+    const HOST: &str = "ex01.contoso.com";
+
+    fn now() -> Timestamp {
+        "2026-06-15T12:00:00Z".parse().expect("an instant")
+    }
+
+    fn read(der: &[u8]) -> Certificate {
+        Certificate::parse(der).expect("a certificate")
+    }
+
+    fn key(number: u8) -> Ed25519KeyPair {
+        Ed25519KeyPair::from_seed_unchecked(&[number; 32]).expect("any seed makes a key")
+    }
+
+    /// The sample authority, which has Ed25519 and one name above and below, with this key and signed by that.
+    fn authority(key: &Ed25519KeyPair, signer: &Ed25519KeyPair) -> Certificate {
+        let mut der = AUTHORITY.to_vec();
+        let old = read(AUTHORITY).key_der;
+        let old = &old[old.len() - 32..];
+        let at = der.windows(32).position(|bytes| bytes == old).expect("its key stands in it");
+        der[at..at + 32].copy_from_slice(key.public_key().as_ref());
+        let signature = {
+            let (_, read) = X509Certificate::from_der(&der).expect("a certificate");
+            signer.sign(read.tbs_certificate.as_ref())
+        };
+        let at = der.len() - 64;
+        der[at..].copy_from_slice(signature.as_ref());
+        read(&der)
+    }
+
+    /// Nine keys of one name, of which each signed each: 72 certificates.
+    fn mesh() -> Vec<Certificate> {
+        let keys: Vec<_> = (1..=9).map(key).collect();
+        let pairs = keys.iter().flat_map(|key| keys.iter().map(move |signer| (key, signer)));
+        pairs
+            .filter(|(key, signer)| key.public_key().as_ref() != signer.public_key().as_ref())
+            .map(|(key, signer)| authority(key, signer))
+            .collect()
+    }
+
+    #[test]
+    fn a_hostile_pool_is_searched_for_so_long_and_no_longer() {
+        let (pool, leaf) = (mesh(), authority(&key(100), &key(1)));
+        let pool: Vec<_> = pool.iter().collect();
+        let start = Way { leaf: &leaf, above: Vec::new(), end: End::NoIssuer };
+        let search = Search::of(&start, &pool, &[]);
+        // All of it would be a hundred thousand ways.
+        assert_eq!(search.checks_left, 0, "the pool is not hostile enough");
+        assert!(!search.found.is_empty() && search.found.len() <= MOST_WAYS, "{}", search.found.len());
+        assert!(search.found.iter().all(|way| way.above.len() <= LONGEST));
+        assert!(matches!(best_way(&leaf, &pool, &[], now()).end, End::TooLong | End::Forged(_)));
+    }
+
+    #[test]
+    fn a_root_right_above_is_found_in_a_hostile_pool() {
+        let (pool, leaf, root) = (mesh(), authority(&key(100), &key(1)), authority(&key(1), &key(1)));
+        let way = best_way(&leaf, &pool.iter().collect::<Vec<_>>(), &[&root], now());
+        assert_eq!(way.root().map(|root| &root.der), Some(&root.der));
+    }
+
+    #[test]
+    fn a_root_is_found_by_its_name_and_key_whatever_signed_it() {
+        let (root, crossed, leaf) =
+            (authority(&key(1), &key(1)), authority(&key(1), &key(2)), authority(&key(100), &key(1)));
+        let way = best_way(&leaf, &[&crossed], &[&root], now());
+        assert_eq!(way.between().count(), 0);
+        assert_eq!(way.root().map(|root| &root.der), Some(&root.der));
+    }
+
+    proptest! {
+        /// Whatever becomes of a certificate on its way here, nobody takes it for what was signed.
+        #[test]
+        fn a_changed_certificate_is_never_taken(changes in proptest::collection::vec((any::<prop::sample::Index>(), 1u8..), 1..4)) {
+            let root = read(AUTHORITY);
+            let refused = |leaf: &Certificate| refusal(&best_way(leaf, &[], &[&root], now()), HOST, now());
+            prop_assert_eq!(refused(&read(SERVER)), None);
+            let mut der = SERVER.to_vec();
+            for (at, flip) in changes {
+                let at = at.index(der.len());
+                der[at] ^= flip;
+            }
+            prop_assume!(der != SERVER);
+            prop_assert!(Certificate::parse(&der).map_or(true, |changed| refused(&changed).is_some()));
+        }
     }
 }

@@ -93,3 +93,39 @@ fn weak_key(of: &Certificate) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{certificate::ExtendedUsage, chain::best_way};
+
+    // Made by tests/chains/generate --samples. What peers make of a thousand other chains stands in tests/chains.rs.
+    const SERVER: &[u8] = include_bytes!("../../tests/chains/samples/server.der");
+    const AUTHORITY: &[u8] = include_bytes!("../../tests/chains/samples/authority.der");
+
+    fn refused(change: impl Fn(&mut Certificate, &mut Certificate), name: &str, now: &str) -> Option<Refusal> {
+        let read = |der| Certificate::parse(der).expect("a certificate");
+        let (mut server, mut root) = (read(SERVER), read(AUTHORITY));
+        change(&mut server, &mut root);
+        let now = now.parse().expect("an instant");
+        refusal(&best_way(&server, &[], &[&root], now), name, now)
+    }
+
+    #[test]
+    fn the_first_reason_is_told() {
+        let (host, now) = ("ex01.contoso.com", "2026-06-15T12:00:00Z");
+        assert_eq!(refused(|_, _| {}, host, now), None);
+        assert_eq!(refused(|_, _| {}, "ex01.fabrikam.com", now), Some(Refusal::WrongName));
+        let dead = Some(Refusal::NotAlive(host.to_string()));
+        assert_eq!(refused(|_, _| {}, "ex01.fabrikam.com", "2027-06-15T12:00:00Z"), dead);
+        assert_eq!(refused(|_, root| root.subject.der.clear(), host, now), Some(Refusal::NoRoot));
+        let no_server = |server: &mut Certificate| {
+            server.extended_usage = Some(ExtendedUsage { server: true, names_server: false, client: true });
+        };
+        assert_eq!(refused(|server, _| no_server(server), host, now), Some(Refusal::Usage));
+        let weak = Some(Refusal::Weak("\"ex01.contoso.com\" has an RSA key of 1024 bits only".into()));
+        assert_eq!(refused(|server, _| server.key = Key::Rsa(1024), host, now), weak);
+        let weak = Some(Refusal::Weak("\"ex01.contoso.com\" has a signature with SHA-1".into()));
+        assert_eq!(refused(|server, _| server.hash = Hash::Sha1, host, now), weak);
+    }
+}
