@@ -370,6 +370,7 @@ fn issuer_url(certificate: &Certificate) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use exchange_preflight_checks::{CHECKS, model::finding::Verdict};
     use serde_json::{Value, json};
 
     // Ed25519. LEAF is mail.contoso.com, 2026-07-01 to 2027-01-03, and says that ISSUING stands at

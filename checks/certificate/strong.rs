@@ -2,9 +2,10 @@
 
 use crate::{
     facts::{
-        certificate::{Certificate, Key, longest_public_lifetime},
+        certificate::longest_public_lifetime,
+        chain::Way,
         tls::version_name,
-        verification::{LEAST_RSA_BITS, weakness},
+        verification::{weak_key, weakness},
     },
     model::{
         certificates::{Certificates, Leaf, judge_leaves, trust_needs},
@@ -82,16 +83,18 @@ fn judge(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate, evidence
 
 type Word = (&'static str, String);
 
-/// A key or a signature on the way to the root that libraries refuse.
+/// A key or a signature on the way to the root that libraries refuse. A root is known by its key, and the signature on it never
+/// counts.
 fn weak_link(certificates: &Certificates, leaf: &Leaf<'_>) -> Option<Word> {
     let ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
-    let links: Vec<&Certificate> = ways.flat_map(|way| way.below_root().collect::<Vec<_>>()).collect();
-    links.into_iter().find_map(|link| {
+    let find = |way: Way<'_>| {
+        let below = way.below_root().find_map(|link| Some((link, weakness(link)?)));
+        let (link, weak) = below.or_else(|| Some((way.root()?, weak_key(way.root()?)?)))?;
         let is_leaf = link.der == leaf.certificate.der;
         let name = if is_leaf { "it".to_string() } else { format!("its issuer \"{}\"", link.subject) };
-        let weak_key = matches!(link.key, Key::Rsa(bits) if bits < LEAST_RSA_BITS);
-        Some((if weak_key { "weak-key" } else { "weak-signature" }, format!("{name} has {}", weakness(link)?)))
-    })
+        Some((if weak_key(link).is_some() { "weak-key" } else { "weak-signature" }, format!("{name} has {weak}")))
+    };
+    ways.into_iter().find_map(find)
 }
 
 /// It is shown by way of an old version alone.

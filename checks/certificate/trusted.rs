@@ -174,7 +174,7 @@ fn word(certificates: &Certificates, shown: &Shown) -> Word {
             );
             Word::untold(said)
         }
-        (End::TooLong, _) => Word::bad(facing, "too-long", "its chain has no end within eight certificates".into()),
+        (End::TooLong, _) => Word::bad(facing, "too-long", "its chain has no end within what is reasonable".into()),
     }
 }
 
@@ -190,7 +190,7 @@ fn no_issuer(leaf: &Certificate, facing: Facing) -> Word {
 fn reached(certificates: &Certificates, way: &Way<'_>, root: &Certificate, facing: Facing) -> Word {
     let stores = named(&certificates.stores_with(root));
     let bad = |code, said| Word::bad(facing, code, said);
-    match way.fault(certificates.now) {
+    match &way.fault {
         None => Word::good(format!("it leads to the root \"{}\" ({stores})", root.subject)),
         Some(Fault::NotAnAuthority(name)) => {
             bad("not-a-ca", format!("\"{name}\" signs for it, and is no certificate authority"))
@@ -201,8 +201,13 @@ fn reached(certificates: &Certificates, way: &Way<'_>, root: &Certificate, facin
         Some(Fault::PathLength) => {
             bad("path-length", "an authority above it allows fewer authorities below itself".into())
         }
-        Some(Fault::Refused(why)) => bad("refused", why),
-        Some(Fault::NotCheckable(why)) => Word::untold(why),
+        Some(Fault::AuthorityAsServer) => Word {
+            verdict: Verdict::Warn,
+            code: Some("authority-as-server"),
+            said: "it is an authority's own certificate (CA:TRUE), which some peers refuse".into(),
+        },
+        Some(Fault::Refused(why)) => bad("refused", why.clone()),
+        Some(Fault::NotCheckable(why)) => Word::untold(why.clone()),
     }
 }
 

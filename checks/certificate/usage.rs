@@ -70,6 +70,10 @@ fn word(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate) -> Option
     if certificate.extended_usage.is_some_and(|usage| !usage.server) {
         return Some((matters, "no-server-auth", "it may not be used by a server: serverAuth is missing".into()));
     }
+    if certificate.extended_usage.is_some_and(|usage| !usage.names_server) {
+        let said = "its only usage is \"any\", which Windows takes, and OpenSSL and rustls do not".to_string();
+        return Some((Verdict::Warn, "any-usage", said));
+    }
     // A link that names usages binds all that is below it; Windows, OpenSSL and rustls-webpki all hold it so.
     let mut ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
     let link = ways.find_map(|way| way.between().find(|link| link.extended_usage.is_some_and(|usage| !usage.server)));

@@ -37,24 +37,40 @@ pub struct Way<'c> {
     /// What stands above it: each signed the one before.
     pub above: Vec<&'c Certificate>,
     /// What stands above the last.
-    pub end: End<'c>,
+    pub end: End<&'c Certificate>,
+    /// What forbids a way that reaches a root; `None` where nothing does, and for ways that reach none.
+    pub fault: Option<Fault>,
 }
 
 /// What stands above the last certificate of a way.
 #[derive(Clone, Copy, Debug)]
-pub enum End<'c> {
+pub enum End<C> {
     /// A root of the stores, which signed the last, or which the last itself is.
-    Root(&'c Certificate),
+    Root(C),
     /// Nothing: it signed itself, and is no root of the stores.
     SelfSigned,
     /// A certificate of which only the subject's name is known.
     NoIssuer,
     /// One that bears the issuer's name and whose key did not make the signature.
-    Forged(&'c Certificate),
+    Forged(C),
     /// One that bears the issuer's name; our library cannot check the signature.
-    NotCheckable(&'c Certificate),
+    NotCheckable(C),
     /// It went on for too long, or there was too much to try.
     TooLong,
+}
+
+impl<C> End<C> {
+    /// The same end, with the certificate in another form.
+    pub fn map<D>(self, to: impl FnOnce(C) -> D) -> End<D> {
+        match self {
+            Self::Root(root) => End::Root(to(root)),
+            Self::SelfSigned => End::SelfSigned,
+            Self::NoIssuer => End::NoIssuer,
+            Self::Forged(issuer) => End::Forged(to(issuer)),
+            Self::NotCheckable(issuer) => End::NotCheckable(to(issuer)),
+            Self::TooLong => End::TooLong,
+        }
+    }
 }
 
 /// Why a way that reaches a root is not lawful.
@@ -66,6 +82,8 @@ pub enum Fault {
     NameConstraints,
     /// More authorities stand below one than it allows.
     PathLength,
+    /// The server's certificate is an authority's own. Some libraries take it, others refuse it, and RFC 5280 does not mind.
+    AuthorityAsServer,
     /// The library refuses it for another reason, which is told.
     Refused(String),
     /// The library cannot judge it, for a reason which is told.
@@ -136,8 +154,8 @@ pub fn best_way<'c>(
         };
         (way.rank(), standing, way.lives_at(instant), core::cmp::Reverse(way.above.len()))
     };
-    let start = Way { leaf, above: Vec::new(), end: End::NoIssuer };
-    let mut found = Search::of(&start, others, roots).found.into_iter();
+    let start = Way { leaf, above: Vec::new(), end: End::NoIssuer, fault: None };
+    let mut found = Search::of(&start, others, roots, instant).found.into_iter();
     let mut best = (found.next().unwrap_or(start), None);
     for way in found {
         // Of equals the first stays: the one in the order in which the server sent.
@@ -156,11 +174,13 @@ struct Search<'p, 'c> {
     found: Vec<Way<'c>>,
     /// So many signatures may still be checked.
     checks_left: usize,
+    /// When whoever goes such a way would go it.
+    instant: Timestamp,
 }
 
 impl<'p, 'c> Search<'p, 'c> {
-    fn of(start: &Way<'c>, others: &'p [&'c Certificate], roots: &'p [&'c Certificate]) -> Self {
-        let mut search = Self { others, roots, found: Vec::new(), checks_left: MOST_CHECKS };
+    fn of(start: &Way<'c>, others: &'p [&'c Certificate], roots: &'p [&'c Certificate], instant: Timestamp) -> Self {
+        let mut search = Self { others, roots, found: Vec::new(), checks_left: MOST_CHECKS, instant };
         search.climb(start);
         search
     }
@@ -168,7 +188,11 @@ impl<'p, 'c> Search<'p, 'c> {
     /// Gathers every way that continues `way`.
     fn climb(&mut self, way: &Way<'c>) {
         let last = way.last();
-        let ended = |end| Way { leaf: way.leaf, above: way.above.clone(), end };
+        let instant = self.instant;
+        let ended = |end| {
+            let ended = Way { leaf: way.leaf, above: way.above.clone(), end, fault: None };
+            Way { fault: ended.find_fault(instant), ..ended }
+        };
         if self.found.len() >= MOST_WAYS {
             return;
         }
@@ -176,7 +200,7 @@ impl<'p, 'c> Search<'p, 'c> {
         // is a root only if nothing stands above it.
         let is_end = !way.above.is_empty() || self.signed_itself(last);
         if let Some(root) = self.roots.iter().find(|root| is_end && is_same_entity(root, last)) {
-            return self.found.push(ended(End::Root(root)));
+            return self.found.push(ended(End::Root(*root)));
         }
         if way.above.len() >= LONGEST {
             return self.found.push(ended(End::TooLong));
@@ -187,9 +211,9 @@ impl<'p, 'c> Search<'p, 'c> {
         let mut doubtful = None;
         for root in roots.iter().filter(bears_the_name) {
             match self.check(last, root) {
-                Some(Signed::Yes) => self.found.push(ended(End::Root(root))),
-                Some(Signed::No) => doubtful = doubtful.or(Some(End::Forged(root))),
-                Some(Signed::NotCheckable) => doubtful = Some(End::NotCheckable(root)),
+                Some(Signed::Yes) => self.found.push(ended(End::Root(*root))),
+                Some(Signed::No) => doubtful = doubtful.or(Some(End::Forged(*root))),
+                Some(Signed::NotCheckable) => doubtful = Some(End::NotCheckable(*root)),
                 None => doubtful = Some(End::TooLong),
             }
         }
@@ -198,10 +222,10 @@ impl<'p, 'c> Search<'p, 'c> {
             match self.check(last, other) {
                 Some(Signed::Yes) => {
                     let above = way.above.iter().copied().chain([*other]).collect();
-                    self.climb(&Way { leaf: way.leaf, above, end: End::NoIssuer });
+                    self.climb(&Way { leaf: way.leaf, above, end: End::NoIssuer, fault: None });
                 }
-                Some(Signed::No) => doubtful = doubtful.or(Some(End::Forged(other))),
-                Some(Signed::NotCheckable) => doubtful = Some(End::NotCheckable(other)),
+                Some(Signed::No) => doubtful = doubtful.or(Some(End::Forged(*other))),
+                Some(Signed::NotCheckable) => doubtful = Some(End::NotCheckable(*other)),
                 None => doubtful = Some(End::TooLong),
             }
         }
@@ -223,8 +247,7 @@ impl<'p, 'c> Search<'p, 'c> {
 }
 
 impl Way<'_> {
-    /// What forbids a way that reaches a root; `None` where nothing does, and for ways that reach none.
-    pub fn fault(&self, instant: Timestamp) -> Option<Fault> {
+    fn find_fault(&self, instant: Timestamp) -> Option<Fault> {
         let root = self.root()?;
         if let Some(stranger) = self.between().find(|step| !step.may_issue()) {
             return Some(Fault::NotAnAuthority(stranger.subject.to_string()));
@@ -274,7 +297,7 @@ impl Way<'_> {
             }
             Error::PathLenConstraintViolated => Some(Fault::PathLength),
             Error::EndEntityUsedAsCa => Some(Fault::NotAnAuthority(self.last().subject.to_string())),
-            Error::CaUsedAsEndEntity => Some(Fault::Refused("the server's certificate is an authority's own".into())),
+            Error::CaUsedAsEndEntity => Some(Fault::AuthorityAsServer),
             Error::CertDistrusted => Some(Fault::Refused("its authority was struck off the public roots".into())),
             // These signatures we have verified ourselves; their weakness is another question.
             Error::UnsupportedSignatureAlgorithmContext(_)
@@ -353,8 +376,8 @@ mod tests {
     fn a_hostile_pool_is_searched_for_so_long_and_no_longer() {
         let (pool, leaf) = (mesh(), authority(&key(100), &key(1)));
         let pool: Vec<_> = pool.iter().collect();
-        let start = Way { leaf: &leaf, above: Vec::new(), end: End::NoIssuer };
-        let search = Search::of(&start, &pool, &[]);
+        let start = Way { leaf: &leaf, above: Vec::new(), end: End::NoIssuer, fault: None };
+        let search = Search::of(&start, &pool, &[], Timestamp::UNIX_EPOCH);
         // All of it would be a hundred thousand ways.
         assert_eq!(search.checks_left, 0, "the pool is not hostile enough");
         assert!(!search.found.is_empty() && search.found.len() <= MOST_WAYS, "{}", search.found.len());

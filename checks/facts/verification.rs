@@ -38,6 +38,7 @@ impl fmt::Display for Refusal {
             Self::Unlawful(Fault::NotAnAuthority(name)) => write!(f, "\"{name}\" is no authority"),
             Self::Unlawful(Fault::NameConstraints) => f.write_str("an authority above may not sign for such a name"),
             Self::Unlawful(Fault::PathLength) => f.write_str("more authorities than one above allows"),
+            Self::Unlawful(Fault::AuthorityAsServer) => f.write_str("it is an authority's own certificate"),
             Self::Unlawful(Fault::Refused(why) | Fault::NotCheckable(why)) => f.write_str(why),
             Self::NotAlive(name) => write!(f, "\"{name}\" is not in date"),
             Self::WrongName => f.write_str("the name is not in it"),
@@ -62,8 +63,8 @@ pub fn refusal_of_any_name(way: &Way<'_>, now: Timestamp) -> Option<Refusal> {
         }
         _ => return Some(Refusal::NoRoot),
     };
-    if let Some(fault) = way.fault(now) {
-        return Some(Refusal::Unlawful(fault));
+    if let Some(fault) = &way.fault {
+        return Some(Refusal::Unlawful(fault.clone()));
     }
     if let Some(dead) = way.below_root().find(|link| now < link.not_before || link.not_after < now) {
         return Some(Refusal::NotAlive(dead.subject.to_string()));
@@ -87,7 +88,8 @@ pub fn weakness(link: &Certificate) -> Option<String> {
     weak_key(link).or_else(|| (!link.is_self_signed()).then(|| format!("a signature with {by}")))
 }
 
-fn weak_key(of: &Certificate) -> Option<String> {
+/// What is too weak about a certificate's key.
+pub fn weak_key(of: &Certificate) -> Option<String> {
     match of.key {
         Key::Rsa(bits) if bits < LEAST_RSA_BITS => Some(format!("an RSA key of {bits} bits only")),
         _ => None,

@@ -3,7 +3,7 @@
 use crate::{
     facts::{
         certificate::Certificate,
-        chain::{Way, best_way},
+        chain::{End, Fault, Way, best_way},
         raw::Raw,
         smtp::{SmtpSession, Upgrade},
         tls::{Offer, TlsSeen, TlsSession},
@@ -29,6 +29,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::cell::RefCell;
 use jiff::Timestamp;
 
 /// So far up the URLs of issuers are followed.
@@ -53,6 +54,19 @@ pub struct Certificates {
     stores: Vec<Store>,
     /// When the evidence was gathered, by the estate's clocks.
     pub now: Timestamp,
+    /// Ways that were found already: many places send the same chain, and several questions ask for its way.
+    ways: RefCell<BTreeMap<Errand, KnownWay>>,
+}
+
+/// A way that is looked for: from which certificate, by which others, and whether to public roots alone.
+type Errand = (usize, Vec<usize>, bool);
+
+/// A way by the numbers of its certificates.
+#[derive(Clone)]
+struct KnownWay {
+    above: Vec<usize>,
+    end: End<usize>,
+    fault: Option<Fault>,
 }
 
 /// A server showed a chain.
@@ -108,6 +122,7 @@ impl Certificates {
             above: BTreeSet::new(),
             stores: Vec::new(),
             now: estate_now(estate, evidence),
+            ways: RefCell::default(),
         };
         for listener in listeners(estate) {
             certificates.look_at(&listener, estate, evidence);
@@ -213,15 +228,30 @@ impl Certificates {
 
     /// The best way up from what one server sent, to any root of these stores.
     pub fn way_as_sent(&self, shown: &Shown, public_only: bool) -> Way<'_> {
-        best_way(self.leaf(shown), &self.others(shown), &self.roots(public_only), self.now)
+        self.way(&(shown.leaf, shown.others.clone(), public_only))
     }
 
     /// The best way up with all that is known: what this server sent, what others sent, what could be fetched.
     pub fn way_as_known(&self, shown: &Shown, public_only: bool) -> Way<'_> {
-        let mut others = self.others(shown);
         let elsewhere = self.above.iter().filter(|index| !shown.others.contains(index));
-        others.extend(elsewhere.map(|index| &self.all[*index]));
-        best_way(self.leaf(shown), &others, &self.roots(public_only), self.now)
+        self.way(&(shown.leaf, shown.others.iter().chain(elsewhere).copied().collect(), public_only))
+    }
+
+    fn way(&self, errand: &Errand) -> Way<'_> {
+        let known = self.ways.borrow().get(errand).cloned();
+        let known = known.unwrap_or_else(|| {
+            let (leaf, others, public_only) = errand;
+            let others: Vec<_> = others.iter().map(|index| &self.all[*index]).collect();
+            let way = best_way(&self.all[*leaf], &others, &self.roots(*public_only), self.now);
+            let number = |certificate: &Certificate| self.by_der[&certificate.der];
+            let above = way.above.iter().copied().map(number).collect();
+            let known = KnownWay { above, end: way.end.map(number), fault: way.fault };
+            self.ways.borrow_mut().insert(errand.clone(), known.clone());
+            known
+        });
+        let KnownWay { above, end, fault } = known;
+        let named = |index: usize| &self.all[index];
+        Way { leaf: named(errand.0), above: above.into_iter().map(named).collect(), end: end.map(named), fault }
     }
 
     /// Was this certificate fetched by the URL in another, and not sent by any server?
