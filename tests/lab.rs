@@ -317,10 +317,10 @@ fn a_filtered_kdc_is_a_fail_from_an_exchange_vantage_only() {
 
 #[test]
 #[ignore = "needs root for the lab"]
-fn a_recording_replays_to_the_same_bytes_on_another_day_and_compares_with_the_mended_estate() {
+fn a_recording_replays_to_the_same_bytes_next_year_and_compares_with_the_mended_estate() {
     let line = format!(
         "{RUN} --record $OUT/before.json > $OUT/live; \
-         \"$LAB/clock-off\" 864000 \"$PROGRAM\" replay $OUT/before.json --format json > $OUT/replayed; \
+         \"$LAB/clock-off\" 31536000 \"$PROGRAM\" replay $OUT/before.json --format json > $OUT/replayed; \
          \"$LAB/mend\" clock-servers-apart && \"$LAB/mend\" gc-refused; \
          {RUN} --record $OUT/after.json > $OUT/after; \
          \"$PROGRAM\" compare $OUT/before.json $OUT/after.json --format json"
@@ -358,7 +358,7 @@ fn without_plan_and_flags_the_domain_is_found_and_discover_drafts_a_plan_that_ru
 #[test]
 #[ignore = "needs root for the lab"]
 fn an_interrupted_run_judges_what_is_there() {
-    let line = "timeout --preserve-status -s INT 2 \"$PROGRAM\" run --plan \"$LAB_PLAN\" --format json --record $OUT/cut.json; \
+    let line = "timeout --foreground --preserve-status -s INT 2 \"$PROGRAM\" run --plan \"$LAB_PLAN\" --format json --record $OUT/cut.json; \
                 code=$?; \"$PROGRAM\" replay $OUT/cut.json --format json > $OUT/replayed; exit $code";
     let seen = look(&["--plant", "host-dark"], line);
     assert_eq!(seen.exit_code, Some(130));

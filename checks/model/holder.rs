@@ -1,10 +1,13 @@
 //! On what kind of host a certificate is in service, and how it is looked at and replaced there.
 
-use crate::model::{
-    certificates::Leaf,
-    estate::Estate,
-    listeners::{Service, server_name},
-    plan::ServerRole,
+use crate::{
+    facts::dns::is_host_name,
+    model::{
+        certificates::Leaf,
+        estate::Estate,
+        listeners::{Service, server_name},
+        plan::ServerRole,
+    },
 };
 use alloc::{
     format,
@@ -17,6 +20,8 @@ use alloc::{
 pub struct Holder<'e> {
     host: &'e str,
     kind: Kind,
+    /// The subject and the names of the certificate, as a request for the next one would have them.
+    request: (String, String),
 }
 
 /// Kinds of hosts, by what renews a certificate there.
@@ -33,8 +38,9 @@ enum Kind {
 impl<'e> Holder<'e> {
     /// The host of the first place where it was shown; all places of one certificate are of a kind, nearly always.
     pub fn of(leaf: &'e Leaf<'_>, estate: &Estate) -> Self {
+        let request = request(leaf);
         let Some(listener) = leaf.shown.first().map(|shown| &shown.listener) else {
-            return Self { host: "<SERVER>", kind: Kind::Exchange };
+            return Self { host: "<SERVER>", kind: Kind::Exchange, request };
         };
         let role = estate.servers.get(&listener.to.host).map(|server| server.role);
         let kind = match (listener.service, role) {
@@ -42,7 +48,7 @@ impl<'e> Holder<'e> {
             (_, Some(ServerRole::Gateway)) => Kind::Gateway,
             _ => Kind::Exchange,
         };
-        Self { host: &listener.to.host, kind }
+        Self { host: &listener.to.host, kind, request }
     }
 
     /// See which certificates there are, and which of them is in service.
@@ -76,7 +82,7 @@ impl<'e> Holder<'e> {
         match self.kind {
             Kind::Exchange => vec![
                 format!("Have it issued anew with all its names, import it on every server that shows it ({host} among them), and give it its service:"),
-                "    New-ExchangeCertificate -GenerateRequest -KeySize 2048 -SubjectName <SUBJECT> -DomainName <NAMES>".into(),
+                format!("    New-ExchangeCertificate -GenerateRequest -KeySize 2048 -SubjectName {} -DomainName {}", self.request.0, self.request.1),
                 "    Enable-ExchangeCertificate -Thumbprint <NEW> -Services SMTP".into(),
                 "Answer No when asked to overwrite the default SMTP certificate; set TlsCertificateName where a connector names the old one; restart MSExchangeTransport and MSExchangeFrontEndTransport; remove the old one last.".into(),
             ],
@@ -118,4 +124,15 @@ impl<'e> Holder<'e> {
         }
         steps
     }
+}
+
+/// What stands in the certificate now. Names that came over the network enter a command only if they are names.
+fn request(leaf: &Leaf<'_>) -> (String, String) {
+    let is_name = |name: &&String| is_host_name(name.strip_prefix("*.").unwrap_or(name));
+    let names = &leaf.certificate.dns_names;
+    let all =
+        if names.is_empty() || !names.iter().all(|name| is_name(&name)) { "<NAMES>".into() } else { names.join(",") };
+    let common_name = leaf.certificate.subject.common_name.as_ref().map(|name| name.to_lowercase());
+    let subject = common_name.filter(|name| is_name(&name)).or_else(|| names.first().filter(is_name).cloned());
+    (subject.map_or_else(|| "<SUBJECT>".into(), |name| format!("\"CN={name}\"")), all)
 }
