@@ -172,8 +172,8 @@ impl Reader<'_> {
             match key.get_ref().as_ref() {
                 "domain" => draft.domain = self.parsed(value, "a DNS name", host_name),
                 "resolver" => draft.resolver = self.parsed(value, "an address", resolver),
-                "server" => draft.servers = self.servers(value),
-                "store" => draft.stores = self.stores(value),
+                "server" => draft.servers = self.tables(value, "[[server]]", Self::server, |server| &server.name),
+                "store" => draft.stores = self.tables(value, "[[store]]", Self::store, |store| &store.name),
                 "outlive" => draft.outlive = self.parsed(value, "a span of life such as \"14d\"", life),
                 "forbid-old-tls" => draft.forbid_old_tls = self.boolean(value),
                 "clock" => draft.clock = self.clock(value),
@@ -189,21 +189,28 @@ impl Reader<'_> {
         draft
     }
 
-    fn servers(&mut self, value: &Value<'_>) -> Vec<PlannedServer> {
+    /// Tables of one kind, each with a name of its own.
+    fn tables<T>(
+        &mut self,
+        value: &Value<'_>,
+        head: &str,
+        read: impl Fn(&mut Self, &Value<'_>) -> Option<T>,
+        name_of: impl Fn(&T) -> &str,
+    ) -> Vec<T> {
         let DeValue::Array(items) = value.get_ref() else {
-            self.mistake(value.span(), "write each server as a table of its own, headed [[server]]".into());
+            self.mistake(value.span(), format!("write each as a table of its own, headed {head}"));
             return Vec::new();
         };
-        let mut servers: Vec<PlannedServer> = Vec::new();
+        let mut tables: Vec<T> = Vec::new();
         for item in items {
-            let Some(server) = self.server(item) else { continue };
-            if servers.iter().any(|other| other.name == server.name) {
-                self.mistake(item.span(), format!("{} is there twice", server.name));
+            let Some(table) = read(self, item) else { continue };
+            if tables.iter().any(|other| name_of(other) == name_of(&table)) {
+                self.mistake(item.span(), format!("{} is there twice", name_of(&table)));
             } else {
-                servers.push(server);
+                tables.push(table);
             }
         }
-        servers
+        tables
     }
 
     fn server(&mut self, item: &Value<'_>) -> Option<PlannedServer> {
@@ -251,23 +258,6 @@ impl Reader<'_> {
             self.mistake(value.span(), what);
         }
         items.iter().filter_map(|item| self.parsed(item, "a DNS name", host_name)).collect()
-    }
-
-    fn stores(&mut self, value: &Value<'_>) -> Vec<StatedStore> {
-        let DeValue::Array(items) = value.get_ref() else {
-            self.mistake(value.span(), "write each store as a table of its own, headed [[store]]".into());
-            return Vec::new();
-        };
-        let mut stores: Vec<StatedStore> = Vec::new();
-        for item in items {
-            let Some(store) = self.store(item) else { continue };
-            if stores.iter().any(|other| other.name == store.name) {
-                self.mistake(item.span(), format!("the store {} is there twice", store.name));
-            } else {
-                stores.push(store);
-            }
-        }
-        stores
     }
 
     fn store(&mut self, item: &Value<'_>) -> Option<StatedStore> {

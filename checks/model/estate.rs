@@ -158,6 +158,13 @@ impl Estate {
         hosts.map(String::as_str).collect()
     }
 
+    /// Servers that are stated and meant to work, and whose names lead to no address: a mistake in a name must not look like
+    /// good news.
+    pub fn unresolved_servers(&self) -> impl Iterator<Item = &PlannedServer> {
+        let servers = self.servers.values().filter(|server| server.state == ServerState::Active);
+        servers.filter(|server| self.addresses(&server.name).next().is_none())
+    }
+
     /// The forest root's PDC emulator, the root of the domain's time; unknown while controllers contradict each other.
     pub fn time_root(&self) -> Option<&str> {
         let is_untold = self.forest.values().next().is_none();
