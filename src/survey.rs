@@ -203,6 +203,8 @@ struct Permits {
 #[derive(PartialEq, Eq, Hash)]
 enum Service {
     Port(Option<IpAddr>, u16, Transport),
+    /// This machine's own verifier of certificates, which may ask the network.
+    Verifier,
     /// All ports of SMTP: a server of mail counts the connections of a client whichever of them it came by.
     Smtp(Option<IpAddr>),
 }
@@ -211,6 +213,7 @@ impl Service {
     fn of(ask: &Ask) -> Self {
         match ask.what {
             Question::SmtpSession(_) => Self::Smtp(ask.to.address),
+            Question::PlatformTrust(_) => Self::Verifier,
             _ => Self::Port(ask.to.address, ask.to.port, ask.what.transport()),
         }
     }
@@ -241,7 +244,11 @@ impl Permits {
         let new = |permits| move || Arc::new(Semaphore::new(permits));
         let address = self.addresses.entry(ask.to.address);
         let service = self.services.entry(Service::of(ask));
-        let per_service = if matches!(ask.what, Question::DnsLookup(_)) { PER_RESOLVER } else { PER_SERVICE };
+        let per_service = if matches!(ask.what, Question::DnsLookup(_) | Question::RootsNamed(_)) {
+            PER_RESOLVER
+        } else {
+            PER_SERVICE
+        };
         PermitsOfOne {
             address: (ask.what.transport() == Transport::Tcp)
                 .then(|| Arc::clone(address.or_insert_with(new(PER_ADDRESS)))),
@@ -324,7 +331,7 @@ mod tests {
         let mut permits = Permits::new();
         let (first, second) = (permits.of(&smtp(25)), permits.of(&smtp(587)));
         assert!(Arc::ptr_eq(&first.service, &second.service));
-        let other = Ask { what: TlsSession { offer: Offer::Usual }.into(), ..smtp(25) };
+        let other = Ask { what: TlsSession { offer: Offer::Usual, name: None }.into(), ..smtp(25) };
         assert!(!Arc::ptr_eq(&first.service, &permits.of(&other).service));
     }
 

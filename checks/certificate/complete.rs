@@ -94,8 +94,13 @@ fn word(certificates: &Certificates, of: &Leaf<'_>, shown: &Shown, estate: &Esta
         .filter(|step| !step.is_self_issued() && !sent.iter().any(|other| other.der == step.der))
         .collect();
     let reaches_further = known.above.len() > way.above.len() || way.root().is_none() && known.root().is_some();
-    if !missing.is_empty() && reaches_further {
+    if way.root().is_none() && !missing.is_empty() && reaches_further {
         return intermediate_not_sent(certificates, shown, &way, &missing, &Holder::of(of, estate));
+    }
+    if let End::NotCheckable(issuer) | End::Forged(issuer) = way.end {
+        let verdict = if shown.facing() == Facing::Outside { Verdict::Unknown } else { Verdict::Skip };
+        let said = format!("whether all is sent cannot be told: the signature by \"{}\" is in doubt", issuer.subject);
+        return Word::new(verdict, None, said);
     }
     if matches!(way.end, End::NoIssuer) && way.above.is_empty() {
         let verdict = if shown.facing() == Facing::Outside { Verdict::Unknown } else { Verdict::Skip };
@@ -124,7 +129,8 @@ fn intermediate_not_sent(
     let mut word = Word::new(verdict, Some("intermediate-not-sent"), said);
     let file = url.map_or("<INTERMEDIATE.CER>", |url| url.rsplit('/').next().unwrap_or(url));
     // A name from a certificate enters a command only if it is harmless there.
-    let is_plain = file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
+    let is_plain = file.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && file.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte));
     let file = if is_plain { file } else { "<INTERMEDIATE.CER>" };
     word.remedy = holder.send_along(&names, file);
     word.remedy.push(
@@ -141,14 +147,25 @@ fn order_of(way: &Way<'_>, leaf: &Certificate, sent: &[&Certificate]) -> Word {
     if !positions.is_sorted() {
         let names: Vec<_> = sent.iter().map(|other| format!("\"{}\"", other.subject)).collect();
         let said = format!("the chain is sent in the wrong order: {}", names.join(", then "));
-        return Word::new(Verdict::Warn, Some("wrong-order"), said);
+        let right: Vec<_> = way.between().map(|step| format!("\"{}\"", step.subject)).collect();
+        let mut word = Word::new(Verdict::Warn, Some("wrong-order"), said);
+        word.remedy =
+            [format!("Behind the server's own the right order is {}; the root need not be sent.", right.join(", "))]
+                .into();
+        return word;
     }
     // Another signature for a key on the way is a cross-certificate, which has its use; and what is sent twice is read twice.
     let on_the_way: Vec<_> = way.above.iter().copied().chain([leaf]).chain(way.root()).collect();
     let is_stranger = |other: &&&Certificate| on_the_way.iter().all(|step| step.key_der != other.key_der);
     if let Some(stranger) = sent.iter().find(is_stranger) {
         let said = format!("\"{}\" is sent along and has nothing to do with it", stranger.subject);
-        return Word::new(Verdict::Warn, Some("unrelated-extra"), said);
+        let mut word = Word::new(Verdict::Warn, Some("unrelated-extra"), said);
+        let serial = format!(
+            "Take \"{}\" (sha1 {}) out of what is sent: on Windows out of the computer's store of intermediates, elsewhere out of the file.",
+            stranger.subject, stranger.thumbprint
+        );
+        word.remedy = [serial].into();
+        return word;
     }
     let root_sent = way.root().is_some_and(|root| sent.iter().any(|other| other.key_der == root.key_der));
     let note = if root_sent { "; the root is sent along, which does no harm" } else { "" };

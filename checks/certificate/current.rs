@@ -65,8 +65,14 @@ impl Check for Current {
         judge_leaves(&META, estate, evidence, |certificates, leaf| {
             let (verdict, code, said) = word(certificates, leaf, outlive);
             let left = leaf.certificate.not_after.duration_since(certificates.now);
-            let finding = Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at()))
-                .measure("life-left", Interval { low: left, high: left });
+            let finding = Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at()));
+            let finding = match outlive {
+                Some(wanted) => {
+                    finding.expected(format!("{}, and, as you ask, for {} from now", META.healthy, span(wanted)))
+                }
+                None => finding,
+            };
+            let finding = finding.measure("life-left", Interval { low: left, high: left });
             let Some(code) = code else { return finding };
             mend(leaf, code, estate).into_iter().fold(finding.code(code), Finding::remedy)
         })
@@ -100,25 +106,25 @@ fn word(
     if let Some(wanted) = outlive.filter(|wanted| until(not_after) < *wanted) {
         return (matters, Some("outlive"), format!("{dies}, which is less than the {} that you ask for", span(wanted)));
     }
-    let ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
+    let ways: Vec<_> =
+        leaf.chains().into_iter().map(|shown| (shown.facing(), certificates.way_of(shown, false))).collect();
     // A root that has expired is refused by OpenSSL and by Windows, though not by every library.
-    let mut links: Vec<&Certificate> =
-        ways.flat_map(|way| way.between().chain(way.root()).collect::<Vec<_>>()).collect();
-    links.retain(|link| link.der != certificate.der);
-    links.sort_by_key(|link| link.not_after);
-    if let Some(link) = links.iter().find(|link| link.not_after < now || now < link.not_before) {
-        let verdict = if leaf.facing() == Facing::Outside { Verdict::Fail } else { Verdict::Warn };
-        return (
-            verdict,
-            Some("link-expired"),
-            format!("its issuer \"{}\" lived until {} only", link.subject, day(link.not_after)),
-        );
+    let dead = ways.iter().filter_map(|(facing, way)| {
+        let mut links = way.between().chain(way.root()).filter(|link| link.der != certificate.der);
+        let link = links.find(|link| link.not_after < now || now < link.not_before)?;
+        let is_root = way.root().is_some_and(|root| root.der == link.der);
+        Some((if *facing == Facing::Outside { Verdict::Fail } else { Verdict::Warn }, is_root, link))
+    });
+    if let Some((verdict, is_root, link)) = dead.max_by_key(|(verdict, ..)| *verdict) {
+        let (what, code) = if is_root { ("root", "root-expired") } else { ("issuer", "link-expired") };
+        return (verdict, Some(code), format!("its {what} \"{}\" lived until {}", link.subject, day(link.not_after)));
     }
     if until(not_after) < (certificate.lifetime() / 3).min(days(MONTH)) {
         return (Verdict::Warn, Some("ends-soon"), format!("{dies}, of {} in all", span(certificate.lifetime())));
     }
-    let ends_first = |link: &&&Certificate| link.not_after < *not_after && !link.is_self_issued();
-    if let Some(link) = links.iter().find(ends_first) {
+    let mut links: Vec<&Certificate> = ways.iter().flat_map(|(_, way)| way.between()).collect();
+    links.sort_by_key(|link| link.not_after);
+    if let Some(link) = links.into_iter().find(|link| link.not_after < *not_after) {
         let said = format!("its issuer \"{}\" dies before it, on {}", link.subject, day(link.not_after));
         return (Verdict::Warn, Some("link-ends-first"), said);
     }
@@ -131,6 +137,10 @@ fn mend(leaf: &Leaf<'_>, code: &str, estate: &Estate) -> Vec<String> {
         "not-yet-valid" => ["Wait, or put the former certificate back into service, if it is still there.".to_string()]
             .into_iter()
             .chain(holder.look())
+            .collect(),
+        "root-expired" => ["Have it issued anew by an authority whose root lives; peers do not all refuse an expired root, and more do each year.".to_string()]
+            .into_iter()
+            .chain(holder.replace())
             .collect(),
         "link-expired" | "link-ends-first" => {
             let ask = "Ask the authority for the intermediate that follows it, and send that one instead.".to_string();

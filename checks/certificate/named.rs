@@ -13,7 +13,7 @@ use crate::{
         meta::{Basis, Fold, Meta},
     },
 };
-use alloc::{format, string::String, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
 /// See the module.
 pub struct Named;
@@ -62,7 +62,8 @@ fn judge(leaf: &Leaf<'_>, estate: &Estate) -> Finding {
         let steps = holder.look().into_iter().chain(holder.pin()).chain([renew]);
         return steps.fold(Finding::new(&META, leaf.subject(), verdict, seen).code(code), Finding::remedy);
     }
-    let stated: Vec<_> = leaf.shown.iter().flat_map(|shown| asked_names(shown)).map(String::as_str).collect();
+    let stated: BTreeSet<_> = leaf.shown.iter().flat_map(|shown| asked_names(shown)).map(String::as_str).collect();
+    let stated: Vec<_> = stated.into_iter().collect();
     if stated.is_empty() {
         // Whether TlsCertificateName wants it so stands in the directory; peers inside ask for no name.
         let said = format!("{}: no name by which it is reached was stated; its names are {}", leaf.at(), names(leaf));
@@ -71,10 +72,12 @@ fn judge(leaf: &Leaf<'_>, estate: &Estate) -> Finding {
     Finding::new(&META, leaf.subject(), Verdict::Pass, format!("{}: it bears {}", leaf.at(), stated.join(", ")))
 }
 
-/// The names that somebody asks for here and that the plan states; of the internal transport certificate, none.
-fn asked_names(shown: &Shown) -> &[String] {
+/// The stated names that are asked for here: of a web server the one for which it showed this certificate, of the internal
+/// transport certificate none.
+fn asked_names(shown: &Shown) -> impl Iterator<Item = &String> {
     let is_everybodys = shown.facing() == shown.listener.facing;
-    if is_everybodys { &shown.listener.names } else { &[] }
+    let names = shown.listener.names.iter().filter(move |_| is_everybodys);
+    names.filter(|name| shown.asked.as_ref().is_none_or(|asked| asked == *name))
 }
 
 type Word = (Verdict, &'static str, String, String);
@@ -85,7 +88,7 @@ fn worst_name(leaf: &Leaf<'_>, shown: &Shown) -> Option<Word> {
         (Facing::Outside, Service::Smtp) => Verdict::Fail,
         _ => Verdict::Warn,
     };
-    let words = asked_names(shown).iter().filter_map(|name| {
+    let words = asked_names(shown).filter_map(|name| {
         let (verdict, code, said) = match leaf.certificate.covers(name) {
             Cover::Yes => return None,
             Cover::CommonNameOnly => (

@@ -104,6 +104,10 @@ fn judge(name: &str, certificates: &Certificates) -> Option<Finding> {
     }
     let subject = Subject::Host(name.to_string());
     let finding = match kinds.values().find(|kind| kind.len() > 1) {
+        None if kinds.is_empty() => {
+            let said = format!("{} show no certificate of an authority that bears it", places(&shown));
+            Finding::new(&META, subject, Verdict::Skip, said)
+        }
         None => {
             Finding::new(&META, subject, Verdict::Pass, format!("{} serve it with one certificate", places(&shown)))
         }

@@ -3,12 +3,11 @@
 use crate::{
     facts::{
         certificate::longest_public_lifetime,
-        chain::Way,
         tls::version_name,
         verification::{weak_key, weakness},
     },
     model::{
-        certificates::{Certificates, Leaf, judge_leaves, trust_needs},
+        certificates::{Certificates, Leaf, Shown, judge_leaves, trust_needs},
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
@@ -65,10 +64,13 @@ impl Check for Strong {
 }
 
 fn judge(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate, evidence: &Evidence) -> Finding {
-    let matters = if leaf.facing() == Facing::Outside { Verdict::Fail } else { Verdict::Warn };
-    let weak = |(code, said)| (matters, code, said);
+    let weak =
+        |(facing, (code, said))| (if facing == Facing::Outside { Verdict::Fail } else { Verdict::Warn }, code, said);
     let odd = |(code, said)| (Verdict::Warn, code, said);
-    let found = weak_link(certificates, leaf).map(weak).or_else(|| old_tls(leaf).map(weak));
+    let weak_links =
+        leaf.chains().into_iter().filter_map(|shown| Some((shown.facing(), weak_link(certificates, leaf, shown)?)));
+    let old = leaf.shown.iter().filter_map(|shown| Some((shown.facing(), old_tls(shown)?)));
+    let found = weak_links.chain(old).max_by_key(|(facing, _)| *facing).map(weak);
     let found = found.or_else(|| too_long(certificates, leaf).map(odd));
     let found = found.or_else(|| still_on(leaf, estate, evidence).map(odd));
     let Some((verdict, code, said)) = found else {
@@ -85,30 +87,26 @@ type Word = (&'static str, String);
 
 /// A key or a signature on the way to the root that libraries refuse. A root is known by its key, and the signature on it never
 /// counts.
-fn weak_link(certificates: &Certificates, leaf: &Leaf<'_>) -> Option<Word> {
-    let ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
-    let find = |way: Way<'_>| {
-        let below = way.below_root().find_map(|link| Some((link, weakness(link)?)));
-        let (link, weak) = below.or_else(|| Some((way.root()?, weak_key(way.root()?)?)))?;
-        let is_leaf = link.der == leaf.certificate.der;
-        let name = if is_leaf { "it".to_string() } else { format!("its issuer \"{}\"", link.subject) };
-        Some((if weak_key(link).is_some() { "weak-key" } else { "weak-signature" }, format!("{name} has {weak}")))
-    };
-    ways.into_iter().find_map(find)
+fn weak_link(certificates: &Certificates, leaf: &Leaf<'_>, shown: &Shown) -> Option<Word> {
+    let way = certificates.way_of(shown, false);
+    let below = way.below_root().find_map(|link| Some((link, weakness(link)?)));
+    let (link, weak) = below.or_else(|| Some((way.root()?, weak_key(way.root()?)?)))?;
+    let is_leaf = link.der == leaf.certificate.der;
+    let name = if is_leaf { "it".to_string() } else { format!("its issuer \"{}\"", link.subject) };
+    Some((if weak_key(link).is_some() { "weak-key" } else { "weak-signature" }, format!("{name} has {weak}")))
 }
 
 /// It is shown by way of an old version alone.
-fn old_tls(leaf: &Leaf<'_>) -> Option<Word> {
-    let old = leaf.shown.iter().find(|shown| shown.is_old && shown.version.is_some_and(|version| version < TLS12))?;
-    let version = version_name(old.version?);
-    Some(("old-tls", format!("{} speaks {version} at the most", old.place())))
+fn old_tls(shown: &Shown) -> Option<Word> {
+    let version = shown.version.filter(|version| shown.is_old && *version < TLS12)?;
+    Some(("old-tls", format!("{} speaks {} at the most", shown.place(), version_name(version))))
 }
 
 /// Public authorities may not sign for so long, and browsers refuse it.
 fn too_long(certificates: &Certificates, leaf: &Leaf<'_>) -> Option<Word> {
     const DAY: i64 = 24;
     let certificate = leaf.certificate;
-    let is_public = leaf.chains().into_iter().any(|shown| certificates.way_as_known(shown, true).root().is_some());
+    let is_public = leaf.chains().into_iter().any(|shown| certificates.way_of(shown, true).root().is_some());
     let limit = longest_public_lifetime(certificate.not_before);
     let lives = certificate.lifetime();
     // The last second belongs to the life: a certificate of 200 days ends a second before the 201st begins.

@@ -113,7 +113,9 @@ impl Word {
 }
 
 fn judge(leaf: &Leaf<'_>, word: &Word, estate: &Estate, evidence: &Evidence) -> Finding {
-    let platform = platform_word(leaf, evidence).map(|said| format!("; this workstation's own verifier {said}"));
+    // Where all is well by the stores that count, what this machine's own would say is of no use.
+    let platform = platform_word(leaf, evidence).filter(|_| word.verdict.is_trouble());
+    let platform = platform.map(|said| format!("; this workstation's own verifier {said}"));
     let seen = format!("{}: {}{}", leaf.at(), word.said, platform.unwrap_or_default());
     let finding = Finding::new(&META, leaf.subject(), word.verdict, seen).is(leaf.trouble());
     let Some(code) = word.code else { return finding };
@@ -122,15 +124,22 @@ fn judge(leaf: &Leaf<'_>, word: &Word, estate: &Estate, evidence: &Evidence) -> 
 
 fn word(certificates: &Certificates, shown: &Shown) -> Word {
     let (leaf, facing) = (certificates.leaf(shown), shown.facing());
+    if shown.disproven {
+        let said = "whoever answers here does not hold the key of this certificate, so that every handshake breaks";
+        return Word { verdict: Verdict::Fail, code: Some("key-mismatch"), said: said.into() };
+    }
     let is_outside = facing == Facing::Outside;
-    let way = certificates.way_as_known(shown, is_outside);
-    let any_way = if is_outside { certificates.way_as_known(shown, false) } else { way.clone() };
+    let way = certificates.way_of(shown, is_outside);
+    let any_way = if is_outside { certificates.way_of(shown, false) } else { way.clone() };
     match (way.end, any_way.end) {
         (End::Root(root), _) => reached(certificates, &way, root, facing),
         (_, End::Root(root)) => {
             let stores = named(&certificates.stores_with(root));
             let said = format!("it leads to \"{}\", which no public list of roots has ({stores} does)", root.subject);
             Word::bad(facing, "root-unknown", said)
+        }
+        (End::SelfSigned, _) if way.above.is_empty() && facing == Facing::Clients => {
+            Word::bad(facing, "self-signed", "it is self-signed, so that each web client warns of it".into())
         }
         (End::SelfSigned, _) if way.above.is_empty() && !is_outside => {
             Word::good("self-signed, as Exchange makes its own".into())
@@ -140,7 +149,7 @@ fn word(certificates: &Certificates, shown: &Shown) -> Word {
         }
         (End::SelfSigned, _) => {
             let root = way.last();
-            let said = format!("it leads to the root \"{}\", which {} does not know", root.subject, everybody(facing));
+            let said = format!("it leads to the root \"{}\", which {} knows", root.subject, nobody(facing));
             Word::bad(facing, "root-unknown", said)
         }
         (End::NoIssuer, _) if way.above.is_empty() => no_issuer(leaf, facing),
@@ -148,10 +157,10 @@ fn word(certificates: &Certificates, shown: &Shown) -> Word {
         (End::NoIssuer, _) => {
             let last = way.last();
             let said = format!(
-                "\"{}\" is signed by \"{}\", which was not sent and which {} does not know",
+                "\"{}\" is signed by \"{}\", which was not sent and which {} knows",
                 last.subject,
                 last.issuer,
-                everybody(facing)
+                nobody(facing)
             );
             Word::bad(facing, "root-unknown", said)
         }
@@ -180,9 +189,9 @@ fn word(certificates: &Certificates, shown: &Shown) -> Word {
 
 fn no_issuer(leaf: &Certificate, facing: Facing) -> Word {
     let said = format!(
-        "its issuer \"{}\" was not sent, {} does not know it, and it could not be fetched; it may be an intermediate that the server forgets, or a root",
+        "its issuer \"{}\" was not sent, {} knows it, and it could not be fetched; it may be an intermediate that the server forgets, or a root",
         leaf.issuer,
-        everybody(facing)
+        nobody(facing)
     );
     Word::bad(facing, "issuer-unknown", said)
 }
@@ -211,8 +220,8 @@ fn reached(certificates: &Certificates, way: &Way<'_>, root: &Certificate, facin
     }
 }
 
-fn everybody(facing: Facing) -> &'static str {
-    if facing == Facing::Outside { "any public list of roots" } else { "any store that was asked" }
+fn nobody(facing: Facing) -> &'static str {
+    if facing == Facing::Outside { "no public list of roots" } else { "no store that was asked" }
 }
 
 fn named(stores: &[Trust]) -> String {
@@ -237,6 +246,7 @@ fn platform_word(leaf: &Leaf<'_>, evidence: &Evidence) -> Option<String> {
 fn mend(leaf: &Leaf<'_>, code: &str, estate: &Estate) -> Vec<String> {
     let holder = Holder::of(leaf, estate);
     let then = match (leaf.facing(), code) {
+        (_, "key-mismatch") => "Let it show the certificate whose private key it holds, or give it that key again; and see whether it is that server at all that answers there.".to_string(),
         (_, "issuer-unknown") => "If the issuer is an intermediate, let the server send it along; if it is a company's root, state its file in the plan as a [[store]].".to_string(),
         (Facing::Outside, _) => "Peers outside that demand a verified certificate refuse: Exchange Online with a connector, senders with MTA-STS. Give the port one of a public authority.".to_string(),
         _ => "Publish the company's root to all machines (certutil -dspublish -f <ROOT.CER> RootCA), or state its file in the plan as a [[store]].".to_string(),

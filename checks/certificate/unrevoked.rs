@@ -3,20 +3,22 @@
 use crate::{
     facts::certificate::{Certificate, RevocationList, Signed},
     model::{
-        certificates::{Certificates, Leaf, judge_leaves, list_needs},
+        certificates::{self, Certificates, Leaf, judge_leaves, list_needs},
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
-        fetch::Fetch,
         finding::{Finding, Verdict},
         meta::{Basis, Fold, Meta},
     },
 };
 use alloc::{
+    collections::BTreeMap,
     format,
+    rc::Rc,
     string::{String, ToString},
     vec::Vec,
 };
+use core::cell::RefCell;
 use jiff::Timestamp;
 
 /// See the module.
@@ -49,7 +51,8 @@ impl Check for Unrevoked {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
-        judge_leaves(&META, estate, evidence, |certificates, leaf| judge(certificates, leaf, estate, evidence))
+        let lists = Lists { estate, evidence, read: RefCell::default() };
+        judge_leaves(&META, estate, evidence, |seen, leaf| judge(seen, leaf, &lists))
     }
 }
 
@@ -64,18 +67,17 @@ enum Word {
     Revoked(String),
 }
 
-fn judge(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate, evidence: &Evidence) -> Finding {
-    let ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
+fn judge(seen: &Certificates, leaf: &Leaf<'_>, lists: &Lists<'_>) -> Finding {
+    let ways = leaf.chains().into_iter().map(|shown| seen.way_of(shown, false));
     let mut words: Vec<Word> = Vec::new();
     for way in ways {
         let links: Vec<_> = way.below_root().chain(way.root()).collect();
-        words.extend(links.windows(2).map(|pair| word(pair[0], pair[1], certificates.now, estate, evidence)));
+        words.extend(links.windows(2).map(|pair| lists.word(pair[0], pair[1], seen.now)));
         // The last one's issuer may be unknown, and then nobody can say whose list it is.
-        if way.root().is_none() && !way.last().is_self_issued() && !way.last().list_urls.is_empty() {
-            words.push(Word::Unreachable(format!(
-                "the issuer of \"{}\" is not known, so its list cannot be verified",
-                way.last().subject
-            )));
+        let last = way.last();
+        if way.root().is_none() && certificates::lists(last, lists.estate, lists.evidence).next().is_some() {
+            let why = format!("the issuer of \"{}\" is not known, so its list cannot be verified", last.subject);
+            words.push(Word::Unreachable(why));
         }
     }
     let (verdict, code, said) = match words.into_iter().max() {
@@ -91,33 +93,63 @@ fn judge(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate, evidence
     mend(code).into_iter().fold(finding.code(code), Finding::remedy)
 }
 
-fn word(certificate: &Certificate, issuer: &Certificate, now: Timestamp, estate: &Estate, evidence: &Evidence) -> Word {
-    let mut why_not = None;
-    let name = certificate.subject.to_string();
-    for url in &certificate.list_urls {
-        let Some(fetch) = Fetch::of(url, estate, evidence) else { continue };
-        let Some(file) = fetch.file else {
-            why_not = why_not.or(fetch.why_not.map(|why| format!("the list at {url}: {why}")));
-            continue;
-        };
-        let Some(list) = RevocationList::parse(&file.body.0) else {
-            why_not = why_not.or(Some(format!("what stands at {url} is no list of revoked certificates")));
-            continue;
-        };
-        if list.signed_by(issuer) == Signed::No {
-            why_not = why_not.or(Some(format!("the list at {url} is not signed by \"{}\"", issuer.subject)));
-            continue;
-        }
-        if list.names(certificate) {
-            return Word::Revoked(format!("\"{name}\" is revoked, by the list at {url}"));
-        }
+/// Lists that were fetched, each read and verified once: some have a hundred thousand entries.
+struct Lists<'e> {
+    estate: &'e Estate,
+    evidence: &'e Evidence,
+    read: RefCell<BTreeMap<Source, Read>>,
+}
+
+/// Where a list stands, and the key of whoever should have signed it.
+type Source = (String, Vec<u8>);
+/// The list, or why there is none that counts.
+type Read = Result<Rc<RevocationList>, String>;
+
+impl Lists<'_> {
+    fn word(&self, certificate: &Certificate, issuer: &Certificate, now: Timestamp) -> Word {
         let date = |instant: Timestamp| instant.strftime("%Y-%m-%d").to_string();
-        return match list.next_update {
-            Some(due) if due < now => Word::Stale(format!("the list at {url} was due to be renewed on {}", date(due))),
-            _ => Word::Good(format!("the list of {} does not name it", date(list.this_update))),
-        };
+        let mut why_not = None;
+        for (url, fetch) in certificates::lists(certificate, self.estate, self.evidence) {
+            let Some(file) = fetch.file else {
+                why_not = why_not.or(fetch.why_not.map(|why| format!("the list at {url}: {why}")));
+                continue;
+            };
+            let list = match self.verified(url, &file.body.0, issuer) {
+                Ok(list) => list,
+                Err(why) => {
+                    why_not = why_not.or(Some(why));
+                    continue;
+                }
+            };
+            if list.names(certificate) {
+                return Word::Revoked(format!("\"{}\" is revoked, by the list at {url}", certificate.subject));
+            }
+            return match list.next_update {
+                Some(due) if due < now => {
+                    Word::Stale(format!("the list at {url} was due to be renewed on {}", date(due)))
+                }
+                _ => Word::Good(format!("the list of {} does not name it", date(list.this_update))),
+            };
+        }
+        why_not.map_or(Word::NoList, Word::Unreachable)
     }
-    why_not.map_or(Word::NoList, Word::Unreachable)
+
+    /// Over plain HTTP anybody could hand us a list, so that only one with the issuer's signature counts.
+    fn verified(&self, url: &str, body: &[u8], issuer: &Certificate) -> Read {
+        let key = (url.to_string(), issuer.key_der.clone());
+        if let Some(known) = self.read.borrow().get(&key) {
+            return known.clone();
+        }
+        let read = RevocationList::parse(body)
+            .ok_or_else(|| format!("what stands at {url} is no list of revoked certificates"));
+        let verified = read.and_then(|list| match list.signed_by(issuer) {
+            Signed::Yes => Ok(Rc::new(list)),
+            Signed::No => Err(format!("the list at {url} is not signed by \"{}\"", issuer.subject)),
+            Signed::NotCheckable => Err(format!("the signature of the list at {url} cannot be checked here")),
+        });
+        self.read.borrow_mut().insert(key, verified.clone());
+        verified
+    }
 }
 
 fn mend(code: &str) -> Vec<String> {

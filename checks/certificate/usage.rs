@@ -75,7 +75,7 @@ fn word(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate) -> Option
         return Some((Verdict::Warn, "any-usage", said));
     }
     // A link that names usages binds all that is below it; Windows, OpenSSL and rustls-webpki all hold it so.
-    let mut ways = leaf.chains().into_iter().map(|shown| certificates.way_as_known(shown, false));
+    let mut ways = leaf.chains().into_iter().map(|shown| certificates.way_of(shown, false));
     let link = ways.find_map(|way| way.between().find(|link| link.extended_usage.is_some_and(|usage| !usage.server)));
     if let Some(link) = link {
         let said = format!("its issuer \"{}\" may not sign for servers: serverAuth is missing there", link.subject);

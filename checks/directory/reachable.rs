@@ -24,7 +24,7 @@ pub struct Reachable;
 
 const RPC_PORT: u16 = 135;
 /// As the certificate of the port is looked at, so that the port is asked once.
-const LDAPS: TlsSession = TlsSession { offer: Offer::Usual };
+const LDAPS: TlsSession = TlsSession { offer: Offer::Usual, name: None };
 
 static META: Meta = Meta {
     id: "directory-reachable",

@@ -37,10 +37,13 @@ pub struct Name {
 
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.common_name {
-            Some(name) => f.pad(name),
-            None if self.text.is_empty() => f.pad("(no name)"),
-            None => f.pad(&self.text),
+        // A hostile certificate may bear a whole page for a name.
+        const LONGEST: usize = 100;
+        let name = self.common_name.as_deref().unwrap_or(&self.text);
+        match name.char_indices().nth(LONGEST) {
+            _ if name.is_empty() => f.pad("(no name)"),
+            Some((end, _)) => write!(f, "{}...", &name[..end]),
+            None => f.pad(name),
         }
     }
 }

@@ -124,7 +124,7 @@ impl SmtpReply {
     }
 
     /// The name by which the server calls itself: the first word of its reply to EHLO, lower case. The SPN that a peer asks
-    /// for is made of it (facts/exchange.md section 4.4).
+    /// for is made of it (event 2017 of `MSExchangeTransport`: "The target is SMTPSVC/...").
     pub fn own_name(&self) -> Option<String> {
         let hello = self.hello().filter(|hello| hello.code() == Some(250))?;
         let name = hello.texts().next()?.split_whitespace().next()?;

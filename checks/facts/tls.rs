@@ -85,6 +85,9 @@ pub struct TlsSeen {
     /// Why its proof that it holds the certificate's key could not be checked; with certificates of old kinds our library cannot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unproven: Option<String>,
+    /// Its proof was checked and does not fit: whoever answered does not hold the certificate's key.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub disproven: bool,
 }
 
 /// TLS from the first byte on, and nothing inside it: LDAPS, and second looks at HTTPS.
@@ -92,4 +95,7 @@ pub struct TlsSeen {
 pub struct TlsSession {
     /// What is offered.
     pub offer: Offer,
+    /// The name that is asked for, where it is not the host's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }

@@ -18,7 +18,7 @@ use crate::{
         evidence::{Evidence, Reason},
         fetch::Fetch,
         finding::{Finding, Subject, Trouble, Verdict},
-        listeners::{Facing, Listener, listeners},
+        listeners::{Facing, Listener, listeners, quote},
         meta::Meta,
     },
 };
@@ -36,6 +36,8 @@ use jiff::Timestamp;
 const FETCHED_LEVELS: usize = 3;
 /// Of so many certificates of one chain the lists are fetched: more than any lawful chain has.
 const LISTED: usize = 8;
+/// So many of a certificate's URLs are followed: a server must not send us around the world.
+const MOST_URLS: usize = 3;
 
 /// Everything seen of certificates.
 pub struct Certificates {
@@ -75,6 +77,10 @@ pub struct Shown {
     pub listener: Listener,
     /// By which command of SMTP.
     pub upgrade: Option<Upgrade>,
+    /// The name that was asked for, of a web server, which may have a certificate for each.
+    pub asked: Option<String>,
+    /// Whoever showed it does not hold its key.
+    pub disproven: bool,
     /// The server's own certificate.
     leaf: usize,
     /// What else was sent, in its order; what could not be read is left out.
@@ -162,7 +168,8 @@ impl Certificates {
                     // What an old hello shows counts where nothing newer showed anything.
                     if !is_old || !has_shown {
                         let listener = listener.clone();
-                        self.shown.push(Shown { listener, upgrade, leaf, others, version: seen.version, is_old });
+                        let (asked, disproven, version) = (asked_name(ask), seen.disproven, seen.version);
+                        self.shown.push(Shown { listener, upgrade, asked, disproven, leaf, others, version, is_old });
                     }
                     has_shown = true;
                 }
@@ -180,7 +187,7 @@ impl Certificates {
         let is_out_of_the_way = first.miss.is_some_and(|miss| miss.reason != Reason::Interrupted) && is_optional;
         let why = match refused {
             _ if is_unreadable => "it showed a certificate that cannot be read".to_string(),
-            Some(refused) => format!("it refused to begin TLS: {}", refused.lines.join(" ")),
+            Some(refused) => format!("it refused to begin TLS: {}", quote(&refused.lines.join(" "))),
             None if offers_nothing => "it offers no TLS".to_string(),
             None => why.unwrap_or_else(|| "the run ended before it showed one".to_string()),
         };
@@ -229,6 +236,12 @@ impl Certificates {
     /// The best way up from what one server sent, to any root of these stores.
     pub fn way_as_sent(&self, shown: &Shown, public_only: bool) -> Way<'_> {
         self.way(&(shown.leaf, shown.others.clone(), public_only))
+    }
+
+    /// The way that a peer goes: by what the server sent if that is enough, else by whatever is known.
+    pub fn way_of(&self, shown: &Shown, public_only: bool) -> Way<'_> {
+        let sent = self.way_as_sent(shown, public_only);
+        if sent.root().is_some() { sent } else { self.way_as_known(shown, public_only) }
     }
 
     /// The best way up with all that is known: what this server sent, what others sent, what could be fetched.
@@ -346,7 +359,17 @@ pub fn judge_leaves(
         let finding = judge(&certificates, leaf);
         leaf.shown.iter().fold(finding, |finding, shown| finding.speaks_for(shown.listener.subject()))
     });
-    unseen.chain(seen).collect()
+    let nameless = estate.unresolved_servers().map(|server| judge_nameless(meta, &server.name));
+    unseen.chain(seen).chain(nameless).collect()
+}
+
+/// What a check says of a stated server whose name leads nowhere.
+fn judge_nameless(meta: &'static Meta, name: &str) -> Finding {
+    Finding::new(meta, Subject::Host(name.to_string()), Verdict::Unknown, "its name has no address")
+        .suspects(Trouble::Name(name.to_string()))
+        .suspects(Trouble::HostDark(name.to_string()))
+        .suspects(Trouble::CertificateBad(name.to_string()))
+        .remedy("See whether the name is spelt as DNS knows it, and whole: ex01.contoso.com and not ex01.")
 }
 
 /// What every check of certificates needs asked of the listeners.
@@ -404,26 +427,47 @@ pub fn trust_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
 pub fn list_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
     let mut needs = trust_needs(estate, evidence);
     let mut known = BTreeSet::new();
-    for listener in listeners(estate) {
+    let all = listeners(estate);
+    for listener in &all {
         let looks = listener.asks(estate, evidence).into_iter().map(|ask| listener.look(&ask, evidence));
         let sent = looks.filter_map(|look| look.seen()).flat_map(|seen| seen.chain.iter().take(LISTED));
         for raw in sent.filter(|raw| known.insert(*raw)) {
-            let Ok(certificate) = Certificate::parse(&raw.0) else { continue };
-            if certificate.is_self_issued() {
-                continue;
-            }
-            for url in &certificate.list_urls {
-                let Some(fetch) = Fetch::of(url, estate, evidence) else { continue };
-                let is_enough = fetch.why_not.is_none();
-                needs.extend(fetch.asks.into_iter().map(|ask| Need { subject: listener.subject(), ask }));
-                // The next URL is another way to the same list.
-                if is_enough {
-                    break;
-                }
-            }
+            let asks = list_asks(&raw.0, estate, evidence).into_iter();
+            needs.extend(asks.map(|ask| Need { subject: listener.subject(), ask }));
         }
     }
+    // Issuers that were fetched stand above what some listener shows; which one, is no matter here.
+    let Some(some) = all.first() else { return needs };
+    for raw in evidence.all::<HttpFetch>().filter_map(|(.., answer)| Some(&answer.facts()?.body)) {
+        let asks = list_asks(&raw.0, estate, evidence).into_iter();
+        needs.extend(asks.map(|ask| Need { subject: some.subject(), ask }));
+    }
     needs
+}
+
+/// The questions for the list on which a certificate would stand, were it revoked.
+fn list_asks(der: &[u8], estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
+    let mut asks = Vec::new();
+    let Ok(certificate) = Certificate::parse(der) else { return asks };
+    for fetch in lists(&certificate, estate, evidence).map(|(_, fetch)| fetch) {
+        let is_enough = fetch.why_not.is_none();
+        asks.extend(fetch.asks);
+        // The next URL is another way to the same list.
+        if is_enough {
+            break;
+        }
+    }
+    asks
+}
+
+/// The first URLs of a certificate's lists that can be followed, with what has come of them.
+pub fn lists<'a>(
+    certificate: &'a Certificate,
+    estate: &'a Estate,
+    evidence: &'a Evidence,
+) -> impl Iterator<Item = (&'a String, Fetch<'a>)> {
+    let urls = certificate.list_urls.iter().filter(|_| !certificate.is_self_issued());
+    urls.filter_map(|url| Some((url, Fetch::of(url, estate, evidence)?))).take(MOST_URLS)
 }
 
 /// Does what was sent end here, without its issuer?
@@ -472,11 +516,19 @@ fn upgrade_of(ask: &Ask) -> Option<Upgrade> {
     if let Question::SmtpSession(session) = &ask.what { Some(session.upgrade) } else { None }
 }
 
+fn asked_name(ask: &Ask) -> Option<String> {
+    match &ask.what {
+        Question::HttpsGet(get) => Some(get.name.clone()),
+        Question::TlsSession(session) => session.name.clone(),
+        _ => None,
+    }
+}
+
 fn is_old(ask: &Ask) -> bool {
     matches!(
         ask.what,
         Question::SmtpSession(SmtpSession { offer: Offer::UpTo(_), .. })
-            | Question::TlsSession(TlsSession { offer: Offer::UpTo(_) })
+            | Question::TlsSession(TlsSession { offer: Offer::UpTo(_), .. })
     )
 }
 

@@ -121,13 +121,18 @@ pub fn clock_of(host: &str, evidence: &Evidence) -> HostClock {
     clock
 }
 
-/// What the estate's own clocks showed when the last answer came in: the middle one of them, or ours where no host shows one.
-/// Dates of certificates are held against it, so that a machine whose clock is off judges as any other.
+/// What the estate's own clocks showed when the last answer came in: of the middle ones of them the one nearer to ours, or ours
+/// where no host shows one. Dates of certificates are held against it, so that a machine whose clock is off judges as any other.
+/// A banner or a web server alone is hearsay, and moves nothing.
 pub fn estate_now(estate: &Estate, evidence: &Evidence) -> Timestamp {
-    let offset_of = |host: &str| clock_of(host, evidence).offset().map(|offset| offset.middle());
-    let mut offsets: Vec<_> = estate.hosts().into_iter().filter_map(offset_of).collect();
+    let is_hearsay =
+        |clock: &HostClock| clock.sources().iter().all(|source| matches!(source, Source::Smtp | Source::Http));
+    let clocks = estate.hosts().into_iter().map(|host| clock_of(host, evidence)).filter(|clock| !is_hearsay(clock));
+    let mut offsets: Vec<_> = clocks.filter_map(|clock| Some(clock.offset()?.middle())).collect();
     offsets.sort_unstable();
-    let offset = offsets.get(offsets.len() / 2).copied().unwrap_or_default();
+    let middle = [offsets.len().saturating_sub(1) / 2, offsets.len() / 2];
+    let middle = middle.into_iter().filter_map(|at| offsets.get(at)).min_by_key(|offset| offset.abs());
+    let offset = middle.copied().unwrap_or_default();
     evidence.latest().checked_add(offset).unwrap_or_else(|_| evidence.latest())
 }
 

@@ -16,6 +16,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::net::IpAddr;
 
 /// So many addresses of the host are tried, one after the other.
 const TRIES: usize = 2;
@@ -47,7 +48,7 @@ impl<'e> Fetch<'e> {
         if !lookups.iter().any(resolves_to) {
             fetch.why_not = Some(format!("{host} does not resolve"));
         }
-        for to in estate.endpoints(&host, port).into_iter().take(TRIES) {
+        for to in estate.endpoints(&host, port).into_iter().filter(is_elsewhere).take(TRIES) {
             let ask = Ask::new(to, HttpFetch { path: path.clone() });
             fetch.asks.push(ask.clone());
             match evidence.answer::<HttpFetch>(&ask) {
@@ -72,6 +73,14 @@ impl<'e> Fetch<'e> {
         }
         Some(fetch)
     }
+}
+
+/// A certificate may name any host; this machine itself and its own link are none of its business.
+fn is_elsewhere(to: &Endpoint) -> bool {
+    to.address.is_some_and(|address| match address {
+        IpAddr::V4(v4) => !(v4.is_loopback() || v4.is_link_local() || v4.is_unspecified() || v4.is_multicast()),
+        IpAddr::V6(v6) => !(v6.is_loopback() || v6.is_unicast_link_local() || v6.is_unspecified() || v6.is_multicast()),
+    })
 }
 
 fn told(to: &Endpoint, what: &str) -> String {

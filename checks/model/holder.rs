@@ -1,7 +1,7 @@
 //! On what kind of host a certificate is in service, and how it is looked at and replaced there.
 
 use crate::{
-    facts::dns::is_host_name,
+    facts::{dns::is_host_name, smtp::Upgrade, web::BACK_END_PORT},
     model::{
         certificates::Leaf,
         estate::Estate,
@@ -20,6 +20,10 @@ use alloc::{
 pub struct Holder<'e> {
     host: &'e str,
     kind: Kind,
+    /// What it is in service for, at all places of this kind.
+    duties: Duties,
+    /// Its thumbprint, where it signed itself.
+    self_signed: Option<&'e str>,
     /// The subject and the names of the certificate, as a request for the next one would have them.
     request: (String, String),
 }
@@ -27,43 +31,68 @@ pub struct Holder<'e> {
 /// Kinds of hosts, by what renews a certificate there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Exchange, Edge Transport included.
+    /// A Mailbox server.
     Exchange,
+    /// Edge Transport, which no shell reaches from inside.
+    Edge,
     /// A domain controller: LDAPS takes what stands in the computer's store.
     Controller,
     /// A mail gateway of another make.
     Gateway,
 }
 
+/// What an Exchange server shows a certificate for.
+#[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each duty is there or not, whatever the others are")]
+struct Duties {
+    smtp: bool,
+    web: bool,
+    back_end: bool,
+    /// It is the internal transport certificate.
+    internal: bool,
+}
+
 impl<'e> Holder<'e> {
     /// The host of the first place where it was shown; all places of one certificate are of a kind, nearly always.
     pub fn of(leaf: &'e Leaf<'_>, estate: &Estate) -> Self {
         let request = request(leaf);
+        let mut duties = Duties::default();
+        for shown in &leaf.shown {
+            match (shown.listener.service, shown.upgrade) {
+                (Service::Smtp, Some(Upgrade::AnonymousTls)) => duties.internal = true,
+                (Service::Smtp, _) => duties.smtp = true,
+                (Service::Web, _) if shown.listener.to.port == BACK_END_PORT => duties.back_end = true,
+                (Service::Web, _) => duties.web = true,
+                (Service::Directory, _) => {}
+            }
+        }
+        let self_signed = leaf.certificate.is_self_issued().then_some(leaf.certificate.thumbprint.as_str());
         let Some(listener) = leaf.shown.first().map(|shown| &shown.listener) else {
-            return Self { host: "<SERVER>", kind: Kind::Exchange, request };
+            return Self { host: "<SERVER>", kind: Kind::Exchange, duties, self_signed, request };
         };
         let role = estate.servers.get(&listener.to.host).map(|server| server.role);
         let kind = match (listener.service, role) {
             (Service::Directory, _) => Kind::Controller,
             (_, Some(ServerRole::Gateway)) => Kind::Gateway,
+            (_, Some(ServerRole::Edge)) => Kind::Edge,
             _ => Kind::Exchange,
         };
-        Self { host: &listener.to.host, kind, request }
+        Self { host: &listener.to.host, kind, duties, self_signed, request }
     }
 
     /// See which certificates there are, and which of them is in service.
     pub fn look(&self) -> Vec<String> {
+        const SHOWN: &str = "fl Thumbprint,Subject,Issuer,CertificateDomains,Services,NotAfter";
         let host = self.host;
         match self.kind {
-            Kind::Exchange => {
-                let server = server_name(host);
-                vec![
-                    format!("See which certificates {host} has, and which of them serve SMTP:"),
-                    format!(
-                        "    Get-ExchangeCertificate -Server {server} | fl Thumbprint,Subject,Issuer,CertificateDomains,Services,NotAfter"
-                    ),
-                ]
-            }
+            Kind::Exchange => vec![
+                format!("See which certificates {host} has, and for which services:"),
+                format!("    Get-ExchangeCertificate -Server {} | {SHOWN}", server_name(host)),
+            ],
+            Kind::Edge => vec![
+                format!("On {host} itself, see which certificates it has, and for which services:"),
+                format!("    Get-ExchangeCertificate | {SHOWN}"),
+            ],
             Kind::Controller => vec![
                 format!("See which certificates {host} has for Server Authentication:"),
                 format!(
@@ -80,14 +109,11 @@ impl<'e> Holder<'e> {
     pub fn replace(&self) -> Vec<String> {
         let host = self.host;
         match self.kind {
-            Kind::Exchange => vec![
-                format!("Have it issued anew with all its names, import it on every server that shows it ({host} among them), and give it its service:"),
-                format!("    New-ExchangeCertificate -GenerateRequest -KeySize 2048 -SubjectName {} -DomainName {}", self.request.0, self.request.1),
-                "    Enable-ExchangeCertificate -Thumbprint <NEW> -Services SMTP".into(),
-                "Answer No when asked to overwrite the default SMTP certificate; set TlsCertificateName where a connector names the old one; restart MSExchangeTransport and MSExchangeFrontEndTransport; remove the old one last.".into(),
-            ],
+            Kind::Exchange | Kind::Edge => self.replace_in_exchange(),
             Kind::Controller => vec![
-                format!("On {host}, have it enrolled anew from the company's authority; LDAPS takes the new one by itself:"),
+                format!(
+                    "On {host}, have it enrolled anew from the company's authority; LDAPS takes the new one by itself:"
+                ),
                 "    certutil -pulse".into(),
             ],
             Kind::Gateway => vec![format!(
@@ -96,14 +122,67 @@ impl<'e> Holder<'e> {
         }
     }
 
+    fn replace_in_exchange(&self) -> Vec<String> {
+        let Self { host, duties, request: (subject, names), .. } = self;
+        let mut steps = Vec::new();
+        if let Some(thumbprint) = self.self_signed {
+            steps.push(format!("On {host}, make its successor, which takes over name and services:"));
+            steps.push(format!("    Get-ExchangeCertificate {thumbprint} | New-ExchangeCertificate"));
+        } else {
+            steps.push(format!(
+                "Have it issued anew with all its names, and import it on every server that shows it ({host} among them):"
+            ));
+            steps.push(format!(
+                "    New-ExchangeCertificate -GenerateRequest -KeySize 2048 -SubjectName {subject} -DomainName {names}"
+            ));
+        }
+        let services: Vec<_> = [("SMTP", duties.smtp), ("IIS", duties.web)].into_iter().filter(|(_, on)| *on).collect();
+        let services: Vec<_> = services.into_iter().map(|(service, _)| service).collect();
+        if !services.is_empty() && self.self_signed.is_none() {
+            steps.push(format!("    Enable-ExchangeCertificate -Thumbprint <NEW> -Services {}", services.join(",")));
+        }
+        if duties.back_end {
+            steps.push(
+                "    (Get-WebBinding -Name 'Exchange Back End' -Port 444).AddSslCertificate('<NEW>', 'My')".into(),
+            );
+        }
+        if duties.internal {
+            let edge = if self.kind == Kind::Edge {
+                "; then make the Edge subscription anew (New-EdgeSubscription)"
+            } else {
+                ""
+            };
+            steps.push(format!("It is the internal transport certificate: answer Yes when asked to overwrite the default SMTP certificate{edge}."));
+        } else if duties.smtp {
+            steps.push("Answer No when asked to overwrite the default SMTP certificate; set TlsCertificateName where a connector names the old one.".into());
+        }
+        if duties.smtp || duties.internal {
+            steps.push(format!("    {}", self.restart()));
+        }
+        steps.push("Remove the old one last.".into());
+        steps
+    }
+
+    fn restart(&self) -> &'static str {
+        if self.kind == Kind::Edge {
+            "Restart-Service MSExchangeTransport"
+        } else {
+            "Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport"
+        }
+    }
+
     /// Let another certificate be shown that is there already.
     pub fn pin(&self) -> Vec<String> {
         match self.kind {
-            Kind::Exchange => vec![
+            Kind::Exchange | Kind::Edge if self.duties.smtp => vec![
                 "Let the connector show the right one by name:".to_string(),
                 "    $c = Get-ExchangeCertificate <THUMBPRINT>; Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"".to_string(),
             ],
-            Kind::Controller | Kind::Gateway => Vec::new(),
+            Kind::Exchange if self.duties.web => vec![
+                "Give the websites the right one:".to_string(),
+                "    Enable-ExchangeCertificate -Thumbprint <THUMBPRINT> -Services IIS".to_string(),
+            ],
+            _ => Vec::new(),
         }
     }
 
@@ -119,8 +198,8 @@ impl<'e> Holder<'e> {
             format!("On {host}, put {names} into the computer's store of intermediates:"),
             format!("    certutil -addstore CA {file}"),
         ];
-        if self.kind == Kind::Exchange {
-            steps.push("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport".into());
+        if self.kind != Kind::Controller && self.duties.smtp {
+            steps.push(format!("    {}", self.restart()));
         }
         steps
     }

@@ -99,8 +99,7 @@ pub fn listeners(estate: &Estate) -> Vec<Listener> {
     let mut all = Vec::new();
     for (host, server) in estate.servers.iter().filter(|(_, server)| server.state == ServerState::Active) {
         let is_mailbox = server.role == ServerRole::Mailbox;
-        let is_outer = server.role == ServerRole::Edge || !server.outward.is_empty();
-        let outside = if is_outer { Facing::Outside } else { Facing::Inside };
+        let outside = if server.outward.is_empty() { Facing::Inside } else { Facing::Outside };
         let ports: &[u16] = if is_mailbox { &MAILBOX_PORTS } else { &[SMTP_PORT] };
         for to in ports.iter().flat_map(|port| estate.endpoints(host, *port)) {
             let is_front = to.port == SMTP_PORT;
@@ -182,6 +181,10 @@ impl Listener {
     /// Everything to be asked here, by what is known so far: the first question, and what its answer makes necessary.
     pub fn asks(&self, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
         let mut asks = self.first_asks(evidence);
+        // Second looks follow from all first ones together: what is asked must not depend on who was faster.
+        if !asks.iter().all(|ask| evidence.holds(ask)) {
+            return asks;
+        }
         let first: Vec<_> = asks.iter().map(|ask| self.look(ask, evidence)).collect();
         let shown = || first.iter().filter_map(Look::seen);
         let mut add = |question: Question| {
@@ -197,12 +200,9 @@ impl Listener {
         if keys.iter().any(|key| matches!(key, Key::Ec(_))) {
             add(self.with(Offer::RsaOnly));
         }
-        if first.iter().any(Look::is_handshake_refused) {
+        let is_perhaps_old = first.iter().any(|look| self.is_perhaps_old(look, estate));
+        if is_perhaps_old {
             add(self.with(Offer::UpTo(TlsVersion::Tls12)));
-            let modern = self.look(&Ask::new(self.to.clone(), self.with(Offer::UpTo(TlsVersion::Tls12))), evidence);
-            if modern.is_handshake_refused() {
-                add(self.with(Offer::UpTo(TlsVersion::Tls10)));
-            }
         }
         // These write into the server's log (Schannel 36874), so somebody has to want them.
         if shown().next().is_some() && (estate.plan.deep || estate.plan.forbid_old_tls) {
@@ -212,15 +212,26 @@ impl Listener {
         if estate.plan.deep && keys.iter().any(|key| matches!(key, Key::Rsa(_))) {
             add(self.with(Offer::EcdsaOnly));
         }
+        // Last, so that it takes the place of none that was asked before its reason was known.
+        let modern = self.look(&Ask::new(self.to.clone(), self.with(Offer::UpTo(TlsVersion::Tls12))), evidence);
+        if is_perhaps_old && modern.is_handshake_refused() {
+            add(self.with(Offer::UpTo(TlsVersion::Tls10)));
+        }
         asks.truncate(MOST_CONNECTIONS);
         asks
+    }
+
+    /// Might it speak TLS of old alone? A controller without a certificate for LDAPS just closes, and each further try writes into
+    /// its log.
+    fn is_perhaps_old(&self, look: &Look<'_>, estate: &Estate) -> bool {
+        let says_so = look.miss.is_some_and(|miss| matches!(miss.reason, Reason::ServerSaid(_)));
+        look.is_handshake_refused() && (self.service != Service::Directory || says_so || estate.plan.deep)
     }
 
     /// What a client of today asks; of a web server once for each stated name; once more of a server that was too busy.
     pub fn first_asks(&self, evidence: &Evidence) -> Vec<Ask> {
         let questions: Vec<Question> = match self.service {
-            Service::Smtp => vec![self.with(Offer::Usual)],
-            Service::Directory => vec![TlsSession { offer: Offer::Usual }.into()],
+            Service::Smtp | Service::Directory => vec![self.with(Offer::Usual)],
             Service::Web => {
                 let host = [self.to.host.clone()];
                 let names = if self.names.is_empty() { &host[..] } else { &self.names };
@@ -270,7 +281,9 @@ impl Listener {
     fn with(&self, offer: Offer) -> Question {
         match self.service {
             Service::Smtp => SmtpSession { upgrade: Upgrade::StartTls, offer }.into(),
-            Service::Web | Service::Directory => TlsSession { offer }.into(),
+            // The certificate may depend on the name.
+            Service::Web => TlsSession { offer, name: self.names.first().cloned() }.into(),
+            Service::Directory => TlsSession { offer, name: None }.into(),
         }
     }
 }
@@ -406,7 +419,7 @@ pub fn reason(ask: &Ask) -> Option<String> {
         Question::SmtpSession(SmtpSession { upgrade: Upgrade::AnonymousTls, .. }) => {
             "it offers X-ANONYMOUSTLS, which shows the internal transport certificate"
         }
-        Question::SmtpSession(SmtpSession { offer, .. }) | Question::TlsSession(TlsSession { offer }) => {
+        Question::SmtpSession(SmtpSession { offer, .. }) | Question::TlsSession(TlsSession { offer, .. }) => {
             offer_of(*offer)
         }
         Question::HttpsGet(get) => return Some(format!("what a client sees that asks for {}", get.name)),

@@ -51,7 +51,7 @@ pub struct PlannedServer {
     #[serde(default)]
     pub state: ServerState,
     /// The names by which mail servers outside reach its port 25. Where there are any, its certificate is judged as the world
-    /// judges it; that of an Edge server always is.
+    /// judges it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outward: Vec<String>,
     /// The names by which web clients reach its port 443.

@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
 use tokio::time::timeout;
@@ -31,6 +31,8 @@ pub struct Wire {
     pub(super) budgets: Budgets,
     pub(super) resolver: dns::Configured,
     stores: Arc<Stores>,
+    /// Bytes of the files that were fetched.
+    pub(super) fetched: AtomicUsize,
 }
 
 impl Wire {
@@ -38,7 +40,7 @@ impl Wire {
     pub fn new(clock: Clock, budgets: Budgets, resolver: Option<SocketAddr>, stores: Stores) -> Result<Self, String> {
         fence::silence_fenced_panics();
         let resolver = dns::Configured::new(resolver, &budgets)?;
-        Ok(Self { clock, budgets, resolver, stores: Arc::new(stores) })
+        Ok(Self { clock, budgets, resolver, stores: Arc::new(stores), fetched: AtomicUsize::new(0) })
     }
 
     /// Asks, and says what came back. It ends within its budgets whatever the server does.

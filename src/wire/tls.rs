@@ -51,6 +51,7 @@ pub(super) async fn session(wire: &Wire, to: SocketAddr, host: &str, question: &
         Err(trouble) => return trouble.into(),
     };
     let until = Instant::now() + wire.budgets.reply;
+    let host = question.name.as_deref().unwrap_or(host);
     let mut seen = None;
     let looked = match Way::of(question.offer) {
         Way::FirstFlight(version) => hello::look(stream, version, host, until, &mut seen).await,
@@ -193,8 +194,9 @@ impl Look {
     ) -> HandshakeSignatureValid {
         checked.unwrap_or_else(|error| {
             let is_known = self.algorithms.supported_schemes().contains(&scheme);
-            let why = unproven(&error, certificate, (!is_known).then_some(scheme));
-            self.seen.lock().expect("nothing panics while it holds this lock").unproven = Some(why);
+            let mut seen = self.seen.lock().expect("nothing panics while it holds this lock");
+            seen.unproven = not_checkable(&error, certificate, (!is_known).then_some(scheme));
+            seen.disproven = seen.unproven.is_none();
             HandshakeSignatureValid::assertion()
         })
     }
@@ -213,19 +215,19 @@ fn is_ecdsa(scheme: SignatureScheme) -> bool {
 }
 
 /// The library says "bad signature" of keys that it never checks as well; those are told apart here.
-fn unproven(error: &rustls::Error, certificate: &[u8], unknown: Option<SignatureScheme>) -> String {
+fn not_checkable(error: &rustls::Error, certificate: &[u8], unknown: Option<SignatureScheme>) -> Option<String> {
     const SHORTEST_RSA: usize = 2048;
     if let Some(scheme) = unknown {
-        return text::quoted(&format!("not checkable: it signs by {scheme:?}, which our library does not check"));
+        return Some(text::quoted(&format!("not checkable: it signs by {scheme:?}, which our library does not check")));
     }
     match rsa_bits(certificate) {
         Some(bits) if bits < SHORTEST_RSA => {
-            format!("not checkable: our library checks no RSA key of less than {SHORTEST_RSA} bits, and it has {bits}")
+            let bound = format!("our library checks no RSA key of less than {SHORTEST_RSA} bits, and it has {bits}");
+            Some(format!("not checkable: {bound}"))
         }
-        _ if *error == rustls::Error::InvalidCertificate(CertificateError::BadSignature) => {
-            "what it signed does not fit the key of its certificate".into()
-        }
-        _ => text::quoted(&format!("not checkable: {error}")),
+        // What it signed does not fit the key of its certificate.
+        _ if *error == rustls::Error::InvalidCertificate(CertificateError::BadSignature) => None,
+        _ => Some(text::quoted(&format!("not checkable: {error}"))),
     }
 }
 

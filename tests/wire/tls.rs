@@ -120,7 +120,7 @@ async fn server(
 }
 
 async fn look(to: SocketAddr, offer: Offer) -> Reply {
-    ask(to, TlsSession { offer }).await
+    ask(to, TlsSession { offer, name: None }).await
 }
 
 fn seen(reply: Reply) -> TlsSeen {
@@ -208,7 +208,7 @@ async fn only_a_name_is_sent_as_a_name() {
     for offer in [Offer::Usual, Offer::UpTo(TlsVersion::Tls12)] {
         for host in ["mail.contoso.com", "192.0.2.1", "::1", "two words", ""] {
             let to = Endpoint { host: host.into(), address: Some(address.ip()), port: address.port() };
-            seen(converse(&wire, &Ask::new(to, TlsSession { offer })).await);
+            seen(converse(&wire, &Ask::new(to, TlsSession { offer, name: None })).await);
             let name = (host == "mail.contoso.com").then(|| host.to_string());
             assert_eq!(asked.lock().unwrap().pop(), Some(name), "{host}");
         }
@@ -273,13 +273,13 @@ async fn a_handshake_may_end_in_any_state() {
             {
                 cases.spawn(async move {
                     let server = says(&begun[..length], then).await;
-                    let reply = ask_within(budgets_for(expected), server, TlsSession { offer }).await;
+                    let reply = ask_within(budgets_for(expected), server, TlsSession { offer, name: None }).await;
                     assert_eq!(missed(&reply), (Stage::Tls, expected), "{length} bytes");
                 });
             }
         }
         cases.spawn(async move {
-            let dripping = ask_briefly(drips(begun).await, TlsSession { offer }).await;
+            let dripping = ask_briefly(drips(begun).await, TlsSession { offer, name: None }).await;
             assert_eq!(missed(&dripping), (Stage::Tls, Why::Silent));
             assert_eq!(missed(&look(closed_tcp().await, offer).await), (Stage::Connect, Why::Refused));
         });
@@ -320,12 +320,12 @@ async fn what_an_old_server_showed_outlives_what_came_after() {
     for (then, expected) in [(Then::Close, Why::Closed), (Then::Wait, Why::Silent)] {
         let server = says(&whole[..300], then).await;
         let offer = Offer::UpTo(TlsVersion::Tls10);
-        let reply = ask_within(budgets_for(expected), server, TlsSession { offer }).await;
+        let reply = ask_within(budgets_for(expected), server, TlsSession { offer, name: None }).await;
         assert_eq!(why(&reply).1, expected);
         // The record was not whole, so not even the hello is known.
         assert_eq!(reply.facts, None);
         let server = says(&old_server(0x0301, &[raw(WEAK)], 100)[..300], then).await;
-        let reply = ask_within(budgets_for(expected), server, TlsSession { offer }).await;
+        let reply = ask_within(budgets_for(expected), server, TlsSession { offer, name: None }).await;
         assert_eq!(why(&reply), (Stage::Tls, expected));
         let Some(Facts::TlsSession(seen)) = reply.facts else { panic!("the hello was there: {reply:?}") };
         assert_eq!((seen.version, seen.chain.len()), (Some(0x0301), 0));
