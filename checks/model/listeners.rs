@@ -6,8 +6,9 @@
 use crate::{
     facts::{
         certificate::{Key, key_of},
+        dns::{DnsLookup, RecordKind},
         net::{SMTP_PORT, Transport},
-        smtp::{Exchange, SmtpReply, SmtpSession, Upgrade},
+        smtp::{Exchange, SmtpReply, SmtpSession, Upgrade, code},
         tls::{GC_LDAPS_PORT, LDAPS_PORT, Offer, TlsSeen, TlsSession, TlsVersion},
         web::{BACK_END_PORT, EWS_PATH, HTTPS_PORT, HttpsGet},
     },
@@ -16,8 +17,9 @@ use crate::{
         check::Need,
         estate::Estate,
         evidence::{Answer, Evidence, Miss, Reason, Stage},
-        finding::Subject,
-        plan::{ServerRole, ServerState},
+        finding::{Finding, Subject, Trouble, Verdict},
+        meta::Meta,
+        plan::{PlannedServer, ServerRole, ServerState},
         reach::Reach,
     },
 };
@@ -134,6 +136,47 @@ pub fn smtp_listeners(estate: &Estate) -> impl Iterator<Item = Listener> {
 pub fn peer_listeners(estate: &Estate) -> impl Iterator<Item = Listener> {
     let is_peer = |host: &str| estate.servers.get(host).is_some_and(|server| server.role == ServerRole::Mailbox);
     smtp_listeners(estate).filter(move |listener| is_peer(&listener.to.host))
+}
+
+/// Whose name at a host's address would mean that another server answers there: Mailbox servers that are meant to work, and
+/// controllers. The name of a gateway is often that of a load balancer before this very server, and so are those by which it
+/// is reached from outside and by web clients. A controller with an address of the host's may be the same machine.
+pub fn rivals<'e>(host: &'e str, estate: &'e Estate) -> impl Iterator<Item = &'e str> {
+    let own = estate.servers.get(host);
+    let is_own = move |name: &String| {
+        name == host || own.is_some_and(|own| own.outward.contains(name) || own.web.contains(name))
+    };
+    let is_peer = |server: &PlannedServer| server.role == ServerRole::Mailbox && server.state == ServerState::Active;
+    let servers = estate.servers.iter().filter(move |(_, server)| is_peer(server)).map(|(name, _)| name);
+    let is_elsewhere =
+        move |name: &&String| !estate.addresses(name).any(|address| estate.addresses(host).any(|own| own == address));
+    let controllers = estate.controllers.keys().filter(is_elsewhere);
+    servers.chain(controllers).filter(move |name| !is_own(name)).map(String::as_str)
+}
+
+/// What a check says of servers that have no listener, because their names lead nowhere.
+pub fn unresolved<'e>(
+    meta: &'static Meta,
+    estate: &'e Estate,
+    evidence: &'e Evidence,
+) -> impl Iterator<Item = (&'e PlannedServer, Finding)> {
+    estate.unresolved_servers().map(move |server| {
+        let lookups = [RecordKind::A, RecordKind::Aaaa].map(|kind| estate.lookup(&server.name, kind));
+        let is_told = lookups.iter().all(|ask| evidence.answer::<DnsLookup>(ask).facts().is_some());
+        let seen =
+            if is_told { "its name has no address" } else { "whether its name has an address could not be told" };
+        let finding = Finding::new(meta, Subject::Host(server.name.clone()), Verdict::Unknown, seen)
+            .suspects(Trouble::Name(server.name.clone()))
+            .remedy("See whether the name is spelt as in DNS, and what a name server of the domain says of it:")
+            .remedy(format!("    nslookup {}", server.name));
+        (server, finding)
+    })
+}
+
+/// The same of Mailbox servers alone, for what only peers ask.
+pub fn unresolved_peers(meta: &'static Meta, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+    let peers = unresolved(meta, estate, evidence).filter(|(server, _)| server.role == ServerRole::Mailbox);
+    peers.map(|(server, finding)| finding.suspects(Trouble::HostDark(server.name.clone()))).collect()
 }
 
 /// The SMTP ports that came with Exchange 2013.
@@ -332,9 +375,18 @@ impl<'e> Look<'e> {
         self.talked().is_none().then_some(said)
     }
 
-    /// It does not talk with this machine, and its words are neither 421: a list of addresses, or of names.
+    /// It does not talk with this machine, for now and for ever: a list of addresses, or of names.
     pub fn turned_away(&self) -> Option<&'e str> {
         self.rejection().filter(|_| !self.is_busy() && !self.is_in_maintenance())
+    }
+
+    /// Why nothing more can be seen of it, where `smtp-reachable` has said already why it does not talk with us.
+    pub fn unwilling(&self) -> Option<String> {
+        let said = self.rejection()?;
+        if self.is_in_maintenance() {
+            return Some(format!("in maintenance, see smtp-reachable: {said}"));
+        }
+        self.turned_away().map(|said| format!("it turns this machine away, see smtp-reachable: {said}"))
     }
 
     /// Why a firewall that inspects SMTP seems to stand on the way: keywords are written over, or EHLO does not come through.
@@ -362,14 +414,29 @@ impl<'e> Look<'e> {
             && self.session.is_none_or(|session| session.injected.0.is_empty())
     }
 
-    /// It said `421` and no component is in maintenance (`421 4.3.2`): it may do better in a while.
+    /// It puts us off for now (RFC 5321 section 4.2.1: 4yz), and not for maintenance: it may do better in a while.
     pub fn is_busy(&self) -> bool {
-        said_code(self.miss, "421").is_some_and(|said| !said.starts_with("4.3.2"))
+        match self.said() {
+            Some((421, _)) => !self.is_in_maintenance(),
+            Some((400..=499, _)) => self.session.is_some() && self.talked().is_none(),
+            _ => false,
+        }
     }
 
-    /// It said `421 4.3.2`: the component is in maintenance.
+    /// It says that it has as many connections as it takes, from everywhere or from this machine.
+    pub fn is_crowded(&self) -> bool {
+        self.said().is_some_and(|(_, text)| is_about_numbers(text))
+    }
+
+    /// It said `421 4.3.2`, and not for the number of connections: the component is in maintenance.
     pub fn is_in_maintenance(&self) -> bool {
-        said_code(self.miss, "421").is_some_and(|said| said.starts_with("4.3.2"))
+        self.said().is_some_and(|(code, text)| code == 421 && text.starts_with("4.3.2") && !is_about_numbers(text))
+    }
+
+    /// The code that it gave for an end, and the text behind it.
+    fn said(&self) -> Option<(u16, &'e str)> {
+        let Some(Miss { reason: Reason::ServerSaid(said), .. }) = self.miss else { return None };
+        Some((code(said)?, said.get(4..).unwrap_or_default().trim_start()))
     }
 }
 
@@ -392,10 +459,11 @@ pub fn quote(words: &str) -> String {
     format!("{:?}", words.chars().take(LONGEST).collect::<String>())
 }
 
-/// What a server said after a code.
-fn said_code<'m>(miss: Option<&'m Miss>, code: &str) -> Option<&'m str> {
-    let Some(Miss { reason: Reason::ServerSaid(said), .. }) = miss else { return None };
-    Some(said.strip_prefix(code)?.trim_start_matches([' ', '-']))
+/// Exchange says `4.3.2` of a component that is inactive, and of a connector that has enough connections: "The maximum number of
+/// concurrent server connections has exceeded a limit", or "a per-source limit".
+fn is_about_numbers(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["maximum number", "exceeded", "too many"].iter().any(|words| text.contains(words))
 }
 
 fn leaf_key(seen: &TlsSeen) -> Option<Key> {
@@ -431,6 +499,7 @@ pub fn reason(ask: &Ask) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::raw::Raw;
 
     #[test]
     fn keywords_that_are_written_over_are_told_from_those_of_exchange() {
@@ -441,6 +510,41 @@ mod tests {
             ["", "X", "XXX", "X-EXPS", "X-ANONYMOUSTLS", "XRDST", "XSHADOW", "XEXCH50", "STARTTLS", "XXXXxxxx"]
         {
             assert!(!is_blanked(keyword), "{keyword}");
+        }
+    }
+
+    /// What is made of a greeting that ends it: maintenance, busy, turned away.
+    fn verdicts(said: &str) -> (bool, bool, bool) {
+        let took = SignedDuration::ZERO;
+        let miss = Miss { stage: Stage::Greet, reason: Reason::ServerSaid(said.into()), took };
+        let session = SmtpReply { exchanges: Vec::new(), injected: Raw::default(), tls: None };
+        let look = Look { is_answered: true, session: Some(&session), seen: None, miss: Some(&miss) };
+        (look.is_in_maintenance(), look.is_busy(), look.turned_away().is_some())
+    }
+
+    #[test]
+    fn maintenance_is_told_from_a_crowd_and_from_no() {
+        const MAINTENANCE: (bool, bool, bool) = (true, false, false);
+        const BUSY: (bool, bool, bool) = (false, true, false);
+        const AWAY: (bool, bool, bool) = (false, false, true);
+        for (said, verdict) in [
+            ("421 4.3.2 Service not active", MAINTENANCE),
+            ("421-4.3.2 Service not active 421 4.3.2 closing", MAINTENANCE),
+            (
+                "421 4.3.2 The maximum number of concurrent server connections has exceeded a limit, closing transmission channel",
+                BUSY,
+            ),
+            (
+                "421 4.3.2 The maximum number of concurrent server connections has exceeded a per-source limit, closing transmission channel",
+                BUSY,
+            ),
+            ("421 4.4.5 Too many connections from your host", BUSY),
+            ("452 4.3.1 Insufficient system resources (TSX)", BUSY),
+            ("450 4.7.1 try again later", BUSY),
+            ("554 5.7.1 no", AWAY),
+            ("550 5.7.1 too many complaints", AWAY),
+        ] {
+            assert_eq!(verdicts(said), verdict, "{said}");
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
         estate::Estate,
         evidence::{Evidence, Miss, Reason},
         finding::{Finding, Subject, Trouble, Verdict},
-        listeners::{Listener, Look, peer_listeners, quote, server_name, smtp_port},
+        listeners::{Listener, Look, peer_listeners, quote, rivals, server_name, smtp_port, unresolved_peers},
         meta::{Basis, Fold, Meta},
         reach::Reach,
     },
@@ -77,7 +77,8 @@ impl Check for Addresses {
             let place = Place { address, front: listener.first_look(evidence), back };
             hosts.entry(listener.to.host).or_default().push(place);
         }
-        hosts.iter().map(|(host, places)| judge_host(host, places)).collect()
+        let judged = hosts.iter().map(|(host, places)| judge_host(host, places, estate));
+        judged.chain(unresolved_peers(&META, estate, evidence)).collect()
     }
 }
 
@@ -85,7 +86,7 @@ fn mail_listeners(estate: &Estate) -> impl Iterator<Item = Listener> {
     peer_listeners(estate).filter(|listener| [SMTP_PORT, smtp_port::TRANSPORT].contains(&listener.to.port))
 }
 
-fn judge_host(host: &str, places: &[Place<'_>]) -> Finding {
+fn judge_host(host: &str, places: &[Place<'_>], estate: &Estate) -> Finding {
     let subject = Subject::Host(host.to_string());
     let finding = |verdict, seen: String| Finding::new(&META, subject.clone(), verdict, seen);
     if let Some(why) = places.iter().find_map(untold) {
@@ -109,16 +110,24 @@ fn judge_host(host: &str, places: &[Place<'_>]) -> Finding {
     }
     // Exchange 2010 has no 2525 at any address.
     let is_back_seen = places.iter().any(|place| answers(&place.back));
-    let silent: Vec<_> = places.iter().filter_map(|place| silence(place, is_back_seen)).collect();
-    if !silent.is_empty() {
-        return address_silent(finding(Verdict::Warn, silent.join("; ")), host);
+    let silent: Vec<_> = places.iter().filter_map(|place| silence(place, is_back_seen, estate)).collect();
+    if let Some(verdict) = silent.iter().map(|(verdict, _)| *verdict).max() {
+        let seen: Vec<_> = silent.into_iter().map(|(_, seen)| seen).collect();
+        return address_silent(finding(verdict, seen.join("; ")), host);
     }
-    for name_at in [front_name, back_name] {
-        let named: Vec<_> = places.iter().filter_map(|place| Some((place.address, name_at(place)?))).collect();
-        if !is_one_server(&named.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>()) {
-            let told: Vec<_> = named.iter().map(|(address, name)| format!("{} at {address}", quote(name))).collect();
-            return address_differs(finding(Verdict::Warn, told.join(", ")), host);
-        }
+    let [fronts, backs] = [front_name, back_name].map(|name_at| -> Vec<(IpAddr, String)> {
+        places.iter().filter_map(|place| Some((place.address, name_at(place)?))).collect()
+    });
+    let differ =
+        |named: &[(IpAddr, String)]| !is_one_server(&named.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>());
+    if differ(&fronts) || differ(&backs) {
+        // A connector on 25 may bear any name: 2525 has to agree, or, where it cannot be heard, the name to be another server's.
+        let is_another = differ(&backs)
+            || backs.is_empty() && fronts.iter().any(|(_, name)| rivals(host, estate).any(|other| is_of(name, other)));
+        let verdict = if is_another { Verdict::Fail } else { Verdict::Warn };
+        let named = if differ(&fronts) { fronts } else { backs };
+        let told: Vec<_> = named.iter().map(|(address, name)| format!("{} at {address}", quote(name))).collect();
+        return address_differs(finding(verdict, told.join(", ")), host);
     }
     finding(Verdict::Pass, format!("it answers SMTP at each of {} addresses", places.len()))
 }
@@ -139,10 +148,16 @@ fn answers(look: &Look<'_>) -> bool {
     look.reach() == Some(Reach::Open)
 }
 
-fn silence(place: &Place<'_>, is_back_seen: bool) -> Option<String> {
+/// How an address does not take mail. What a firewall drops before this machine it need not drop before peers.
+fn silence(place: &Place<'_>, is_back_seen: bool, estate: &Estate) -> Option<(Verdict, String)> {
     let of_port = |port: u16, look: &Look<'_>| {
         let reach = look.reach().filter(|reach| *reach != Reach::Open)?;
-        Some(format!("at {} port {port} is {reach}", place.address))
+        let verdict = match reach {
+            Reach::Refused | Reach::Foreign(_) => Verdict::Fail,
+            Reach::Filtered(_) | Reach::Mute(_) if estate.plan.exchange_vantage => Verdict::Fail,
+            _ => Verdict::Warn,
+        };
+        Some((verdict, format!("at {} port {port} is {reach}", place.address)))
     };
     of_port(SMTP_PORT, &place.front).or_else(|| of_port(smtp_port::TRANSPORT, &place.back).filter(|_| is_back_seen))
 }
@@ -159,6 +174,10 @@ fn back_name(place: &Place<'_>) -> Option<String> {
 fn is_one_server(names: &[&str]) -> bool {
     let is_same = |one: &str, other: &str| one == other || server_name(one) == other || one == server_name(other);
     names.iter().all(|one| names.iter().all(|other| is_same(one, other)))
+}
+
+fn is_of(name: &str, host: &str) -> bool {
+    name == host || name == server_name(host)
 }
 
 fn address_silent(finding: Finding, host: &str) -> Finding {

@@ -7,12 +7,16 @@ use crate::{
         estate::Estate,
         evidence::{Evidence, Reason},
         finding::{Finding, Trouble, Verdict},
-        listeners::{Listener, Look, is_absent_in_2010, peer_listeners, server_name, servers_of_2010, smtp_port},
+        listeners::{
+            Listener, Look, is_absent_in_2010, peer_listeners, server_name, servers_of_2010, smtp_port,
+            unresolved_peers,
+        },
         meta::{Basis, Fold, Meta},
+        plan::{ServerRole, ServerState},
         reach::Reach,
     },
 };
-use alloc::{format, string::String, vec::Vec};
+use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
 /// See the module.
 pub struct ExchangeAuth;
@@ -75,11 +79,11 @@ impl Check for ExchangeAuth {
                 let seen = "Exchange 2010 does not listen here; its peers authenticate on 25";
                 Finding::new(&META, listener.subject(), Verdict::Skip, seen)
             } else {
-                judge_listener(&listener, &look, evidence)?
+                judge_listener(&listener, &look, estate, evidence, &of_2010)?
             };
             Some(finding.at(listener.to.address))
         };
-        peer_listeners(estate).filter_map(judge_port).collect()
+        peer_listeners(estate).filter_map(judge_port).chain(unresolved_peers(&META, estate, evidence)).collect()
     }
 }
 
@@ -88,8 +92,17 @@ fn is_dialled(listener: &Listener) -> bool {
 }
 
 /// `None` where the engine has the right words: not asked, interrupted, a way that this machine does not have.
-fn judge_listener(listener: &Listener, look: &Look<'_>, evidence: &Evidence) -> Option<Finding> {
+fn judge_listener(
+    listener: &Listener,
+    look: &Look<'_>,
+    estate: &Estate,
+    evidence: &Evidence,
+    of_2010: &BTreeSet<String>,
+) -> Option<Finding> {
     let subject = listener.subject();
+    if let Some(why) = look.unwilling() {
+        return Some(Finding::new(&META, subject, Verdict::Skip, why));
+    }
     let Some(session) = look.talked() else {
         let miss = look.miss.filter(|miss| {
             !matches!(miss.reason, Reason::NoRoute | Reason::Local(_) | Reason::Interrupted)
@@ -109,7 +122,7 @@ fn judge_listener(listener: &Listener, look: &Look<'_>, evidence: &Evidence) -> 
         // SuppressXAnonymousTls, as is set where a device between two sites compresses what they say.
         (Some(_), None) => "X-EXPS is offered; X-ANONYMOUSTLS is not, as where SuppressXAnonymousTls is set",
         (None, Some(_)) => "X-ANONYMOUSTLS is offered",
-        (None, None) => return Some(not_offered(listener)),
+        (None, None) => return Some(not_offered(listener, &front(listener, estate, of_2010))),
     };
     Some(Finding::new(&META, subject, Verdict::Pass, seen))
 }
@@ -124,14 +137,42 @@ fn inspected(listener: &Listener, why: String) -> Finding {
         .remedy("Run again from where an Exchange server stands; only then the connector is seen.")
 }
 
-fn not_offered(listener: &Listener) -> Finding {
+/// What port 25 is to peers.
+enum Front {
+    /// The connector of a Hub Transport server, which all its peers dial.
+    Hub,
+    /// A front end, to which this server hands mail by 25.
+    Dialled(String),
+    /// A front end that the wire shows nobody to dial; separate roles may.
+    Spare,
+}
+
+/// Peers authenticate on a front end's 25 where an Edge subscription or Exchange 2010 uses it.
+fn front(listener: &Listener, estate: &Estate, of_2010: &BTreeSet<String>) -> Front {
+    if of_2010.contains(&listener.to.host) {
+        return Front::Hub;
+    }
+    let is_edge = |state: ServerState, role: ServerRole| role == ServerRole::Edge && state != ServerState::Retired;
+    let edges = estate.servers.iter().filter(|(_, server)| is_edge(server.state, server.role)).map(|(name, _)| name);
+    edges.chain(of_2010).next().map_or(Front::Spare, |dialler| Front::Dialled(dialler.clone()))
+}
+
+fn not_offered(listener: &Listener, front: &Front) -> Finding {
     let port = listener.to.port;
     let host = server_name(&listener.to.host);
-    // On 25 peers authenticate only where an Edge subscription, Exchange 2010 or separate roles use it, which the wire does not tell.
-    let verdict = if port == SMTP_PORT { Verdict::Warn } else { Verdict::Fail };
-    let finding = Finding::new(&META, listener.subject(), verdict, "neither X-EXPS nor X-ANONYMOUSTLS is offered")
-        .code("not-offered");
+    let seen = "neither X-EXPS nor X-ANONYMOUSTLS is offered";
+    let (verdict, seen) = match front {
+        Front::Spare if port == SMTP_PORT => (Verdict::Warn, seen.into()),
+        Front::Dialled(dialler) if port == SMTP_PORT => (Verdict::Fail, format!("{seen}, and {dialler} dials 25")),
+        _ => (Verdict::Fail, seen.into()),
+    };
+    let finding = Finding::new(&META, listener.subject(), verdict, seen).code("not-offered");
     let (connector, mechanisms, groups) = match port {
+        SMTP_PORT if matches!(front, Front::Hub) => (
+            format!("Default {host}"),
+            "Tls,BasicAuth,BasicAuthRequireTLS,Integrated,ExchangeServer",
+            "ExchangeServers,ExchangeLegacyServers,ExchangeUsers",
+        ),
         SMTP_PORT => (
             format!("Default Frontend {host}"),
             "Tls,BasicAuth,BasicAuthRequireTLS,Integrated,ExchangeServer",
@@ -150,6 +191,11 @@ fn not_offered(listener: &Listener) -> Finding {
                 .remedy("If it is MSExchangeDelivery, restart it; if it still offers nothing, a device on the way takes the keywords out:")
                 .remedy("    Restart-Service MSExchangeDelivery");
         }
+    };
+    let finding = if port == SMTP_PORT && matches!(front, Front::Hub) {
+        finding.remedy("It is taken for Exchange 2010; state its role in a plan if it is an Edge or a gateway.")
+    } else {
+        finding
     };
     finding
         .remedy(format!("See which connector answers on {port}; one of your own whose RemoteIPRanges hold this machine's address may have answered instead:"))

@@ -11,7 +11,7 @@ use crate::{
         estate::Estate,
         evidence::{Answer, Evidence},
         finding::{Finding, Subject, Trouble, Verdict},
-        listeners::{Listener, peer_listeners, quote, server_name, smtp_port},
+        listeners::{Listener, peer_listeners, quote, rivals, server_name, smtp_port, unresolved_peers},
         meta::{Basis, Fold, Meta},
         plan::{ServerRole, ServerState},
     },
@@ -36,7 +36,7 @@ static META: Meta = Meta {
     healthy: "on 25, 2525 and 475 the server itself answers; on 2525 and 475 by its own name",
     why: "A peer asks for a ticket for SMTPSVC/ and the name by which a server answers EHLO. Where another server answers, or another name, the ticket is for somebody else, and authentication fails.",
     remedy: &[
-        "Another server: see which addresses DNS gives, and delete what is stale: nslookup <SERVER>",
+        "Another server: see which addresses DNS gives (nslookup <SERVER>) and which the server has (on it, Get-NetIPAddress). Only what it does not have is stale:",
         "    Remove-DnsServerResourceRecord -ZoneName <ZONE> -Name <SERVER> -RRType A -RecordData <ADDRESS>",
         "Another name: the Fqdn of the connector \"Default <SERVER>\" is the server's own, and mail between servers fails with any other:",
         "    Set-ReceiveConnector \"<SERVER>\\Default <SERVER>\" -Fqdn <SERVER'S FULL NAME>",
@@ -87,12 +87,12 @@ impl Check for Identity {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
-        let mut sightings: BTreeMap<String, Vec<Sighting>> = BTreeMap::new();
+        let mut hosts: BTreeMap<String, Vec<Listener>> = BTreeMap::new();
         for listener in telling(estate) {
-            sightings.entry(listener.to.host.clone()).or_default().extend(sighting(&listener, evidence));
+            hosts.entry(listener.to.host.clone()).or_default().push(listener);
         }
-        let members = sightings.iter().flat_map(|(host, seen)| judge_host(host, seen, estate, evidence));
-        members.chain(outsiders(estate)).collect()
+        let members = hosts.iter().flat_map(|(host, listeners)| judge_host(host, listeners, estate, evidence));
+        members.chain(outsiders(estate)).chain(unresolved_peers(&META, estate, evidence)).collect()
     }
 }
 
@@ -116,17 +116,23 @@ fn outsiders(estate: &Estate) -> impl Iterator<Item = Finding> {
     })
 }
 
-fn judge_host(host: &str, sightings: &[Sighting], estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+fn judge_host(host: &str, listeners: &[Listener], estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+    let sightings: Vec<_> = listeners.iter().filter_map(|listener| sighting(listener, evidence)).collect();
     if sightings.is_empty() {
-        return vec![unseen(host)];
+        return vec![unseen(host, listeners, evidence)];
     }
     // One address that leads to another server is one trouble, however many ports it has.
     let mut strangers: BTreeMap<(Option<IpAddr>, &str), Vec<u16>> = BTreeMap::new();
-    for seen in sightings {
-        if let Whose::Others(other) = whose(&seen.name, host, known_hosts(estate)) {
+    for seen in &sightings {
+        if let Whose::Others(other) = whose(&seen.name, host, rivals(host, estate)) {
             strangers.entry((seen.to.address, other)).or_default().push(seen.to.port);
         }
     }
+    // A connector on 25 may bear any name: what peers dial has to agree, where it can be heard.
+    let is_heard = |at: Option<IpAddr>| sightings.iter().any(|s| s.to.address == at && s.to.port != SMTP_PORT);
+    let (strangers, borrowed): (Vec<_>, Vec<_>) = strangers
+        .into_iter()
+        .partition(|((address, _), ports)| !is_heard(*address) || ports.iter().any(|port| *port != SMTP_PORT));
     let strangers = strangers.into_iter().map(|((address, other), ports)| another_server(host, address, other, &ports));
     let misnamed = sightings.iter().filter_map(|seen| judge_name(seen, estate, evidence));
     let troubles: Vec<_> = strangers.chain(misnamed).collect();
@@ -135,13 +141,23 @@ fn judge_host(host: &str, sightings: &[Sighting], estate: &Estate, evidence: &Ev
     }
     let names: BTreeSet<_> = sightings.iter().map(|sighting| quote(&sighting.name)).collect();
     let names: Vec<_> = names.into_iter().collect();
-    let is_note_due = sightings.iter().any(|sighting| is_strange(sighting, estate));
-    let note = if is_note_due { "; what is not its own name leads to it" } else { "" };
+    let note = if !borrowed.is_empty() {
+        "; only its connector on 25 bears another server's name"
+    } else if sightings.iter().any(|sighting| is_strange(sighting, estate)) {
+        "; what is not its own name leads to it"
+    } else {
+        ""
+    };
     let seen = format!("it answers EHLO as {}{note}", names.join(", "));
     vec![Finding::new(&META, Subject::Host(host.to_string()), Verdict::Pass, seen)]
 }
 
-fn unseen(host: &str) -> Finding {
+fn unseen(host: &str, listeners: &[Listener], evidence: &Evidence) -> Finding {
+    // Where every port says why it does not talk, `smtp-reachable` has told it.
+    let unwilling: Option<Vec<_>> = listeners.iter().map(|at| at.first_look(evidence).unwilling()).collect();
+    if let Some(why) = unwilling.and_then(|all| all.into_iter().next()) {
+        return Finding::new(&META, Subject::Host(host.to_string()), Verdict::Skip, why);
+    }
     let seen = "it answered EHLO on none of 25, 2525 and 475";
     Finding::new(&META, Subject::Host(host.to_string()), Verdict::Unknown, seen)
         .suspects(Trouble::HostDark(host.to_string()))
@@ -181,9 +197,13 @@ fn another_server(host: &str, address: Option<IpAddr>, other: &str, ports: &[u16
     Finding::new(&META, Subject::Host(host.to_string()), Verdict::Fail, seen)
         .code("another-server")
         .is(Trouble::Name(host.to_string()))
-        .remedy(format!("See which machine has {at}. If it is {other}, DNS gives {host} a stale address; on a name server of the zone delete it:"))
+        .remedy(format!("See which machine has {at}: what DNS says, and, on {host} itself, which addresses it has:"))
+        .remedy(format!("    nslookup {other}; nslookup {host}"))
+        .remedy("    Get-NetIPAddress | ft IPAddress,InterfaceAlias")
+        .remedy(format!("If {host} is but another name of {other}, take it out of the plan, or into outward or web of {other}."))
+        .remedy(format!("Only if {host} does not have {at}, that record of it is stale; then, on a name server of the zone, delete it:"))
         .remedy(format!("    Remove-DnsServerResourceRecord -ZoneName {zone} -Name {short} -RRType {kind} -RecordData {at}"))
-        .remedy(format!("If it is {host}, its connector bears the other's name:"))
+        .remedy("If it has it, its connector bears the other's name:")
         .remedy(format!("    Get-ReceiveConnector -Server {short} | fl Identity,Bindings,Fqdn"))
         .at(address)
 }
@@ -200,10 +220,6 @@ fn set_fqdn(finding: Finding, seen: &Sighting) -> Finding {
     finding.remedy(format!("    Set-ReceiveConnector \"{short}\\Default {short}\" -Fqdn {host}"))
 }
 
-fn known_hosts(estate: &Estate) -> impl Iterator<Item = &str> {
-    estate.hosts().into_iter().chain(estate.servers.keys().map(String::as_str))
-}
-
 /// Its own full or short name come first: two hosts may share a short name.
 fn whose<'e>(name: &str, host: &str, mut known: impl Iterator<Item = &'e str>) -> Whose<'e> {
     let is_of = |host: &str| name == host || name == server_name(host);
@@ -216,7 +232,7 @@ fn whose<'e>(name: &str, host: &str, mut known: impl Iterator<Item = &'e str>) -
 /// On the ports that peers dial, a name of nobody's has to lead to the server. What comes in by 25 from outside may be greeted
 /// by any name.
 fn is_strange(seen: &Sighting, estate: &Estate) -> bool {
-    seen.to.port != SMTP_PORT && whose(&seen.name, &seen.to.host, known_hosts(estate)) == Whose::Nobodys
+    seen.to.port != SMTP_PORT && whose(&seen.name, &seen.to.host, rivals(&seen.to.host, estate)) == Whose::Nobodys
 }
 
 /// Where DNS says that a name leads.

@@ -10,7 +10,10 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Trouble, Verdict},
-        listeners::{Listener, Look, is_absent_in_2010, server_name, servers_of_2010, smtp_listeners, smtp_port},
+        listeners::{
+            Listener, Look, is_absent_in_2010, peer_listeners, server_name, servers_of_2010, smtp_listeners, smtp_port,
+            unresolved,
+        },
         meta::{Basis, Fold, Meta},
         plan::ServerRole,
         reach::{Reach, mend},
@@ -36,16 +39,19 @@ static META: Meta = Meta {
     remedy: &[
         "Refused: on the server, Get-Service MSExchangeTransport,MSExchangeFrontEndTransport,MSExchangeDelivery | Start-Service",
         "Filtered: open 25, 2525 and 475 between all Mailbox servers; any restriction between them is unsupported: Test-NetConnection <SERVER> -Port 2525",
-        "421 4.3.2: Get-ServerComponentState <SERVER>; Set-ServerComponentState <SERVER> -Component <COMPONENT> -State Active -Requester Maintenance",
+        "421 4.3.2 Service not active: Get-ServerComponentState <SERVER>; Set-ServerComponentState <SERVER> -Component <COMPONENT> -State Active -Requester Maintenance",
+        "Too many connections: Get-ReceiveConnector -Server <SERVER> | fl Identity,Bindings,MaxInboundConnection,MaxInboundConnectionPerSource; 452 4.3.1: memory or disk, events 15004 and 15006",
         "Slow: see whether something on the way looks addresses up backwards, and which TarpitInterval the connector has: Get-ReceiveConnector -Server <SERVER> | fl Identity,Bindings,TarpitInterval",
     ],
     references: &[
         "RFC 5321 section 3.1",
         "RFC 5321 section 3.8",
+        "RFC 5321 section 4.2.1",
+        "Understanding back pressure (Microsoft Learn)",
         "Network ports for clients and mail flow in Exchange (Microsoft Learn)",
         "Receive connectors in Exchange Server (Microsoft Learn)",
     ],
-    symptoms: &["451 4.4.0", "441 4.4.1", "421 4.3.2 Service not active"],
+    symptoms: &["451 4.4.0", "441 4.4.1", "421 4.3.2 Service not active", "452 4.3.1 Insufficient system resources"],
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };
@@ -83,7 +89,11 @@ impl Check for Reachable {
             let suspects = [Trouble::HostDark(host.clone()), Trouble::Name(host.clone())];
             Some(suspects.into_iter().fold(finding, Finding::suspects).at(listener.to.address))
         };
-        smtp_listeners(estate).filter_map(judge_port).collect()
+        let ports = smtp_listeners(estate).filter_map(judge_port);
+        // Where `directory-located` does not run, this is what the other checks' words about such a server follow from.
+        let nameless = unresolved(&META, estate, evidence)
+            .map(|(server, finding)| finding.is(Trouble::HostDark(server.name.clone())));
+        ports.chain(nameless).collect()
     }
 }
 
@@ -120,10 +130,23 @@ fn judge_shut(listener: &Listener, reach: Reach<'_>, estate: &Estate, evidence: 
             .remedy(format!("On {}, see whether its mail service runs, and listens on port {}.", to.host, to.port)),
         _ => mend(to, Transport::Tcp, reach).into_iter().fold(finding, Finding::remedy),
     };
-    if to.port == smtp_port::OUTBOUND_PROXY {
-        return finding.remedy("(Only send connectors with FrontendProxyEnabled use this port.)");
+    let finding = if to.port == smtp_port::OUTBOUND_PROXY {
+        finding.remedy("(Only send connectors with FrontendProxyEnabled use this port.)")
+    } else {
+        finding
+    };
+    if !is_front_alone(&to.host, estate, evidence) {
+        return finding;
     }
-    finding
+    finding.remedy("(It is taken for a Mailbox server; state its role in a plan if it is an Edge or a gateway.)")
+}
+
+/// Does it answer on 25, and on none of the other ports of a Mailbox server? So does what is no Mailbox server.
+fn is_front_alone(host: &str, estate: &Estate, evidence: &Evidence) -> bool {
+    let listeners = peer_listeners(estate).filter(|listener| listener.to.host == host);
+    let is_open = |listener: &Listener| listener.first_look(evidence).reach() == Some(Reach::Open);
+    let open: Vec<_> = listeners.filter(is_open).map(|listener| listener.to.port).collect();
+    !open.is_empty() && open.iter().all(|port| *port == SMTP_PORT)
 }
 
 fn judge_open(listener: &Listener, look: &Look<'_>, estate: &Estate) -> Finding {
@@ -141,24 +164,63 @@ fn judge_open(listener: &Listener, look: &Look<'_>, estate: &Estate) -> Finding 
         return in_maintenance(finding.code("maintenance").is(shut()), listener, estate);
     }
     if look.is_busy() {
-        let host = server_name(&listener.to.host);
-        return finding(Verdict::Unknown, format!("too busy, also when it was asked again: {said}"))
-            .code("busy")
-            .is(shut())
-            .remedy("Look how many connections its connectors take, and whether it is short of memory or disk (events 15004, 15006):")
-            .remedy(format!(
-                "    Get-ReceiveConnector -Server {host} | fl Identity,Bindings,MaxInboundConnection,MaxInboundConnectionPerSource"
-            ))
-            .remedy("Then run again.");
+        let finding = finding(Verdict::Unknown, format!("too busy, also when it was asked again: {said}"));
+        return busy(finding.code("busy").is(shut()), listener, look, estate);
     }
     if let Some(said) = look.turned_away() {
-        return finding(Verdict::Pass, format!("it answers, and turns this machine away: {said}")).code("turned-away");
+        let is_dialled = [SMTP_PORT, smtp_port::TRANSPORT, smtp_port::DELIVERY].contains(&listener.to.port);
+        let seen = format!("it answers, and turns this machine away: {said}");
+        // What stands where an Exchange server stands is turned away as that server is.
+        if is_dialled && estate.plan.exchange_vantage {
+            return turned_away(finding(Verdict::Fail, seen).code("turned-away").is(shut()), listener, estate);
+        }
+        return finding(Verdict::Pass, seen).code("turned-away");
     }
     let end = look.miss.map(ToString::to_string).unwrap_or_default();
     finding(Verdict::Unknown, format!("it greets, and then: {end}")).is(shut()).remedy(format!(
         "See on {} itself whether port {} answers EHLO; if it does, a proxy stands between.",
         listener.to.host, listener.to.port
     ))
+}
+
+fn busy(finding: Finding, listener: &Listener, look: &Look<'_>, estate: &Estate) -> Finding {
+    let host = server_name(&listener.to.host);
+    if role(listener, estate) == ServerRole::Gateway {
+        return finding.remedy(format!("See on {host} why its mail service puts senders off. Then run again."));
+    }
+    let counts = format!(
+        "    Get-ReceiveConnector -Server {host} | fl Identity,Bindings,MaxInboundConnection,MaxInboundConnectionPerSource"
+    );
+    let finding = if look.is_crowded() {
+        finding
+            .remedy("Look how many connections its connectors take; the one that answers here has as many as it may:")
+            .remedy(counts)
+            .remedy("If that is too few for its peers, and nobody floods it, let it take more:")
+            .remedy("    Set-ReceiveConnector \"<CONNECTOR>\" -MaxInboundConnection <COUNT> -MaxInboundConnectionPerSource <COUNT>")
+    } else {
+        finding
+            .remedy("See whether it is short of memory or disk, and so under back pressure (events 15004, 15006):")
+            .remedy(format!(
+                "    Get-WinEvent -ComputerName {host} -MaxEvents 9 -FilterHashtable @{{ LogName = 'Application'; Id = 15004,15005,15006,15007 }}"
+            ))
+            .remedy("If it is not, look how many connections its connectors take:")
+            .remedy(counts)
+    };
+    finding.remedy("Then run again.")
+}
+
+fn turned_away(finding: Finding, listener: &Listener, estate: &Estate) -> Finding {
+    let host = server_name(&listener.to.host);
+    if role(listener, estate) == ServerRole::Gateway {
+        return finding.remedy(format!("On {host}, let its mail service talk with the address of this machine."));
+    }
+    finding
+        .remedy(format!("See which connector answers on {}, and whose addresses it takes:", listener.to.port))
+        .remedy(format!("    Get-ReceiveConnector -Server {host} | fl Identity,Enabled,Bindings,RemoteIPRanges"))
+        .remedy(
+            "If they are right, an anti-spam agent or another filter keeps a list that holds this machine's address:",
+        )
+        .remedy("    Get-TransportAgent; Get-IPBlockListEntry")
 }
 
 fn greeting_took(session: &SmtpReply) -> Option<SignedDuration> {

@@ -12,7 +12,7 @@ use crate::{
         estate::Estate,
         evidence::{Evidence, Miss, Reason, Stage},
         finding::{Finding, Trouble, Verdict},
-        listeners::{Facing, Listener, Look, quote, server_name, smtp_listeners, smtp_port},
+        listeners::{Facing, Listener, Look, quote, server_name, smtp_listeners, smtp_port, unresolved},
         meta::{Basis, Fold, Meta},
         plan::ServerRole,
     },
@@ -74,7 +74,10 @@ impl Check for StartTls {
             let finding = judge_listener(&listener, estate, evidence)?;
             Some(finding.at(listener.to.address))
         };
-        smtp_listeners(estate).filter_map(judge_port).collect()
+        let ports = smtp_listeners(estate).filter_map(judge_port);
+        let nameless = unresolved(&META, estate, evidence)
+            .map(|(server, finding)| finding.suspects(Trouble::HostDark(server.name.clone())));
+        ports.chain(nameless).collect()
     }
 }
 
@@ -95,6 +98,9 @@ fn judge_listener(listener: &Listener, estate: &Estate, evidence: &Evidence) -> 
     if !look.is_answered || look.miss.is_some_and(|miss| matches!(miss.reason, Reason::Interrupted | Reason::Local(_)))
     {
         return None;
+    }
+    if let Some(why) = look.unwilling() {
+        return Some(Finding::new(&META, listener.subject(), Verdict::Skip, why));
     }
     let Some(session) = look.talked() else { return unreached(listener, look.miss?, evidence) };
     if !session.injected.0.is_empty() {
@@ -146,7 +152,16 @@ fn not_offered(listener: &Listener, look: &Look<'_>, estate: &Estate) -> Finding
         return trouble(listener, verdict, "not-offered", format!("not offered; {why}"))
             .remedy("A firewall that inspects SMTP is likelier than the connector: switch the inspection off for this server, and run again.");
     }
-    name_certificate(trouble(listener, verdict, "not-offered", "not offered".to_string()), listener, estate)
+    let finding = trouble(listener, verdict, "not-offered", "not offered".to_string());
+    let role = estate.servers.get(&listener.to.host).map(|server| server.role);
+    if listener.facing == Facing::Outside || role == Some(ServerRole::Gateway) {
+        return name_certificate(finding, listener, estate);
+    }
+    let (host, port) = (server_name(&listener.to.host), listener.to.port);
+    let finding = finding
+        .remedy(format!("See which connector answers on {port}; one of your own, as for relay, whose RemoteIPRanges hold this machine's address may have answered instead:"))
+        .remedy(format!("    Get-ReceiveConnector -Server {host} | fl Identity,Bindings,RemoteIPRanges,AuthMechanism"));
+    name_certificate(finding, listener, estate)
 }
 
 fn handshake_failed(listener: &Listener, miss: &Miss, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
