@@ -147,13 +147,14 @@ pub struct Telling {
     /// What to make of what could not be told
     #[arg(long, value_enum, default_value_t)]
     pub on_unknown: OnUnknown,
-    /// Show what passed and what was skipped, too
+    /// Tell one by one what passed and what was skipped, draw every certificate, and list every connection to SMTP, HTTPS and
+    /// LDAPS ports with its reasons
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }
 
 impl Telling {
-    /// What makes of troubles that are no Fail.
+    /// What it makes of troubles that are no Fail.
     pub fn strictness(&self) -> Strictness {
         Strictness { fail_on_warn: self.fail_on.is_some(), on_unknown: self.on_unknown }
     }

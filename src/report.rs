@@ -13,6 +13,7 @@ use exchange_preflight_checks::{
         estate::Estate,
         evidence::Vantage,
         finding::{Finding, Subject, Verdict, fold},
+        meta::Meta,
     },
 };
 use jiff::Timestamp;
@@ -63,6 +64,10 @@ pub struct Report {
     pub certificates: Vec<SeenCertificate>,
     /// Every port that speaks TLS and was connected to, in the order of the evidence.
     pub connections: Vec<Connections>,
+    /// The checks that were left out in every run because somebody said so.
+    pub left_out: Vec<&'static str>,
+    /// The checks that found nothing that they could judge.
+    pub idle: Vec<&'static str>,
     /// What is worth saying and judges nothing.
     pub notes: Vec<String>,
     /// A run was interrupted.
@@ -105,11 +110,12 @@ impl Report {
         for other in &recordings[1..] {
             same_estate(first, other)?;
         }
+        let vantages = vantages(recordings);
         let mut findings = Vec::new();
-        for recording in recordings {
+        for (recording, vantage) in recordings.iter().zip(&vantages) {
             let mut judged = judge(&recording.plan, CHECKS, &recording.evidence);
             for place in judged.iter_mut().flat_map(|finding| &mut finding.places) {
-                place.vantage = Some(recording.vantage.clone());
+                place.vantage = Some(vantage.clone());
             }
             findings.append(&mut judged);
         }
@@ -124,18 +130,22 @@ impl Report {
         if estate.servers.is_empty() {
             gate.reason.push_str(" (no server that carries mail was stated)");
         }
+        let (left_out, idle) = unjudged(recordings, &findings);
+        let runs = || recordings.iter().zip(&vantages);
         Ok(Self {
             tool: format!("exchange-preflight {}", env!("CARGO_PKG_VERSION")),
-            vantages: recordings.iter().map(|recording| recording.vantage.clone()).collect(),
             domain: first.plan.domain.clone(),
             forest: estate.forest.agreed().cloned(),
             controllers: estate.controllers.keys().filter(|host| resolves(host)).count(),
             servers: estate.servers.keys().filter(|host| resolves(host)).count(),
             started: recordings.iter().map(|r| r.started).min().unwrap_or(first.started),
             finished: recordings.iter().map(|r| r.finished).max().unwrap_or(first.finished),
-            certificates: sightings::certificates(recordings, &findings),
-            connections: recordings.iter().flat_map(sightings::connections).collect(),
-            notes: notes(recordings, &estate, &findings),
+            certificates: sightings::certificates(recordings, &vantages, &findings),
+            connections: runs().flat_map(|(run, vantage)| sightings::connections(run, &vantage.host)).collect(),
+            notes: notes(recordings, &vantages, &estate, &findings),
+            vantages,
+            left_out,
+            idle,
             interrupted,
             findings,
             gate,
@@ -194,6 +204,54 @@ pub fn same_estate(one: &Recording, other: &Recording) -> Result<(), String> {
     Ok(())
 }
 
+/// The vantages, each under a name of its own: of one machine that looked several times, with the instant or the number of the run.
+fn vantages(recordings: &[Recording]) -> Vec<Vantage> {
+    let second = |recording: &Recording| recording.started.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let named = recordings.iter().enumerate().map(|(index, recording)| {
+        let Vantage { host, addresses } = &recording.vantage;
+        let same: Vec<_> = recordings.iter().filter(|other| other.vantage.host == *host).collect();
+        let host = match same.iter().filter(|other| second(other) == second(recording)).count() {
+            _ if same.len() == 1 => host.clone(),
+            1 => format!("{host} ({})", second(recording)),
+            _ => format!("{host} (run {})", index + 1),
+        };
+        Vantage { host, addresses: addresses.clone() }
+    });
+    named.collect()
+}
+
+/// The checks that judged nothing: those that nobody wanted, and those that found nothing to judge.
+fn unjudged(recordings: &[Recording], findings: &[Finding]) -> (Vec<&'static str>, Vec<&'static str>) {
+    let is_judged = |meta: &Meta| {
+        let said = |finding: &Finding| finding.verdict != Verdict::Skip || finding.subject != Subject::Estate;
+        findings.iter().any(|finding| finding.check.id == meta.id && said(finding))
+    };
+    let is_unwanted = |meta: &Meta| {
+        recordings.iter().all(|recording| recording.plan.selection.reason_to_skip(meta.id, meta.area).is_some())
+    };
+    let unjudged = CHECKS.iter().map(|check| check.meta()).filter(|meta| !is_judged(meta));
+    let (left_out, idle): (Vec<_>, Vec<_>) = unjudged.partition(|meta| is_unwanted(meta));
+    let ids = |metas: Vec<&'static Meta>| metas.into_iter().map(|meta| meta.id).collect();
+    (ids(left_out), ids(idle))
+}
+
+/// The subject of a finding in a sentence: a certificate by its name and the first of its places.
+pub fn called(finding: &Finding) -> String {
+    let by_name = || {
+        // No place has a space before it but the first, however the certificate is called.
+        let (name, places) = finding.named.as_ref()?.rsplit_once(" at ")?;
+        let mut places = places.split(", ");
+        let first = places.next()?;
+        let more = match places.count() {
+            0 => String::new(),
+            1 => " (and 1 more place)".into(),
+            count => format!(" (and {count} more places)"),
+        };
+        Some(format!("{name} at {first}{more}"))
+    };
+    by_name().unwrap_or_else(|| finding.subject.to_string())
+}
+
 fn counts(findings: &[Finding]) -> Counts {
     let mut counts = Counts::default();
     for finding in findings.iter().filter(|finding| finding.because.is_none()) {
@@ -209,7 +267,7 @@ fn gate(findings: &[Finding], strictness: Strictness, interrupted: bool) -> Gate
     let worst = |verdict| findings.iter().find(|f| f.because.is_none() && f.verdict == verdict);
     let named = |verdict, word: &str| {
         let (count, first) = (counts.of(verdict), worst(verdict));
-        let first = first.map(|f| format!("{} of {}", f.check.id, f.subject)).unwrap_or_default();
+        let first = first.map(|f| format!("{} of {}", f.check.id, called(f))).unwrap_or_default();
         if count == 1 { format!("{first} {word}") } else { format!("{first} and {} more {word}", count - 1) }
     };
     if interrupted {
@@ -245,15 +303,17 @@ fn gate(findings: &[Finding], strictness: Strictness, interrupted: bool) -> Gate
 }
 
 /// What is worth saying about all runs together and judges nothing.
-fn notes(recordings: &[Recording], estate: &Estate, findings: &[Finding]) -> Vec<String> {
+fn notes(recordings: &[Recording], called: &[Vantage], estate: &Estate, findings: &[Finding]) -> Vec<String> {
     let mut notes = Vec::new();
-    for recording in recordings {
-        notes.extend(own_clock(recording, findings));
+    for (recording, called) in recordings.iter().zip(called) {
+        notes.extend(own_clock(recording, &called.host, findings));
         if !recording.carried.is_empty() {
-            let count = recording.carried.len();
-            notes.push(format!(
-                "{count} observations are of kinds that this version does not know; they judge nothing here."
-            ));
+            notes.push(match recording.carried.len() {
+                1 => "1 observation is of a kind that this version does not know; it judges nothing here.".into(),
+                count => format!(
+                    "{count} observations are of kinds that this version does not know; they judge nothing here."
+                ),
+            });
         }
     }
     let vantages: BTreeSet<_> = recordings.iter().map(|recording| &recording.vantage).collect();
@@ -275,7 +335,7 @@ fn notes(recordings: &[Recording], estate: &Estate, findings: &[Finding]) -> Vec
 }
 
 /// Is this machine's own clock off? A host whose clock passed is who may say so.
-fn own_clock(recording: &Recording, findings: &[Finding]) -> Option<String> {
+fn own_clock(recording: &Recording, host: &str, findings: &[Finding]) -> Option<String> {
     let mut passed = findings.iter().filter(|finding| finding.verdict == Verdict::Pass && !finding.measures.is_empty());
     let witness = passed.find_map(|finding| finding.subject.host())?;
     let offset = clock_of(witness, &recording.evidence).offset()?;
@@ -284,7 +344,6 @@ fn own_clock(recording: &Recording, findings: &[Finding]) -> Option<String> {
     }
     let ours = if offset.middle().is_negative() { "ahead of" } else { "behind" };
     let by = offset.middle().abs().round(jiff::Unit::Second).unwrap_or_default();
-    let host = &recording.vantage.host;
     Some(format!(
         "The clock of this machine ({host}) is {by:#} {ours} {witness}. No verdict depends on it, but instants in this report do."
     ))

@@ -4,7 +4,7 @@
 use crate::recording::Recording;
 use exchange_preflight_checks::{
     facts::{
-        certificate::{Certificate, Signed},
+        certificate::{Certificate, Key, Signed},
         chain::{End, Fault, Way},
         smtp::Upgrade,
         tls::{TlsVersion, version_name},
@@ -16,7 +16,7 @@ use exchange_preflight_checks::{
         ask::Endpoint,
         certificates::{Certificates, Leaf, Shown, Trust},
         estate::Estate,
-        evidence::{End as Ended, Evidence, Miss, Reason, Reply, Stage},
+        evidence::{End as Ended, Evidence, Miss, Reason, Reply, Stage, Vantage},
         finding::{Finding, Subject},
         listeners::{Facing, Service, listeners, reason},
     },
@@ -27,7 +27,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-/// A server's own certificate, as the first vantage saw it to which it was shown.
+/// A server's own certificate, as that vantage saw it of which the findings tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SeenCertificate {
     /// SHA-1, 40 hexadecimal digits: findings about it have it as their subject.
@@ -42,8 +42,11 @@ pub struct SeenCertificate {
     pub service: Service,
     /// Who of all that see it looks most strictly.
     pub facing: Facing,
-    /// The place of which chain and peers are told, where others send another chain: the worst.
+    /// The place of which chain and peers are told, and the vantage where there are several, if it is not the same everywhere:
+    /// the worst.
     pub told_of: Option<String>,
+    /// The place of which chain and peers are told.
+    pub told_at: String,
     /// Versions of TLS that showed it, from the oldest.
     pub tls: Vec<&'static str>,
     /// The certificate itself, and who signed whom above it.
@@ -71,10 +74,31 @@ pub struct Link {
     pub is_self_signed: bool,
     /// What is too weak about it; of a root, nothing.
     pub weakness: Option<String>,
+    /// What else breaks the chain here.
+    pub breaks: Vec<Break>,
     /// Where it came from.
     pub origin: Origin,
     /// Did its key sign the certificate below it? Of the lowest, and of what is missing, there is nothing to say.
     pub signature: Option<Signed>,
+}
+
+/// What breaks a chain at one of its certificates, beside its dates, its strength and its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Break {
+    /// Its authority took it back.
+    Revoked,
+    /// It stands above another, and is no authority.
+    NotAnAuthority,
+    /// Its extended usage leaves servers out.
+    NotForServers,
+    /// Its extended usage is "any" alone, which OpenSSL and rustls take for no server.
+    OnlyAnyUsage,
+    /// Its key usage forbids what it is used for.
+    KeyMayNotSign,
+    /// One that stands above allows fewer authorities below it.
+    PathTooLong,
+    /// One that stands above may not sign for its name.
+    NameNotAllowed,
 }
 
 /// Where a certificate of a chain came from.
@@ -136,9 +160,9 @@ pub struct Connections {
     pub reasons: Vec<String>,
 }
 
-/// The connections that one run made to the ports that speak TLS.
-pub fn connections(recording: &Recording) -> Vec<Connections> {
-    let Recording { plan, evidence, vantage, .. } = recording;
+/// The connections that one run made to the ports that speak TLS. `host` is what its vantage is called.
+pub fn connections(recording: &Recording, host: &str) -> Vec<Connections> {
+    let Recording { plan, evidence, .. } = recording;
     // Where this machine has no route or no socket, nothing leaves it.
     let is_made = |reply: &Reply| {
         !matches!(
@@ -154,15 +178,15 @@ pub fn connections(recording: &Recording) -> Vec<Connections> {
         let here =
             evidence.of_host(&listener.to.host).filter(|seen| seen.ask.to == listener.to && is_made(&seen.reply));
         let reasons = here.filter_map(|seen| reason(&seen.ask)).collect();
-        Connections { vantage: vantage.host.clone(), to: listener.to, reasons }
+        Connections { vantage: host.to_string(), to: listener.to, reasons }
     });
     made.filter(|connections| !connections.reasons.is_empty()).collect()
 }
 
-/// Every server's own certificate, from the first vantage that has it.
-pub fn certificates(recordings: &[Recording], findings: &[Finding]) -> Vec<SeenCertificate> {
-    let mut all: BTreeMap<String, SeenCertificate> = BTreeMap::new();
-    for Recording { plan, evidence, vantage, .. } in recordings {
+/// Every server's own certificate, from the vantage whose finding is told; `vantages` are those of the recordings.
+pub fn certificates(recordings: &[Recording], vantages: &[Vantage], findings: &[Finding]) -> Vec<SeenCertificate> {
+    let mut all: BTreeMap<String, Vec<SeenCertificate>> = BTreeMap::new();
+    for (Recording { plan, evidence, .. }, vantage) in recordings.iter().zip(vantages) {
         let estate = Estate::learn(plan, evidence);
         let certificates = Certificates::seen(&estate, evidence);
         let told = evidence
@@ -172,12 +196,41 @@ pub fn certificates(recordings: &[Recording], findings: &[Finding]) -> Vec<SeenC
         let teller = Teller { certificates: &certificates, estate: &estate, evidence, findings, looked_up };
         for leaf in certificates.leaves() {
             let thumbprint = leaf.certificate.thumbprint.clone();
-            all.entry(thumbprint).or_insert_with(|| teller.tell(&leaf, &vantage.host));
+            all.entry(thumbprint).or_default().push(teller.tell(&leaf, &vantage.host));
         }
     }
-    let mut all: Vec<_> = all.into_values().collect();
+    let mut all: Vec<_> = all.into_values().filter_map(|seen| of_vantages(seen, findings)).collect();
     all.sort_by(|one, other| (Reverse(one.facing), &one.places).cmp(&(Reverse(other.facing), &other.places)));
     all
+}
+
+/// One of what several vantages saw of a certificate: that of which its gravest finding tells, then the worst, then the first.
+fn of_vantages(seen: Vec<SeenCertificate>, findings: &[Finding]) -> Option<SeenCertificate> {
+    let thumbprint = seen.first()?.thumbprint.clone();
+    let told_from: BTreeSet<&str> = told_from(&thumbprint, findings);
+    let rank = |one: &SeenCertificate| Reverse((told_from.contains(one.vantage.as_str()), refusals(&one.peers)));
+    let mut told = seen.iter().min_by_key(|one| rank(one))?.clone();
+    let is_alike = |other: &SeenCertificate| other.chain == told.chain && other.peers == told.peers;
+    if !seen.iter().all(is_alike) {
+        told.told_of = Some(format!("{} from {}", told.told_of.as_ref().unwrap_or(&told.told_at), told.vantage));
+    }
+    Some(told)
+}
+
+/// The vantages that saw what the gravest finding about a certificate says, the one under which it is drawn.
+fn told_from<'f>(thumbprint: &str, findings: &'f [Finding]) -> BTreeSet<&'f str> {
+    let is_about = |finding: &&Finding| matches!(&finding.subject, Subject::Certificate(of) if of == thumbprint);
+    let troubles = findings.iter().filter(is_about).filter(|finding| finding.verdict.is_trouble());
+    let Some(told) = troubles.min_by_key(|finding| (finding.because.is_some(), Reverse(finding.verdict))) else {
+        return BTreeSet::new();
+    };
+    let places = told.places.iter().filter(|place| place.verdict == told.verdict && place.seen == told.seen);
+    places.filter_map(|place| Some(place.vantage.as_ref()?.host.as_str())).collect()
+}
+
+/// How many peers do not go on.
+fn refusals(peers: &[PeerWord]) -> usize {
+    peers.iter().filter(|word| word.stance != Stance::Accepts).count()
 }
 
 /// Tells of the certificates that one vantage saw.
@@ -196,7 +249,6 @@ impl Teller<'_> {
         let places: BTreeSet<String> = leaf.shown.iter().map(|shown| shown.place()).collect();
         let looked_at = leaf.shown.iter().copied().filter(|shown| shown.facing() == facing);
         let told: Vec<_> = looked_at.map(|shown| (shown, self.peers(shown), self.chain(shown))).collect();
-        let refusals = |peers: &[PeerWord]| peers.iter().filter(|word| word.stance != Stance::Accepts).count();
         let worst = told.iter().min_by_key(|(_, peers, _)| Reverse(refusals(peers)));
         let (shown, peers, (chain, stores)) =
             worst.expect("a certificate was shown somewhere, and the strictest of those that look there were kept");
@@ -209,6 +261,7 @@ impl Teller<'_> {
             service: shown.listener.service,
             facing,
             told_of: (!is_alike).then(|| shown.listener.to.to_string()),
+            told_at: shown.listener.to.to_string(),
             tls: self.versions(leaf),
             chain: chain.clone(),
             stores: stores.clone(),
@@ -268,8 +321,36 @@ impl Teller<'_> {
             End::NoIssuer => chain.push(Link::unknown(below, Origin::Missing(issuer_url(below)))),
             End::TooLong => chain.push(Link::unknown(below, Origin::TooFar)),
         }
+        self.mark_breaks(&mut chain, &way);
         let stores = way.root().map(|root| certificates.stores_with(root)).unwrap_or_default();
         (chain, stores)
+    }
+
+    /// Writes into the chain, which is this way drawn, what breaks it and where.
+    fn mark_breaks(&self, chain: &mut [Link], way: &Way<'_>) {
+        for (level, certificate) in way.below_root().enumerate() {
+            let breaks = breaks_of(certificate, level > 0);
+            chain[level].breaks.extend(breaks);
+        }
+        match &way.fault {
+            // The library found it, and knows its name alone.
+            Some(Fault::NotAnAuthority(name)) if !chain.iter().any(|link| link.breaks.iter().any(is_of_an_issuer)) => {
+                let stranger = chain.iter_mut().skip(1).find(|link| link.subject == *name);
+                stranger.into_iter().for_each(|link| link.breaks.push(Break::NotAnAuthority));
+            }
+            // Which one allows fewer the library does not say; the lowest is the one too many.
+            Some(Fault::PathLength) => {
+                chain.iter_mut().skip(1).take(1).for_each(|link| link.breaks.push(Break::PathTooLong));
+            }
+            Some(Fault::NameConstraints) => chain[0].breaks.push(Break::NameNotAllowed),
+            _ => {}
+        }
+        if let Some(revoked) = self.revoked(way.leaf) {
+            // The finding names the one that is revoked in its sentence only.
+            let is_it = |link: &Link| revoked.seen.contains(&format!("\"{}\" is revoked", link.subject));
+            let level = chain.iter().position(is_it).unwrap_or(0);
+            chain[level].breaks.push(Break::Revoked);
+        }
     }
 
     fn origin_of(&self, issuer: &Certificate) -> Origin {
@@ -286,13 +367,14 @@ impl Teller<'_> {
         // Mail comes from those who know the public roots alone; clients of the web and of the directory are the company's own.
         let is_mail = shown.listener.service == Service::Smtp;
         let name = asked_for(shown);
-        let as_sent = || self.stance(&self.certificates.way_as_sent(shown, is_mail), name);
-        let as_known = || self.stance(&self.certificates.way_as_known(shown, is_mail), name);
+        let known = self.certificates.way_as_known(shown, is_mail);
+        let as_sent = || self.stance(&self.certificates.way_as_sent(shown, is_mail), self.unsent(shown, &known), name);
+        let as_known = || self.stance(&known, None, name);
         // Neither Exchange Online nor a Linux of today goes below TLS 1.2.
         let old = shown.version.filter(|version| shown.is_old && *version < TlsVersion::Tls12.number());
         let old =
             old.map(|version| Stance::Refuses(format!("the server speaks {} at the most", version_name(version))));
-        let revoked = self.is_revoked(certificate).then(|| Stance::Refuses("it, or one above it, is revoked".into()));
+        let revoked = self.revoked(certificate).map(|_| Stance::Refuses("it, or one above it, is revoked".into()));
         let strict = old.clone().unwrap_or_else(as_sent);
         let windows = revoked.clone().unwrap_or_else(as_known);
         let online = old.or(revoked).unwrap_or_else(as_sent);
@@ -301,12 +383,22 @@ impl Teller<'_> {
         words.map(|(peer, stance)| PeerWord { peer, stance }).collect()
     }
 
-    fn is_revoked(&self, certificate: &Certificate) -> bool {
+    /// The finding that it, or one above it, is revoked.
+    fn revoked(&self, certificate: &Certificate) -> Option<&Finding> {
         let is_it = |subject: &Subject| matches!(subject, Subject::Certificate(of) if *of == certificate.thumbprint);
-        self.findings.iter().any(|finding| finding.code == Some("revoked") && is_it(&finding.subject))
+        self.findings.iter().find(|finding| finding.code == Some("revoked") && is_it(&finding.subject))
     }
 
-    fn stance(&self, way: &Way<'_>, name: &str) -> Stance {
+    /// The first certificate on the known way to a root that the server does not send.
+    fn unsent(&self, shown: &Shown, known: &Way<'_>) -> Option<String> {
+        known.root()?;
+        let sent = self.certificates.others(shown);
+        let missing = known.between().find(|step| !sent.iter().any(|other| other.der == step.der))?;
+        Some(missing.subject.to_string())
+    }
+
+    /// What a peer makes of the way that it goes; `unsent` is what it would need to come to a root.
+    fn stance(&self, way: &Way<'_>, unsent: Option<String>, name: &str) -> Stance {
         if let End::NotCheckable(issuer) = way.end {
             let what = format!(
                 "the signature of \"{}\" ({}) is of a kind that cannot be checked here",
@@ -314,16 +406,59 @@ impl Teller<'_> {
             );
             return Stance::Untold(what);
         }
-        match refusal(way, name, self.certificates.now) {
-            None => Stance::Accepts,
-            Some(Refusal::NoRoot) if !self.looked_up.contains(way.last().issuer.der.as_slice()) => {
+        let refusal = refusal(way, name, self.certificates.now);
+        match (refusal, unsent) {
+            (Some(Refusal::NoRoot), _) if !self.looked_up.contains(way.last().issuer.der.as_slice()) => {
                 Stance::Untold("the public roots were not looked through".into())
             }
-            Some(Refusal::Unlawful(Fault::NotCheckable(why))) => Stance::Untold(why),
-            Some(Refusal::WrongName) => Stance::Refuses(format!("the name {name} is not in it")),
-            Some(refusal) => Stance::Refuses(refusal.to_string()),
+            (Some(Refusal::NoRoot), Some(unsent)) if matches!(way.end, End::NoIssuer) => {
+                Stance::Refuses(format!("the intermediate \"{unsent}\" is not sent"))
+            }
+            (None, _) => self.beyond_rustls(way).map_or(Stance::Accepts, Stance::Refuses),
+            (Some(Refusal::Unlawful(Fault::NotCheckable(why))), _) => {
+                self.beyond_rustls(way).map_or(Stance::Untold(why), Stance::Refuses)
+            }
+            (Some(Refusal::WrongName), _) => Stance::Refuses(format!("the name {name} is not in it")),
+            (Some(refusal), _) => Stance::Refuses(refusal.to_string()),
         }
     }
+
+    /// What OpenSSL and Windows refuse, and not every library: a root that is not in date, and a key whose usage is none of TLS
+    /// (OpenSSL's purpose sslserver; RFC 5280 section 4.2.1.3).
+    fn beyond_rustls(&self, way: &Way<'_>) -> Option<String> {
+        let now = self.certificates.now;
+        if let Some(root) = way.root().filter(|root| now < root.not_before || root.not_after < now) {
+            return Some(Refusal::NotAlive(root.subject.to_string()).to_string());
+        }
+        let usage = way.leaf.key_usage.filter(|usage| !usage.signs && !usage.enciphers && !usage.agrees);
+        usage.map(|_| "its key may neither sign nor encipher nor agree on keys".into())
+    }
+}
+
+/// What a certificate below the root says of itself that breaks the chain there.
+fn breaks_of(certificate: &Certificate, is_issuer: bool) -> Vec<Break> {
+    let mut breaks = Vec::new();
+    let (usage, extended) = (certificate.key_usage, certificate.extended_usage);
+    if is_issuer && !certificate.is_ca {
+        breaks.push(Break::NotAnAuthority);
+    } else if is_issuer && !certificate.may_issue() {
+        breaks.push(Break::KeyMayNotSign);
+    }
+    let may_serve = usage.is_none_or(|usage| usage.signs || usage.enciphers && matches!(certificate.key, Key::Rsa(_)));
+    if !is_issuer && !may_serve {
+        breaks.push(Break::KeyMayNotSign);
+    }
+    if extended.is_some_and(|usage| !usage.server) {
+        breaks.push(Break::NotForServers);
+    } else if extended.is_some_and(|usage| !usage.names_server) {
+        breaks.push(Break::OnlyAnyUsage);
+    }
+    breaks
+}
+
+/// Does it say already that an issuer may not be one?
+fn is_of_an_issuer(one: &Break) -> bool {
+    matches!(one, Break::NotAnAuthority | Break::KeyMayNotSign)
 }
 
 impl Link {
@@ -335,6 +470,7 @@ impl Link {
             life: Some((certificate.not_before, certificate.not_after)),
             is_self_signed: certificate.is_self_signed(),
             weakness: weakness(certificate).filter(|_| origin != Origin::Store),
+            breaks: Vec::new(),
             origin,
             signature: None,
         }
@@ -350,6 +486,7 @@ impl Link {
             life: None,
             is_self_signed: false,
             weakness: None,
+            breaks: Vec::new(),
             origin,
             signature: None,
         }
@@ -472,7 +609,7 @@ mod tests {
     }
 
     fn only(recording: Recording, findings: &[Finding]) -> SeenCertificate {
-        let mut seen = certificates(&[recording], findings);
+        let mut seen = certificates(&[recording.clone()], &[recording.vantage], findings);
         assert_eq!(seen.len(), 1);
         seen.remove(0)
     }
@@ -553,7 +690,8 @@ mod tests {
         let blind = recording(&[]);
         let mut sees = recording(&[vec![usual(1, 25, &[LEAF, ISSUING])], found()]);
         sees.vantage.host = "other".into();
-        let told = certificates(&[blind, sees.clone(), sees], &[]);
+        let vantages = [&blind, &sees, &sees].map(|recording| recording.vantage.clone());
+        let told = certificates(&[blind, sees.clone(), sees], &vantages, &[]);
         assert_eq!(told.iter().map(|seen| seen.vantage.as_str()).collect::<Vec<_>>(), ["other"]);
     }
 
@@ -562,7 +700,7 @@ mod tests {
         let rsa = session(1, 25, &json!("rsa_only"), 0x0304, &[LEAF]);
         let refused = missed(&usual(1, 587, &[]), "connect", "refused");
         let no_route = missed(&usual(2, 25, &[]), "connect", "no_route");
-        let made = connections(&recording(&[vec![usual(1, 25, &[LEAF]), rsa, refused, no_route]]));
+        let made = connections(&recording(&[vec![usual(1, 25, &[LEAF]), rsa, refused, no_route]]), "vm");
         let made: Vec<_> = made.iter().map(|made| (made.to.to_string(), made.reasons.len())).collect();
         let at = |port| format!("ex01.contoso.com:{port} (10.0.0.1)");
         assert_eq!(made, [(at(25), 2), (at(587), 1)]);

@@ -356,7 +356,7 @@ pub fn judge_leaves(
     let unseen = certificates.unseen.iter().map(|unseen| judge_unseen(meta, unseen));
     let leaves = certificates.leaves();
     let seen = leaves.iter().map(|leaf| {
-        let finding = judge(&certificates, leaf);
+        let finding = Finding { named: Some(leaf.at()), ..judge(&certificates, leaf) };
         leaf.shown.iter().fold(finding, |finding, shown| finding.speaks_for(shown.listener.subject()))
     });
     let nameless = estate.unresolved_servers().map(|server| judge_nameless(meta, &server.name));

@@ -140,6 +140,9 @@ pub struct Finding {
     pub check: &'static Meta,
     /// About what.
     pub subject: Subject,
+    /// The subject as people call it, where its own text is for machines: a certificate by its name and places. `seen` may begin
+    /// with it, and a colon.
+    pub named: Option<String>,
     /// Other subjects for which it speaks as well: the ports at which a certificate is shown.
     pub speaks_for: Vec<Subject>,
     /// The word.
@@ -170,6 +173,7 @@ impl Finding {
         Self {
             check,
             subject,
+            named: None,
             speaks_for: Vec::new(),
             verdict,
             expected: check.healthy.to_string(),

@@ -4,7 +4,7 @@ use super::{
     escape::printable,
     text::{INDENT, LABEL, WIDTH, count, labelled, wrapped},
 };
-use crate::sightings::{Link, Origin, Peer, PeerWord, SeenCertificate, Stance};
+use crate::sightings::{Break, Link, Origin, Peer, PeerWord, SeenCertificate, Stance};
 use exchange_preflight_checks::{
     facts::{
         certificate::Signed,
@@ -33,7 +33,9 @@ pub fn certificate(certificate: &SeenCertificate, out: &mut dyn Write) -> io::Re
 
 /// Writes where it was shown, too.
 pub fn listed(one: &SeenCertificate, out: &mut dyn Write) -> io::Result<()> {
-    writeln!(out, "  sha1:{}", printable(&one.thumbprint))?;
+    let name = one.chain.first().map_or("", |leaf| leaf.subject.as_str());
+    wrapped(&clipped(name, LONGEST_NAME), "  ", INDENT, out)?;
+    labelled("sha1", &one.thumbprint, out)?;
     labelled("shown", &one.places.join(", "), out)?;
     if !one.tls.is_empty() {
         labelled("by", &one.tls.join(", "), out)?;
@@ -43,7 +45,7 @@ pub fn listed(one: &SeenCertificate, out: &mut dyn Write) -> io::Result<()> {
 
 fn chain(certificate: &SeenCertificate, out: &mut dyn Write) -> io::Result<()> {
     if let Some(place) = &certificate.told_of {
-        labelled("chain", &format!("as {place} sends it; others send another"), out)?;
+        labelled("chain", &format!("as seen at {place}; elsewhere it differs"), out)?;
     }
     for (level, link) in certificate.chain.iter().enumerate() {
         let label = if level == 0 && certificate.told_of.is_none() { "chain" } else { "" };
@@ -64,8 +66,9 @@ fn chain(certificate: &SeenCertificate, out: &mut dyn Write) -> io::Result<()> {
 fn facts_of(link: &Link, level: usize, certificate: &SeenCertificate) -> Vec<String> {
     let mut facts = vec![clipped(&link.subject, LONGEST_NAME)];
     match (link.life, &link.key) {
-        // A root counts because a store holds it.
-        (Some(_), _) if level > 0 && link.origin == Origin::Store => {}
+        // A root counts because a store holds it; its dates are told where they break the chain.
+        (Some((born, dies)), _)
+            if level > 0 && link.origin == Origin::Store && (born..=dies).contains(&certificate.now) => {}
         (Some(life), Some(key)) if level == 0 => {
             facts.push(format!("{key}, {}", lifetime(life, certificate.now, true)));
         }
@@ -73,6 +76,7 @@ fn facts_of(link: &Link, level: usize, certificate: &SeenCertificate) -> Vec<Str
         (None, _) => {}
     }
     facts.extend(link.weakness.as_ref().map(|weakness| format!("WEAK: {weakness}")));
+    facts.extend(link.breaks.iter().map(|one| mark(*one).to_string()));
     match &link.origin {
         Origin::Sent if link.is_self_signed && level == 0 => facts.push("signed by itself".into()),
         Origin::Sent if link.is_self_signed => facts.push("a root that is not known".into()),
@@ -91,6 +95,19 @@ fn facts_of(link: &Link, level: usize, certificate: &SeenCertificate) -> Vec<Str
         Some(Signed::Yes) | None => {}
     }
     facts
+}
+
+/// What stands beside the certificate that breaks the chain.
+fn mark(one: Break) -> &'static str {
+    match one {
+        Break::Revoked => "REVOKED",
+        Break::NotAnAuthority => "NOT AN AUTHORITY",
+        Break::NotForServers => "NOT FOR SERVERS",
+        Break::OnlyAnyUsage => "FOR \"ANY\" USAGE ONLY",
+        Break::KeyMayNotSign => "KEY MAY NOT SIGN",
+        Break::PathTooLong => "PATH TOO LONG",
+        Break::NameNotAllowed => "NAME NOT ALLOWED",
+    }
 }
 
 /// What a certificate says of itself may be long, and cannot pretend to be a column of ours.
@@ -184,8 +201,9 @@ fn called(peer: Peer, service: Service) -> &'static str {
 }
 
 fn peer(word: &PeerWord, certificate: &SeenCertificate) -> String {
-    let mut before = certificate.peers.iter().take_while(|other| other.peer != word.peer);
-    let is_told = before.any(|other| other.stance == word.stance);
+    // "The same" is the one right above, which alone a reader sees at once.
+    let before = certificate.peers.iter().take_while(|other| other.peer != word.peer).last();
+    let is_told = before.is_some_and(|other| other.stance == word.stance);
     let who = called(word.peer, certificate.service);
     let who = match (&word.stance, word.peer) {
         (Stance::Untold(_), _) if is_told => return format!("{who}: unknown for the same reason"),
@@ -239,6 +257,7 @@ mod tests {
             life: Some((at(2026, 1, 1), dies)),
             is_self_signed: subject == issuer,
             weakness: None,
+            breaks: Vec::new(),
             origin,
             signature: None,
         }
@@ -258,6 +277,7 @@ mod tests {
             service: Service::Smtp,
             facing: Facing::Outside,
             told_of: None,
+            told_at: "ex01.contoso.com:25".into(),
             tls: vec!["TLS 1.2", "TLS 1.3"],
             chain,
             stores: stores.iter().map(store).collect(),
@@ -299,7 +319,8 @@ mod tests {
         let mut out = Vec::new();
         listed(&incomplete(), &mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
-          sha1:0123456789abcdef0123456789abcdef01234567
+          mail.contoso.com
+              sha1      0123456789abcdef0123456789abcdef01234567
               shown     ex01.contoso.com:25, ex02.contoso.com:25
               by        TLS 1.2, TLS 1.3
               chain     mail.contoso.com   RSA 2048, until 2027-01-03 (41 days left)
@@ -311,7 +332,7 @@ mod tests {
                         above it
                         a Windows sender accepts: it fetches what is not sent
                         Exchange Online, if a connector of it demands a certificate,
-                        refuses for the same reason
+                        refuses: no root that it knows stands above it
         ");
     }
 
@@ -358,6 +379,11 @@ mod tests {
             (link("Root", "Root", at(2031, 5, 1), Origin::Sent), "a root that is not known"),
             (link("Issuing", "Root", at(2026, 11, 22), Origin::Sent), "EXPIRED 2026-11-22 (24 hours ago)"),
             (Link { weakness: Some("a signature with SHA-1".into()), ..leaf() }, "WEAK: a signature with SHA-1"),
+            (Link { breaks: vec![Break::Revoked, Break::NotAnAuthority], ..leaf() }, "REVOKED NOT AN AUTHORITY"),
+            (
+                link("Root", "Root", at(2026, 11, 1), Origin::Store),
+                "Root EXPIRED 2026-11-01 (22 days ago) root: of a store",
+            ),
         ] {
             let text = drawn(&seen(vec![leaf(), end], &[], Vec::new()));
             let in_one_line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -373,7 +399,7 @@ mod tests {
     #[test]
     fn the_place_is_named_where_others_send_another_chain() {
         let one = SeenCertificate { told_of: Some("ex02.contoso.com:25".into()), ..incomplete() };
-        assert!(drawn(&one).starts_with("      chain     as ex02.contoso.com:25 sends it; others send another\n"));
+        assert!(drawn(&one).starts_with("      chain     as seen at ex02.contoso.com:25; elsewhere it differs\n"));
     }
 
     #[test]

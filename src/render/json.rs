@@ -4,7 +4,7 @@
 use crate::{
     compare::{Change, exit_code},
     report::Report,
-    sightings::{Connections, Link, Origin, Peer, PeerWord, SeenCertificate, Stance},
+    sightings::{Break, Connections, Link, Origin, Peer, PeerWord, SeenCertificate, Stance},
 };
 use exchange_preflight_checks::{
     facts::certificate::Signed,
@@ -52,7 +52,7 @@ struct JsonReport {
 /// From where was looked.
 #[derive(Serialize, JsonSchema)]
 struct JsonVantage {
-    /// The machine's own name.
+    /// The machine's own name; of one that looked several times, with the start or the number of the run.
     host: String,
     /// Its addresses, as far as they were used.
     addresses: Vec<String>,
@@ -193,7 +193,8 @@ struct JsonCertificate {
     facing: &'static str,
     /// What is spoken there: `smtp`, `web` or `directory`.
     service: &'static str,
-    /// The place of which chain and peers are told, where others send another chain; else null.
+    /// The place of which chain and peers are told, and from which vantage where there are several, if it is not the same
+    /// everywhere; else null.
     told_of: Option<String>,
     /// Versions of TLS that showed it, from the oldest.
     tls: Vec<&'static str>,
@@ -224,6 +225,9 @@ struct JsonLink {
     days_left: Option<i64>,
     /// What is too weak about it.
     weakness: Option<String>,
+    /// What else breaks the chain here: `revoked`, `not-an-authority`, `not-for-servers`, `only-any-usage`, `key-may-not-sign`,
+    /// `path-too-long`, `name-not-allowed`.
+    breaks: Vec<&'static str>,
     /// `sent`; `fetched` (not sent, but found at `url`); `elsewhere` (not sent here, but by another server); `store` (a root);
     /// `missing` (neither sent nor found); `too-far` (not followed any further).
     origin: &'static str,
@@ -424,6 +428,18 @@ fn json_certificate(certificate: &SeenCertificate) -> JsonCertificate {
     }
 }
 
+fn json_break(one: Break) -> &'static str {
+    match one {
+        Break::Revoked => "revoked",
+        Break::NotAnAuthority => "not-an-authority",
+        Break::NotForServers => "not-for-servers",
+        Break::OnlyAnyUsage => "only-any-usage",
+        Break::KeyMayNotSign => "key-may-not-sign",
+        Break::PathTooLong => "path-too-long",
+        Break::NameNotAllowed => "name-not-allowed",
+    }
+}
+
 fn json_link(link: &Link, now: Timestamp) -> JsonLink {
     const DAY: i64 = 24 * 60 * 60;
     let (not_before, not_after) = link.life.unzip();
@@ -443,6 +459,7 @@ fn json_link(link: &Link, now: Timestamp) -> JsonLink {
         not_after: not_after.map(|instant| instant.to_string()),
         days_left: not_after.map(|dies| dies.duration_since(now).as_secs().div_euclid(DAY)),
         weakness: link.weakness.clone(),
+        breaks: link.breaks.iter().map(|one| json_break(*one)).collect(),
         origin,
         url,
         signature: link.signature.map(|signature| match signature {

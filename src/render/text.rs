@@ -3,17 +3,19 @@
 use crate::{
     compare::{Change, Kind, exit_code},
     render::{chain, escape::printable},
-    report::{Gate, Report},
+    report::{Gate, Report, called},
     sightings::{Connections, SeenCertificate},
 };
 use anstyle::{AnsiColor, Style};
 use exchange_preflight_checks::model::{
+    ask::Endpoint,
     finding::{Finding, Place, Subject, Verdict},
     meta::Meta,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{self, Write},
+    net::IpAddr,
 };
 use textwrap::{Options, WordSplitter};
 
@@ -42,7 +44,8 @@ pub fn report(report: &Report, verbose: bool, out: &mut dyn Write) -> io::Result
     }
     let unasked = roots.iter().filter(is_unasked).count();
     if unasked > 0 {
-        writeln!(out, "\nThe run was interrupted: {unasked} findings are unknown (--verbose names them).")?;
+        let are = if unasked == 1 { "is unknown (--verbose names it)" } else { "are unknown (--verbose names them)" };
+        writeln!(out, "\nThe run was interrupted: {} {are}.", count(unasked, "finding"))?;
     }
     writeln!(out)?;
     judged(report, out)?;
@@ -103,9 +106,17 @@ fn head(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 fn trouble(finding: &Finding, consequences: &[&Finding], out: &mut dyn Write) -> io::Result<()> {
     let word = finding.verdict.word().to_uppercase();
     let style = style(finding.verdict);
-    let subject = finding.subject.to_string();
-    writeln!(out, "{style}{word}{style:#}  {}  {}", finding.check.id, printable(&subject))?;
-    labelled("seen", &finding.seen, out)?;
+    match (&finding.subject, &finding.named) {
+        (Subject::Certificate(thumbprint), Some(name)) => {
+            let heading = format!("{}  {name}", finding.check.id);
+            wrapped(&heading, &format!("{style}{word}{style:#}  "), INDENT, out)?;
+            labelled("sha1", thumbprint, out)?;
+        }
+        (subject, _) => {
+            writeln!(out, "{style}{word}{style:#}  {}  {}", finding.check.id, printable(&subject.to_string()))?;
+        }
+    }
+    labelled("seen", seen_beside(finding, finding), out)?;
     labelled("expected", &finding.expected, out)?;
     if let Some((place, others)) = differing_places(finding) {
         labelled("where", &format!("{place}; {others}"), out)?;
@@ -116,6 +127,13 @@ fn trouble(finding: &Finding, consequences: &[&Finding], out: &mut dyn Write) ->
         label = "";
     }
     consequences_of(finding, consequences, out)
+}
+
+/// What is seen, without the name and the places with which it begins where the heading says the same.
+fn seen_beside<'f>(finding: &'f Finding, heading: &Finding) -> &'f str {
+    let named = finding.named.as_deref().filter(|_| finding.named == heading.named);
+    let rest = named.and_then(|named| finding.seen.strip_prefix(named)?.strip_prefix(": "));
+    rest.unwrap_or(&finding.seen)
 }
 
 /// What follows from a finding, or shows the same trouble from another side: a line each where they are few, else by check.
@@ -129,7 +147,7 @@ fn consequences_of(finding: &Finding, consequences: &[&Finding], out: &mut dyn W
         && consequences.len() > FEW
         && consequences.iter().all(|other| other.subject == first.subject && other.verdict == last.verdict)
     {
-        let about = if first.subject == finding.subject { String::new() } else { format!(" of {}", first.subject) };
+        let about = if first.subject == finding.subject { String::new() } else { format!(" of {}", called(first)) };
         let checks: Vec<_> = consequences.iter().map(|other| other.check.id).collect();
         return labelled("with it", &format!("{}{about} ({})", checks.join(", "), first.verdict), out);
     }
@@ -139,8 +157,9 @@ fn consequences_of(finding: &Finding, consequences: &[&Finding], out: &mut dyn W
     }
     let mut label = "with it";
     for other in consequences {
-        let about = if other.subject == finding.subject { String::new() } else { format!(" of {}", other.subject) };
-        labelled(label, &format!("{}{about} ({}): {}", other.check.id, other.verdict, other.seen), out)?;
+        let about = if other.subject == finding.subject { String::new() } else { format!(" of {}", called(other)) };
+        let seen = seen_beside(other, if about.is_empty() { finding } else { other });
+        labelled(label, &format!("{}{about} ({}): {seen}", other.check.id, other.verdict), out)?;
         label = "";
     }
     Ok(())
@@ -150,7 +169,7 @@ fn consequences_of(finding: &Finding, consequences: &[&Finding], out: &mut dyn W
 fn brief(same: &[&Finding]) -> String {
     let worst = same.iter().map(|finding| finding.verdict).max().unwrap_or(Verdict::Unknown);
     match same {
-        [one] => format!("{} of {} ({worst})", one.check.id, one.subject),
+        [one] => format!("{} of {} ({worst})", one.check.id, called(one)),
         [one, ..] => format!("{} of {} subjects ({worst})", one.check.id, same.len()),
         [] => String::new(),
     }
@@ -181,11 +200,10 @@ fn remedy_step(label: &str, step: &str, out: &mut dyn Write) -> io::Result<()> {
 
 fn judged(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "Judged")?;
-    let (mut area_before, mut left_out) = ("", Vec::new());
+    let mut area_before = "";
     for findings in report.findings.chunk_by(|one, other| one.check.id == other.check.id) {
         let Meta { id, area, .. } = findings[0].check;
         if findings.iter().all(|finding| finding.verdict == Verdict::Skip && finding.subject == Subject::Estate) {
-            left_out.push(*id);
             continue;
         }
         let mut counts: BTreeMap<Verdict, usize> = BTreeMap::new();
@@ -197,10 +215,12 @@ fn judged(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {area_shown:<11} {id:<22} {}", told.join(", "))?;
         area_before = area;
     }
-    if left_out.is_empty() {
-        return Ok(());
+    for (why, checks) in [("left out, as you asked", &report.left_out), ("had nothing to judge", &report.idle)] {
+        if !checks.is_empty() {
+            wrapped(&format!("{why}: {}", checks.join(", ")), "  ", "    ", out)?;
+        }
     }
-    wrapped(&format!("left out, as you asked: {}", left_out.join(", ")), "  ", "    ", out)
+    Ok(())
 }
 
 fn one_by_one(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -231,10 +251,13 @@ fn connections(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         return Ok(());
     }
     writeln!(out, "\nConnections")?;
-    for Connections { vantage, to, reasons } in &report.connections {
+    for Alike { vantage, host, ports, addresses, reasons } in alike(&report.connections) {
+        let ports: Vec<_> = ports.iter().map(ToString::to_string).collect();
+        let at = if addresses.is_empty() { String::new() } else { format!(" at {}", listed(&addresses)) };
         let from = if report.vantages.len() > 1 { format!(" from {vantage}") } else { String::new() };
-        let made = format!("{to}{from}, {}", count(reasons.len(), "connection"));
-        if let [reason] = reasons.as_slice() {
+        let each = if ports.len() * addresses.len() > 1 { " each" } else { "" };
+        let made = format!("{host}: {}{at}{from}, {}{each}", ports.join(", "), count(reasons.len(), "connection"));
+        if let [reason] = reasons {
             wrapped(&format!("{made}: {reason}"), "  ", INDENT, out)?;
             continue;
         }
@@ -242,6 +265,51 @@ fn connections(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         reasons.iter().try_for_each(|reason| wrapped(reason, INDENT, "        ", out))?;
     }
     Ok(())
+}
+
+/// Connections to ports of a host that were made for the same reasons: to each port at each address.
+struct Alike<'a> {
+    vantage: &'a str,
+    host: &'a str,
+    ports: BTreeSet<u16>,
+    addresses: Vec<IpAddr>,
+    reasons: &'a [String],
+}
+
+fn alike(connections: &[Connections]) -> Vec<Alike<'_>> {
+    // First the addresses of each port that have the same reasons, then the ports that have the same addresses.
+    let mut of_ports: Vec<Alike<'_>> = Vec::new();
+    for Connections { vantage, to: Endpoint { host, address, port }, reasons } in connections {
+        let ports = BTreeSet::from([*port]);
+        let one = Alike { vantage, host, ports, addresses: address.iter().copied().collect(), reasons };
+        match of_ports.iter_mut().find(|other| other.is_of(&one) && other.ports == one.ports) {
+            Some(same) => same.addresses.extend(one.addresses),
+            None => of_ports.push(one),
+        }
+    }
+    let mut alike: Vec<Alike<'_>> = Vec::new();
+    for one in of_ports {
+        match alike.iter_mut().find(|other| other.is_of(&one) && other.addresses == one.addresses) {
+            Some(same) => same.ports.extend(one.ports),
+            None => alike.push(one),
+        }
+    }
+    alike
+}
+
+impl Alike<'_> {
+    fn is_of(&self, other: &Self) -> bool {
+        (self.vantage, self.host, self.reasons) == (other.vantage, other.host, other.reasons)
+    }
+}
+
+/// `a, b and c`.
+fn listed(addresses: &[IpAddr]) -> String {
+    let texts: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    match texts.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => texts.concat(),
+    }
 }
 
 fn gate(gate: &Gate, out: &mut dyn Write) -> io::Result<()> {
