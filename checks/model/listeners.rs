@@ -499,7 +499,10 @@ pub fn reason(ask: &Ask) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::raw::Raw;
+    use crate::{
+        facts::raw::Raw,
+        model::plan::{ClockLimits, Plan, Selection},
+    };
 
     #[test]
     fn keywords_that_are_written_over_are_told_from_those_of_exchange() {
@@ -511,6 +514,40 @@ mod tests {
         {
             assert!(!is_blanked(keyword), "{keyword}");
         }
+    }
+
+    #[test]
+    fn a_gateway_and_a_name_from_outside_are_no_rivals() {
+        let server = |name: &str, role, state| PlannedServer {
+            name: name.into(),
+            role,
+            state,
+            outward: vec!["mail.contoso.com".into()],
+            web: Vec::new(),
+            client_auth: false,
+        };
+        let (active, mailbox) = (ServerState::Active, ServerRole::Mailbox);
+        let plan = Plan {
+            domain: "contoso.com".into(),
+            resolver: None,
+            servers: vec![
+                server("ex01.contoso.com", mailbox, active),
+                server("ex02.contoso.com", mailbox, active),
+                server("ex03.contoso.com", mailbox, ServerState::Retired),
+                server("mail.contoso.com", mailbox, active),
+                server("lb.contoso.com", ServerRole::Gateway, active),
+                server("edge01.contoso.com", ServerRole::Edge, active),
+            ],
+            clock: ClockLimits::default(),
+            stores: Vec::new(),
+            outlive: None,
+            forbid_old_tls: false,
+            exchange_vantage: false,
+            deep: false,
+            selection: Selection::default(),
+        };
+        let estate = Estate::learn(&plan, &Evidence::default());
+        assert_eq!(rivals("ex01.contoso.com", &estate).collect::<Vec<_>>(), ["ex02.contoso.com"]);
     }
 
     /// What is made of a greeting that ends it: maintenance, busy, turned away.

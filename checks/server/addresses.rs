@@ -111,25 +111,36 @@ fn judge_host(host: &str, places: &[Place<'_>], estate: &Estate) -> Finding {
     // Exchange 2010 has no 2525 at any address.
     let is_back_seen = places.iter().any(|place| answers(&place.back));
     let silent: Vec<_> = places.iter().filter_map(|place| silence(place, is_back_seen, estate)).collect();
-    if let Some(verdict) = silent.iter().map(|(verdict, _)| *verdict).max() {
-        let seen: Vec<_> = silent.into_iter().map(|(_, seen)| seen).collect();
-        return address_silent(finding(verdict, seen.join("; ")), host);
+    let silence = silent.iter().map(|(verdict, _)| *verdict).max().map(|verdict| {
+        let seen: Vec<_> = silent.iter().map(|(_, seen)| seen.as_str()).collect();
+        address_silent(finding(verdict, seen.join("; ")), host)
+    });
+    let difference = difference(host, &places, estate)
+        .map(|(verdict, seen)| address_differs(finding(verdict, seen), host))
+        .filter(|difference| silence.as_ref().is_none_or(|silence| silence.verdict < difference.verdict));
+    if let Some(trouble) = difference.or(silence) {
+        return trouble;
     }
+    finding(Verdict::Pass, format!("it answers SMTP at each of {} addresses", places.len()))
+}
+
+/// The names, where they cannot all be of one server.
+fn difference(host: &str, places: &[&Place<'_>], estate: &Estate) -> Option<(Verdict, String)> {
     let [fronts, backs] = [front_name, back_name].map(|name_at| -> Vec<(IpAddr, String)> {
         places.iter().filter_map(|place| Some((place.address, name_at(place)?))).collect()
     });
     let differ =
         |named: &[(IpAddr, String)]| !is_one_server(&named.iter().map(|(_, name)| name.as_str()).collect::<Vec<_>>());
-    if differ(&fronts) || differ(&backs) {
-        // A connector on 25 may bear any name: 2525 has to agree, or, where it cannot be heard, the name to be another server's.
-        let is_another = differ(&backs)
-            || backs.is_empty() && fronts.iter().any(|(_, name)| rivals(host, estate).any(|other| is_of(name, other)));
-        let verdict = if is_another { Verdict::Fail } else { Verdict::Warn };
-        let named = if differ(&fronts) { fronts } else { backs };
-        let told: Vec<_> = named.iter().map(|(address, name)| format!("{} at {address}", quote(name))).collect();
-        return address_differs(finding(verdict, told.join(", ")), host);
+    if !differ(&fronts) && !differ(&backs) {
+        return None;
     }
-    finding(Verdict::Pass, format!("it answers SMTP at each of {} addresses", places.len()))
+    // A connector on 25 may bear any name: 2525 has to agree, or, where it cannot be heard, the name to be another server's.
+    let is_anothers = |name: &str| rivals(host, estate).any(|other| name == other || name == server_name(other));
+    let is_another = differ(&backs) || backs.is_empty() && fronts.iter().any(|(_, name)| is_anothers(name));
+    let verdict = if is_another { Verdict::Fail } else { Verdict::Warn };
+    let named = if differ(&fronts) { fronts } else { backs };
+    let told: Vec<_> = named.iter().map(|(address, name)| format!("{} at {address}", quote(name))).collect();
+    Some((verdict, told.join(", ")))
 }
 
 /// Why it is not known what an address shows, where that is our own doing.
@@ -174,10 +185,6 @@ fn back_name(place: &Place<'_>) -> Option<String> {
 fn is_one_server(names: &[&str]) -> bool {
     let is_same = |one: &str, other: &str| one == other || server_name(one) == other || one == server_name(other);
     names.iter().all(|one| names.iter().all(|other| is_same(one, other)))
-}
-
-fn is_of(name: &str, host: &str) -> bool {
-    name == host || name == server_name(host)
 }
 
 fn address_silent(finding: Finding, host: &str) -> Finding {

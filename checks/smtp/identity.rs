@@ -80,7 +80,9 @@ impl Check for Identity {
             let subject = Subject::Host(listener.to.host.clone());
             let mut need = |ask| needs.push(Need { subject: subject.clone(), ask });
             listener.first_asks(evidence).into_iter().for_each(&mut need);
-            let strange = sighting(&listener, evidence).filter(|sighting| is_strange(sighting, estate));
+            // Whose name it is, more evidence may tell otherwise; what is asked must not depend on when it comes.
+            let is_dialled = listener.to.port != SMTP_PORT;
+            let strange = sighting(&listener, evidence).filter(|s| is_dialled && !is_of(&s.name, &s.to.host));
             strange.iter().flat_map(|sighting| lookups(&sighting.name, estate)).for_each(need);
         }
         needs
@@ -220,13 +222,16 @@ fn set_fqdn(finding: Finding, seen: &Sighting) -> Finding {
     finding.remedy(format!("    Set-ReceiveConnector \"{short}\\Default {short}\" -Fqdn {host}"))
 }
 
+fn is_of(name: &str, host: &str) -> bool {
+    name == host || name == server_name(host)
+}
+
 /// Its own full or short name come first: two hosts may share a short name.
 fn whose<'e>(name: &str, host: &str, mut known: impl Iterator<Item = &'e str>) -> Whose<'e> {
-    let is_of = |host: &str| name == host || name == server_name(host);
-    if is_of(host) {
+    if is_of(name, host) {
         return Whose::Its;
     }
-    known.find(|other| is_of(other)).map_or(Whose::Nobodys, Whose::Others)
+    known.find(|other| is_of(name, other)).map_or(Whose::Nobodys, Whose::Others)
 }
 
 /// On the ports that peers dial, a name of nobody's has to lead to the server. What comes in by 25 from outside may be greeted
