@@ -362,7 +362,7 @@ mod tests {
             "vantage": { "host": host, "addresses": [] },
             "started": started,
             "finished": "2026-11-23T00:10:00Z",
-            "plan": { "domain": "contoso.com", "selection": { "skip": skip } },
+            "plan": { "domain": "contoso.com", "selection": { "only": [], "skip": skip } },
             "observations": [],
         });
         Recording::parse(&recording.to_string()).unwrap()

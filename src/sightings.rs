@@ -199,13 +199,13 @@ pub fn certificates(recordings: &[Recording], vantages: &[Vantage], findings: &[
             all.entry(thumbprint).or_default().push(teller.tell(&leaf, &vantage.host));
         }
     }
-    let mut all: Vec<_> = all.into_values().filter_map(|seen| of_vantages(seen, findings)).collect();
+    let mut all: Vec<_> = all.into_values().filter_map(|seen| of_vantages(&seen, findings)).collect();
     all.sort_by(|one, other| (Reverse(one.facing), &one.places).cmp(&(Reverse(other.facing), &other.places)));
     all
 }
 
 /// One of what several vantages saw of a certificate: that of which its gravest finding tells, then the worst, then the first.
-fn of_vantages(seen: Vec<SeenCertificate>, findings: &[Finding]) -> Option<SeenCertificate> {
+fn of_vantages(seen: &[SeenCertificate], findings: &[Finding]) -> Option<SeenCertificate> {
     let thumbprint = seen.first()?.thumbprint.clone();
     let told_from: BTreeSet<&str> = told_from(&thumbprint, findings);
     let rank = |one: &SeenCertificate| Reverse((told_from.contains(one.vantage.as_str()), refusals(&one.peers)));
@@ -334,13 +334,18 @@ impl Teller<'_> {
         }
         match &way.fault {
             // The library found it, and knows its name alone.
-            Some(Fault::NotAnAuthority(name)) if !chain.iter().any(|link| link.breaks.iter().any(is_of_an_issuer)) => {
-                let stranger = chain.iter_mut().skip(1).find(|link| link.subject == *name);
-                stranger.into_iter().for_each(|link| link.breaks.push(Break::NotAnAuthority));
+            Some(Fault::NotAnAuthority(name))
+                if !chain.iter().any(|link| link.breaks.iter().copied().any(is_of_an_issuer)) =>
+            {
+                if let Some(stranger) = chain.iter_mut().skip(1).find(|link| link.subject == *name) {
+                    stranger.breaks.push(Break::NotAnAuthority);
+                }
             }
             // Which one allows fewer the library does not say; the lowest is the one too many.
             Some(Fault::PathLength) => {
-                chain.iter_mut().skip(1).take(1).for_each(|link| link.breaks.push(Break::PathTooLong));
+                if let Some(lowest) = chain.get_mut(1) {
+                    lowest.breaks.push(Break::PathTooLong);
+                }
             }
             Some(Fault::NameConstraints) => chain[0].breaks.push(Break::NameNotAllowed),
             _ => {}
@@ -456,7 +461,7 @@ fn breaks_of(certificate: &Certificate, is_issuer: bool) -> Vec<Break> {
 }
 
 /// Does it say already that an issuer may not be one?
-fn is_of_an_issuer(one: &Break) -> bool {
+fn is_of_an_issuer(one: Break) -> bool {
     matches!(one, Break::NotAnAuthority | Break::KeyMayNotSign)
 }
 
