@@ -348,3 +348,47 @@ fn own_clock(recording: &Recording, host: &str, findings: &[Finding]) -> Option<
         "The clock of this machine ({host}) is {by:#} {ours} {witness}. No verdict depends on it, but instants in this report do."
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn recording(host: &str, started: &str, skip: &[&str]) -> Recording {
+        let recording = json!({
+            "format": "exchange-preflight recording",
+            "version": 1,
+            "tool": "0.1.0",
+            "vantage": { "host": host, "addresses": [] },
+            "started": started,
+            "finished": "2026-11-23T00:10:00Z",
+            "plan": { "domain": "contoso.com", "selection": { "only": [], "skip": skip } },
+            "observations": [],
+        });
+        Recording::parse(&recording.to_string()).unwrap()
+    }
+
+    #[test]
+    fn runs_of_one_machine_are_told_apart() {
+        let hosts = |recordings: &[Recording]| -> Vec<_> {
+            vantages(recordings).into_iter().map(|vantage| vantage.host).collect()
+        };
+        let (at, later) = ("2026-11-23T00:00:00Z", "2026-11-23T00:05:00Z");
+        let of = |host, started| recording(host, started, &[]);
+        assert_eq!(hosts(&[of("vm", at), of("other", at)]), ["vm", "other"]);
+        let by_time = ["vm (2026-11-23 00:00:00 UTC)", "vm (2026-11-23 00:05:00 UTC)"];
+        assert_eq!(hosts(&[of("vm", at), of("vm", later)]), by_time);
+        assert_eq!(hosts(&[of("vm", at), of("vm", at)]), ["vm (run 1)", "vm (run 2)"]);
+    }
+
+    #[test]
+    fn what_was_left_out_is_told_from_what_had_nothing_to_judge() {
+        let at = "2026-11-23T00:00:00Z";
+        let report = Report::of(&[recording("vm", at, &["clock"])], Strictness::default()).unwrap();
+        assert_eq!(report.left_out, ["clock-agreement", "clock-source", "clock-witnesses"]);
+        assert!(report.idle.contains(&"certificate-single") && report.idle.contains(&"smtp-reachable"));
+        // Where one of two runs looked, nobody left it out.
+        let both = [recording("vm", at, &["clock"]), recording("other", at, &[])];
+        assert_eq!(Report::of(&both, Strictness::default()).unwrap().left_out, [""; 0]);
+    }
+}

@@ -199,13 +199,13 @@ pub fn certificates(recordings: &[Recording], vantages: &[Vantage], findings: &[
             all.entry(thumbprint).or_default().push(teller.tell(&leaf, &vantage.host));
         }
     }
-    let mut all: Vec<_> = all.into_values().filter_map(|seen| of_vantages(seen, findings)).collect();
+    let mut all: Vec<_> = all.into_values().filter_map(|seen| of_vantages(&seen, findings)).collect();
     all.sort_by(|one, other| (Reverse(one.facing), &one.places).cmp(&(Reverse(other.facing), &other.places)));
     all
 }
 
 /// One of what several vantages saw of a certificate: that of which its gravest finding tells, then the worst, then the first.
-fn of_vantages(seen: Vec<SeenCertificate>, findings: &[Finding]) -> Option<SeenCertificate> {
+fn of_vantages(seen: &[SeenCertificate], findings: &[Finding]) -> Option<SeenCertificate> {
     let thumbprint = seen.first()?.thumbprint.clone();
     let told_from: BTreeSet<&str> = told_from(&thumbprint, findings);
     let rank = |one: &SeenCertificate| Reverse((told_from.contains(one.vantage.as_str()), refusals(&one.peers)));
@@ -334,13 +334,18 @@ impl Teller<'_> {
         }
         match &way.fault {
             // The library found it, and knows its name alone.
-            Some(Fault::NotAnAuthority(name)) if !chain.iter().any(|link| link.breaks.iter().any(is_of_an_issuer)) => {
-                let stranger = chain.iter_mut().skip(1).find(|link| link.subject == *name);
-                stranger.into_iter().for_each(|link| link.breaks.push(Break::NotAnAuthority));
+            Some(Fault::NotAnAuthority(name))
+                if !chain.iter().any(|link| link.breaks.iter().copied().any(is_of_an_issuer)) =>
+            {
+                if let Some(stranger) = chain.iter_mut().skip(1).find(|link| link.subject == *name) {
+                    stranger.breaks.push(Break::NotAnAuthority);
+                }
             }
             // Which one allows fewer the library does not say; the lowest is the one too many.
             Some(Fault::PathLength) => {
-                chain.iter_mut().skip(1).take(1).for_each(|link| link.breaks.push(Break::PathTooLong));
+                if let Some(lowest) = chain.get_mut(1) {
+                    lowest.breaks.push(Break::PathTooLong);
+                }
             }
             Some(Fault::NameConstraints) => chain[0].breaks.push(Break::NameNotAllowed),
             _ => {}
@@ -414,25 +419,24 @@ impl Teller<'_> {
             (Some(Refusal::NoRoot), Some(unsent)) if matches!(way.end, End::NoIssuer) => {
                 Stance::Refuses(format!("the intermediate \"{unsent}\" is not sent"))
             }
-            (None, _) => self.beyond_rustls(way).map_or(Stance::Accepts, Stance::Refuses),
+            (None, _) => beyond_rustls(way, self.certificates.now).map_or(Stance::Accepts, Stance::Refuses),
             (Some(Refusal::Unlawful(Fault::NotCheckable(why))), _) => {
-                self.beyond_rustls(way).map_or(Stance::Untold(why), Stance::Refuses)
+                beyond_rustls(way, self.certificates.now).map_or(Stance::Untold(why), Stance::Refuses)
             }
             (Some(Refusal::WrongName), _) => Stance::Refuses(format!("the name {name} is not in it")),
             (Some(refusal), _) => Stance::Refuses(refusal.to_string()),
         }
     }
+}
 
-    /// What OpenSSL and Windows refuse, and not every library: a root that is not in date, and a key whose usage is none of TLS
-    /// (OpenSSL's purpose sslserver; RFC 5280 section 4.2.1.3).
-    fn beyond_rustls(&self, way: &Way<'_>) -> Option<String> {
-        let now = self.certificates.now;
-        if let Some(root) = way.root().filter(|root| now < root.not_before || root.not_after < now) {
-            return Some(Refusal::NotAlive(root.subject.to_string()).to_string());
-        }
-        let usage = way.leaf.key_usage.filter(|usage| !usage.signs && !usage.enciphers && !usage.agrees);
-        usage.map(|_| "its key may neither sign nor encipher nor agree on keys".into())
+/// What OpenSSL and Windows refuse, and not every library: a root that is not in date, and a key whose usage is none of TLS
+/// (OpenSSL's purpose sslserver; RFC 5280 section 4.2.1.3).
+fn beyond_rustls(way: &Way<'_>, now: Timestamp) -> Option<String> {
+    if let Some(root) = way.root().filter(|root| now < root.not_before || root.not_after < now) {
+        return Some(Refusal::NotAlive(root.subject.to_string()).to_string());
     }
+    let usage = way.leaf.key_usage.filter(|usage| !usage.signs && !usage.enciphers && !usage.agrees);
+    usage.map(|_| "its key may neither sign nor encipher nor agree on keys".into())
 }
 
 /// What a certificate below the root says of itself that breaks the chain there.
@@ -457,7 +461,7 @@ fn breaks_of(certificate: &Certificate, is_issuer: bool) -> Vec<Break> {
 }
 
 /// Does it say already that an issuer may not be one?
-fn is_of_an_issuer(one: &Break) -> bool {
+fn is_of_an_issuer(one: Break) -> bool {
     matches!(one, Break::NotAnAuthority | Break::KeyMayNotSign)
 }
 
@@ -507,7 +511,11 @@ fn issuer_url(certificate: &Certificate) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use exchange_preflight_checks::{CHECKS, model::finding::Verdict};
+    use exchange_preflight_checks::{
+        CHECKS,
+        facts::certificate::{ExtendedUsage, KeyUsage},
+        model::finding::Verdict,
+    };
     use serde_json::{Value, json};
 
     // Ed25519. LEAF is mail.contoso.com, 2026-07-01 to 2027-01-03, and says that ISSUING stands at
@@ -609,7 +617,8 @@ mod tests {
     }
 
     fn only(recording: Recording, findings: &[Finding]) -> SeenCertificate {
-        let mut seen = certificates(&[recording.clone()], &[recording.vantage], findings);
+        let vantage = recording.vantage.clone();
+        let mut seen = certificates(&[recording], &[vantage], findings);
         assert_eq!(seen.len(), 1);
         seen.remove(0)
     }
@@ -686,13 +695,86 @@ mod tests {
     }
 
     #[test]
+    fn the_intermediate_that_is_not_sent_is_named() {
+        let seen = only(recording(&[vec![usual(1, 25, &[LEAF])], found()]), &[]);
+        let why = "the intermediate \"Lab Issuing CA 1\" is not sent".to_string();
+        assert_eq!(seen.peers[0].stance, Stance::Refuses(why));
+    }
+
+    #[test]
+    fn a_root_that_is_not_in_date_stops_openssl_and_windows() {
+        let expired = ROOT.replace("3431303530313030303030305a", "3236303530313030303030305a");
+        assert_ne!(expired, ROOT);
+        let found = serde_json::to_string(&found()).unwrap().replace(ROOT, &expired);
+        let found: Vec<Value> = serde_json::from_str(&found).unwrap();
+        let seen = only(recording(&[vec![usual(1, 25, &[LEAF, ISSUING])], found]), &[]);
+        let why = Stance::Refuses("\"Lab Root CA 1\" is not in date".into());
+        assert_eq!(seen.peers.iter().map(|word| &word.stance).collect::<Vec<_>>(), [&why; 3]);
+    }
+
+    #[test]
+    fn a_usage_that_forbids_is_seen_at_the_certificate_that_bears_it() {
+        let read = |text: &str| Certificate::parse(&hex::decode(text).unwrap()).unwrap();
+        let (mut leaf, mut issuing) = (read(LEAF), read(ISSUING));
+        assert_eq!((breaks_of(&leaf, false), breaks_of(&issuing, true)), (vec![], vec![]));
+        assert_eq!(breaks_of(&leaf, true), [Break::NotAnAuthority]);
+        let nothing = KeyUsage { signs: false, enciphers: false, agrees: false, signs_certificates: false };
+        leaf.key_usage = Some(nothing);
+        issuing.key_usage = Some(KeyUsage { signs: true, ..nothing });
+        leaf.extended_usage = Some(ExtendedUsage { server: false, names_server: false, client: true });
+        assert_eq!(breaks_of(&leaf, false), [Break::KeyMayNotSign, Break::NotForServers]);
+        assert_eq!(breaks_of(&issuing, true), [Break::KeyMayNotSign]);
+        let now = WHEN.parse().unwrap();
+        let refused = |leaf: &Certificate| {
+            beyond_rustls(&Way { leaf, above: Vec::new(), end: End::NoIssuer, fault: None }, now).is_some()
+        };
+        assert!(refused(&leaf));
+        leaf.key_usage = Some(KeyUsage { agrees: true, ..nothing });
+        assert!(!refused(&leaf), "OpenSSL takes it, and GnuTLS does not");
+    }
+
+    #[test]
+    fn what_was_taken_back_is_marked_at_the_link_that_the_finding_names() {
+        let thumbprint = Certificate::parse(&hex::decode(LEAF).unwrap()).unwrap().thumbprint;
+        let revoked = |said: &str| {
+            let subject = Subject::Certificate(thumbprint.clone());
+            let finding = Finding::new(CHECKS[0].meta(), subject, Verdict::Fail, said).code("revoked");
+            let seen = only(recording(&[vec![usual(1, 25, &[LEAF, ISSUING])], found()]), &[finding]);
+            seen.chain.iter().position(|link| link.breaks == [Break::Revoked])
+        };
+        assert_eq!(revoked("mail: \"Lab Issuing CA 1\" is revoked, by the list at http://x.example/"), Some(1));
+        assert_eq!(revoked("mail: it is revoked"), Some(0));
+    }
+
+    fn at_vantages(recordings: Vec<(&str, Recording)>, findings: &[Finding]) -> Vec<SeenCertificate> {
+        let vantage = |host: &str| Vantage { host: host.into(), addresses: Vec::new() };
+        let (vantages, recordings): (Vec<_>, Vec<_>) =
+            recordings.into_iter().map(|(host, recording)| (vantage(host), recording)).unzip();
+        certificates(&recordings, &vantages, findings)
+    }
+
+    #[test]
     fn of_several_vantages_the_first_that_saw_it_tells() {
-        let blind = recording(&[]);
-        let mut sees = recording(&[vec![usual(1, 25, &[LEAF, ISSUING])], found()]);
-        sees.vantage.host = "other".into();
-        let vantages = [&blind, &sees, &sees].map(|recording| recording.vantage.clone());
-        let told = certificates(&[blind, sees.clone(), sees], &vantages, &[]);
-        assert_eq!(told.iter().map(|seen| seen.vantage.as_str()).collect::<Vec<_>>(), ["other"]);
+        let sees = recording(&[vec![usual(1, 25, &[LEAF, ISSUING])], found()]);
+        let told = at_vantages(vec![("blind", recording(&[])), ("other", sees.clone()), ("third", sees)], &[]);
+        let told: Vec<_> = told.iter().map(|seen| (seen.vantage.as_str(), seen.told_of.as_deref())).collect();
+        assert_eq!(told, [("other", None)]);
+    }
+
+    #[test]
+    fn of_vantages_that_are_sent_different_chains_the_worst_is_told_and_named() {
+        let whole = recording(&[vec![usual(1, 25, &[LEAF, ISSUING])], found()]);
+        let short = recording(&[vec![usual(1, 25, &[LEAF])], found()]);
+        let of = |seen: &[SeenCertificate]| (seen[0].vantage.clone(), seen[0].told_of.clone().unwrap_or_default());
+        let told = at_vantages(vec![("one", whole.clone()), ("two", short.clone())], &[]);
+        assert_eq!(of(&told), ("two".into(), "ex01.contoso.com:25 (10.0.0.1) from two".into()));
+        assert_eq!(stances(&told[0]), ["refuses", "accepts", "refuses"]);
+        // Under a finding stands the chain of which it tells.
+        let subject = Subject::Certificate(told[0].thumbprint.clone());
+        let mut finding = Finding::new(CHECKS[0].meta(), subject, Verdict::Fail, "bad").at(None);
+        finding.places[0].vantage = Some(Vantage { host: "one".into(), addresses: Vec::new() });
+        let told = at_vantages(vec![("one", whole), ("two", short)], &[finding]);
+        assert_eq!(of(&told), ("one".into(), "ex01.contoso.com:25 (10.0.0.1) from one".into()));
     }
 
     #[test]

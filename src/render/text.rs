@@ -109,7 +109,7 @@ fn trouble(finding: &Finding, consequences: &[&Finding], out: &mut dyn Write) ->
     match (&finding.subject, &finding.named) {
         (Subject::Certificate(thumbprint), Some(name)) => {
             let heading = format!("{}  {name}", finding.check.id);
-            wrapped(&heading, &format!("{style}{word}{style:#}  "), INDENT, out)?;
+            wrapped(&heading, &format!("{style}{word}{style:#}  "), "        ", out)?;
             labelled("sha1", thumbprint, out)?;
         }
         (subject, _) => {
@@ -377,4 +377,65 @@ fn style(verdict: Verdict) -> Style {
         Verdict::Skip => return Style::new(),
     };
     Style::new().fg_color(Some(colour.into())).bold()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use exchange_preflight_checks::CHECKS;
+
+    fn told(finding: &Finding, with: &[&Finding]) -> String {
+        let mut out = Vec::new();
+        trouble(finding, with, &mut out).unwrap();
+        anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string()
+    }
+
+    #[test]
+    fn a_certificate_is_called_by_its_name_and_its_thumbprint_stands_alone() {
+        let subject = Subject::Certificate("0123456789abcdef0123456789abcdef01234567".into());
+        let named = "mail.contoso.com at edge01.contoso.com:25, edge02.contoso.com:25";
+        let of = |check: usize, said: &str| {
+            let seen = format!("{named}: {said}");
+            let finding = Finding::new(CHECKS[check].meta(), subject.clone(), Verdict::Fail, seen);
+            Finding { named: Some(named.into()), expected: "alive".into(), ..finding }
+        };
+        insta::assert_snapshot!(told(&of(0, "it expired"), &[&of(1, "too weak")]), @r"
+        FAIL  host-answers  mail.contoso.com at edge01.contoso.com:25,
+                edge02.contoso.com:25
+              sha1      0123456789abcdef0123456789abcdef01234567
+              seen      it expired
+              expected  alive
+              with it   clock-agreement (fail): too weak
+        ");
+        assert_eq!(called(&of(0, "")), "mail.contoso.com at edge01.contoso.com:25 (and 1 more place)");
+        let elsewhere =
+            Finding { named: Some("mail.contoso.com at edge01.contoso.com:25".into()), ..of(1, "too weak") };
+        assert!(
+            told(&of(0, "it expired"), &[&elsewhere]).contains("edge02.contoso.com:25: too"),
+            "the heading says less"
+        );
+    }
+
+    #[test]
+    fn ports_and_addresses_that_were_asked_for_the_same_reasons_are_one_line() {
+        let to = |port, address: &str, reasons: &[&str]| Connections {
+            vantage: "vm".into(),
+            to: Endpoint { host: "ex01".into(), address: Some(address.parse().unwrap()), port },
+            reasons: reasons.iter().map(ToString::to_string).collect(),
+        };
+        let made = [
+            to(25, "10.0.0.1", &["usual"]),
+            to(25, "fd53::1", &["usual"]),
+            to(465, "10.0.0.1", &["usual"]),
+            to(465, "fd53::1", &["usual"]),
+            to(587, "10.0.0.1", &["usual"]),
+            to(587, "fd53::1", &["usual", "old"]),
+        ];
+        let alike = alike(&made);
+        let line = |one: &Alike<'_>| format!("{:?} at {}, {}", one.ports, listed(&one.addresses), one.reasons.len());
+        assert_eq!(
+            alike.iter().map(line).collect::<Vec<_>>(),
+            ["{25, 465} at 10.0.0.1 and fd53::1, 1", "{587} at 10.0.0.1, 1", "{587} at fd53::1, 2"]
+        );
+    }
 }
