@@ -416,7 +416,7 @@ impl Teller<'_> {
             (Some(Refusal::NoRoot), _) if !self.looked_up.contains(way.last().issuer.der.as_slice()) => {
                 Stance::Untold("the public roots were not looked through".into())
             }
-            (Some(Refusal::NoRoot), Some(unsent)) if matches!(way.end, End::NoIssuer) => {
+            (Some(Refusal::NoRoot), Some(unsent)) if matches!(way.end, End::NoIssuer | End::Forged(_)) => {
                 Stance::Refuses(format!("the intermediate \"{unsent}\" is not sent"))
             }
             (None, _) => beyond_rustls(way, self.certificates.now).map_or(Stance::Accepts, Stance::Refuses),
