@@ -97,6 +97,11 @@ pub fn parse(text: &str) -> Result<Draft, Vec<Mistake>> {
 /// A host's or domain's name as plans and flags take it: a DNS name, in letters, digits, hyphens and underscores.
 pub fn host_name(text: &str) -> Result<String, String> {
     let name = canonical_name(text);
+    if let Some((host, _)) =
+        name.split_once(':').filter(|(host, port)| is_host_name(host) && port.parse::<u16>().is_ok())
+    {
+        return Err(format!("{text:?} has a port; write {host} alone, its ports are known"));
+    }
     if name.parse::<IpAddr>().is_ok() {
         return Err(format!("{text:?} is an address; a name is needed, because certificates and SPNs hold names"));
     }

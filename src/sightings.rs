@@ -7,7 +7,7 @@ use exchange_preflight_checks::{
         certificate::{Certificate, Key, Signed},
         chain::{End, Fault, Way},
         smtp::Upgrade,
-        tls::{TlsVersion, version_name},
+        tls::{TlsSeen, TlsVersion, version_name},
         trust::{MOZILLA, RootsNamed},
         verification::{Refusal, refusal, weakness},
         web::http_url,
@@ -49,6 +49,8 @@ pub struct SeenCertificate {
     pub told_at: String,
     /// Versions of TLS that showed it, from the oldest.
     pub tls: Vec<&'static str>,
+    /// A server sent an OCSP answer along with it.
+    pub stapled: bool,
     /// The certificate itself, and who signed whom above it.
     pub chain: Vec<Link>,
     /// The stores that hold the root at its end.
@@ -253,6 +255,7 @@ impl Teller<'_> {
         let (shown, peers, (chain, stores)) =
             worst.expect("a certificate was shown somewhere, and the strictest of those that look there were kept");
         let is_alike = told.iter().all(|(_, other, (sent, _))| other == peers && sent == chain);
+        let (tls, stapled) = self.handshakes(leaf);
         SeenCertificate {
             thumbprint: leaf.certificate.thumbprint.clone(),
             vantage: vantage.to_string(),
@@ -262,7 +265,8 @@ impl Teller<'_> {
             facing,
             told_of: (!is_alike).then(|| shown.listener.to.to_string()),
             told_at: shown.listener.to.to_string(),
-            tls: self.versions(leaf),
+            tls,
+            stapled,
             chain: chain.clone(),
             stores: stores.clone(),
             asked_for: (!peers.is_empty()).then(|| asked_for(shown).to_string()),
@@ -270,15 +274,17 @@ impl Teller<'_> {
         }
     }
 
-    fn versions(&self, leaf: &Leaf<'_>) -> Vec<&'static str> {
+    /// The versions of TLS that showed it, and whether an OCSP answer came along.
+    fn handshakes(&self, leaf: &Leaf<'_>) -> (Vec<&'static str>, bool) {
         let looks = leaf.shown.iter().flat_map(|shown| {
             let asks = shown.listener.asks(self.estate, self.evidence).into_iter();
             asks.map(|ask| shown.listener.look(&ask, self.evidence))
         });
         let seen = looks.filter_map(|look| look.seen());
-        let showed_it = seen.filter(|seen| seen.chain.first().is_some_and(|first| first.0 == leaf.certificate.der));
-        let versions: BTreeSet<u16> = showed_it.filter_map(|seen| seen.version).collect();
-        versions.into_iter().map(version_name).collect()
+        let showed_it = |seen: &&TlsSeen| seen.chain.first().is_some_and(|first| first.0 == leaf.certificate.der);
+        let seen: Vec<&TlsSeen> = seen.filter(showed_it).collect();
+        let versions: BTreeSet<u16> = seen.iter().filter_map(|seen| seen.version).collect();
+        (versions.into_iter().map(version_name).collect(), seen.iter().any(|seen| seen.has_staple))
     }
 
     /// The chain as far up as anything leads, and the stores that hold its end.

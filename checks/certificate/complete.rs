@@ -33,7 +33,12 @@ static META: Meta = Meta {
         "Let transport build the chain anew: Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport",
     ],
     references: &["RFC 5246 section 7.4.2", "RFC 8446 section 4.4.2", "Microsoft KB 3212877"],
-    symptoms: &["550 5.7.64 TenantAttribution", "CAPI2 event 30", "454 4.7.0 UntrustedRoot"],
+    symptoms: &[
+        "550 5.7.64 TenantAttribution",
+        "CAPI2 event 30",
+        "454 4.7.0 TLS channel could not be established: UntrustedRoot",
+        "0x800B0109 CERT_E_UNTRUSTEDROOT",
+    ],
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

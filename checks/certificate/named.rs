@@ -34,7 +34,13 @@ static META: Meta = Meta {
         "RFC 6125 appendix B",
         "Selection of inbound STARTTLS certificates (Microsoft Learn)",
     ],
-    symptoms: &["454 4.7.5 Certificate validation failure", "450 4.4.317", "MSExchangeTransport event 12014"],
+    symptoms: &[
+        "550 5.7.64 TenantAttribution",
+        "SubjectMismatch",
+        "454 4.7.5 Certificate validation failure",
+        "450 4.4.317",
+        "MSExchangeTransport event 12014",
+    ],
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

@@ -45,6 +45,7 @@ static META: Meta = Meta {
         "454 4.7.0 TLS channel could not be established: UntrustedRoot",
         "MSExchangeTransport event 2004",
         "450 4.4.317 Cannot establish TLS session with remote server",
+        "0x800B0109 CERT_E_UNTRUSTEDROOT",
     ],
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],

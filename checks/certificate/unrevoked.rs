@@ -36,7 +36,12 @@ static META: Meta = Meta {
         "Stale or out of reach: let the authority publish its list again (certutil -crl on the issuing server); open the way to the URL from the servers: certutil -url <URL>",
     ],
     references: &["RFC 5280 sections 5 and 6.3"],
-    symptoms: &["454 4.7.0 CertificateRevoked", "CAPI2 events 30, 41, 42", "RevocationStatusUnknown"],
+    symptoms: &[
+        "454 4.7.0 CertificateRevoked",
+        "CAPI2 events 30, 41, 42",
+        "RevocationStatusUnknown",
+        "RevocationOffline",
+    ],
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Lab],
 };

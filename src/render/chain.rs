@@ -38,7 +38,8 @@ pub fn listed(one: &SeenCertificate, out: &mut dyn Write) -> io::Result<()> {
     labelled("sha1", &one.thumbprint, out)?;
     labelled("shown", &one.places.join(", "), out)?;
     if !one.tls.is_empty() {
-        labelled("by", &one.tls.join(", "), out)?;
+        let staple = if one.stapled { ", with an OCSP answer stapled" } else { "" };
+        labelled("by", &format!("{}{staple}", one.tls.join(", ")), out)?;
     }
     certificate(one, out)
 }
@@ -279,6 +280,7 @@ mod tests {
             told_of: None,
             told_at: "ex01.contoso.com:25".into(),
             tls: vec!["TLS 1.2", "TLS 1.3"],
+            stapled: false,
             chain,
             stores: stores.iter().map(store).collect(),
             asked_for: Some("mail.contoso.com".into()),

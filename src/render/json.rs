@@ -198,6 +198,8 @@ struct JsonCertificate {
     told_of: Option<String>,
     /// Versions of TLS that showed it, from the oldest.
     tls: Vec<&'static str>,
+    /// A server sent an OCSP answer along with it.
+    stapled: bool,
     /// The certificate itself, then each that signed the one before.
     chain: Vec<JsonLink>,
     /// The stores that hold the root at its end; empty where none does.
@@ -421,6 +423,7 @@ fn json_certificate(certificate: &SeenCertificate) -> JsonCertificate {
         },
         told_of: certificate.told_of.clone(),
         tls: certificate.tls.clone(),
+        stapled: certificate.stapled,
         chain: certificate.chain.iter().map(|link| json_link(link, certificate.now)).collect(),
         stores: certificate.stores.iter().map(store).collect(),
         asked_for: certificate.asked_for.clone(),
