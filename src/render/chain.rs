@@ -80,10 +80,11 @@ fn facts_of(link: &Link, level: usize, certificate: &SeenCertificate) -> Vec<Str
     facts.extend(link.breaks.iter().map(|one| mark(*one).to_string()));
     match &link.origin {
         Origin::Sent if link.is_self_signed && level == 0 => facts.push("signed by itself".into()),
-        Origin::Sent if link.is_self_signed => facts.push("a root that is not known".into()),
-        Origin::Sent => {}
         // A root need not be sent.
-        Origin::Fetched(_) | Origin::Elsewhere if link.is_self_signed => facts.push("a root that is not known".into()),
+        Origin::Sent | Origin::Fetched(_) | Origin::Elsewhere if link.is_self_signed => {
+            facts.push("a root that is not known".into());
+        }
+        Origin::Sent => {}
         Origin::Fetched(Some(url)) => facts.push(format!("NOT SENT; {}", clipped(url, LONGEST_TEXT))),
         Origin::Fetched(None) => facts.push("NOT SENT".into()),
         Origin::Elsewhere => facts.push("NOT SENT; another server sends it".into()),
