@@ -40,6 +40,7 @@ const LISTED: usize = 8;
 const MOST_URLS: usize = 3;
 
 /// Everything seen of certificates.
+#[derive(Debug)]
 pub struct Certificates {
     /// Every certificate that could be read, sent or fetched, once.
     all: Vec<Certificate>,
@@ -64,7 +65,7 @@ pub struct Certificates {
 type Errand = (usize, Vec<usize>, bool);
 
 /// A way by the numbers of its certificates.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct KnownWay {
     above: Vec<usize>,
     end: End<usize>,
@@ -72,6 +73,7 @@ struct KnownWay {
 }
 
 /// A server showed a chain.
+#[derive(Debug)]
 pub struct Shown {
     /// Where.
     pub listener: Listener,
@@ -92,6 +94,7 @@ pub struct Shown {
 }
 
 /// A listener from which no certificate is known.
+#[derive(Debug)]
 pub struct Unseen {
     /// Where.
     pub listener: Listener,
@@ -101,6 +104,7 @@ pub struct Unseen {
     pub is_harmless: bool,
 }
 
+#[derive(Debug)]
 struct Store {
     name: String,
     is_public: bool,
@@ -117,8 +121,12 @@ pub struct Trust {
 }
 
 impl Certificates {
-    /// Reads them out of the evidence.
-    pub fn seen(estate: &Estate, evidence: &Evidence) -> Self {
+    /// Those of the evidence that the estate was learnt from.
+    pub fn seen(estate: &Estate, evidence: &Evidence) -> Rc<Self> {
+        Rc::clone(estate.derived.certificates.get_or_init(|| Rc::new(Self::read_out(estate, evidence))))
+    }
+
+    fn read_out(estate: &Estate, evidence: &Evidence) -> Self {
         let mut certificates = Self {
             all: Vec::new(),
             by_der: BTreeMap::new(),
@@ -384,6 +392,11 @@ pub fn listener_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
 /// What the checks need that follow a certificate to its root: the roots that bear an issuer's name, and the issuers that were
 /// not sent, as far as certificates say where those can be fetched.
 pub fn trust_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+    let derived = estate.derived.trust_needs.get_or_init(|| Rc::new(find_trust_needs(estate, evidence)));
+    derived.as_ref().clone()
+}
+
+fn find_trust_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
     let mut needs = listener_needs(estate, evidence);
     let mut reader = Reader::default();
     let mut known: BTreeSet<&[Raw]> = BTreeSet::new();

@@ -9,6 +9,8 @@ use crate::{
     },
     model::{
         ask::{Ask, Endpoint},
+        certificates::Certificates,
+        check::Need,
         evidence::Evidence,
         plan::{Plan, PlannedServer, ServerRole, ServerState},
     },
@@ -16,10 +18,14 @@ use crate::{
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
+    rc::Rc,
     string::{String, ToString},
     vec::Vec,
 };
-use core::net::{IpAddr, SocketAddr};
+use core::{
+    cell::OnceCell,
+    net::{IpAddr, SocketAddr},
+};
 
 /// More hosts than this are not examined in one run; what was left out is said by `directory-located`.
 pub const MOST_CONTROLLERS: usize = 2_000;
@@ -73,6 +79,17 @@ pub struct Estate {
     /// Every site that a controller claims to be in.
     claimed_sites: BTreeSet<String>,
     addresses: BTreeMap<String, BTreeSet<IpAddr>>,
+    /// What several checks derive from the evidence that this estate was learnt from.
+    pub(crate) derived: Derived,
+}
+
+/// What is derived once and shared: an estate lives as long as one look at the evidence does.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Derived {
+    /// What must be asked to follow certificates to their roots.
+    pub(crate) trust_needs: OnceCell<Rc<Vec<Need>>>,
+    /// Every certificate that was seen.
+    pub(crate) certificates: OnceCell<Rc<Certificates>>,
 }
 
 /// A domain controller.
@@ -101,6 +118,7 @@ impl Estate {
             our_site: Claims::default(),
             claimed_sites: BTreeSet::new(),
             addresses: BTreeMap::new(),
+            derived: Derived::default(),
         };
         estate.servers = plan.servers.iter().map(|server| (server.name.clone(), server.clone())).collect();
         for (_, lookup, answer) in evidence.all::<DnsLookup>() {
