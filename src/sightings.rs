@@ -17,7 +17,7 @@ use exchange_preflight_checks::{
         certificates::{Certificates, Leaf, Shown, Trust},
         estate::Estate,
         evidence::{End as Ended, Evidence, Miss, Reason, Reply, Stage, Vantage},
-        finding::{Finding, Subject},
+        finding::{Finding, Subject, Trouble},
         listeners::{Facing, Service, listeners, reason},
     },
 };
@@ -290,9 +290,9 @@ impl Teller<'_> {
     /// The chain as far up as anything leads, and the stores that hold its end.
     fn chain(&self, shown: &Shown) -> (Vec<Link>, Vec<Trust>) {
         let certificates = self.certificates;
-        let way = certificates.way_as_known(shown, shown.facing() == Facing::Outside);
+        let way = certificates.way_of(shown, shown.facing() == Facing::Outside);
         // Where no public root stands above it, another may.
-        let way = if way.root().is_some() { way } else { certificates.way_as_known(shown, false) };
+        let way = if way.root().is_some() { way } else { certificates.way_of(shown, false) };
         let sent = certificates.others(shown);
         let mut chain = vec![Link::of(way.leaf, Origin::Sent)];
         let mut below = way.leaf;
@@ -357,9 +357,8 @@ impl Teller<'_> {
             _ => {}
         }
         if let Some(revoked) = self.revoked(way.leaf) {
-            // The finding names the one that is revoked in its sentence only.
-            let is_it = |link: &Link| revoked.seen.contains(&format!("\"{}\" is revoked", link.subject));
-            let level = chain.iter().position(is_it).unwrap_or(0);
+            let is_it = |step: &&Certificate| revoked.is == Some(Trouble::CertificateBad(step.thumbprint.clone()));
+            let level = [way.leaf].iter().chain(&way.above).position(is_it).unwrap_or(0);
             chain[level].breaks.push(Break::Revoked);
         }
     }
@@ -385,9 +384,12 @@ impl Teller<'_> {
         let old = shown.version.filter(|version| shown.is_old && *version < TlsVersion::Tls12.number());
         let old =
             old.map(|version| Stance::Refuses(format!("the server speaks {} at the most", version_name(version))));
+        // Without its key the handshake breaks with everybody.
+        let keyless = shown.disproven.then(|| Stance::Refuses("whoever answers does not hold its key".into()));
+        let old = keyless.clone().or(old);
         let revoked = self.revoked(certificate).map(|_| Stance::Refuses("it, or one above it, is revoked".into()));
         let strict = old.clone().unwrap_or_else(as_sent);
-        let windows = revoked.clone().unwrap_or_else(as_known);
+        let windows = keyless.or_else(|| revoked.clone()).unwrap_or_else(as_known);
         let online = old.or(revoked).unwrap_or_else(as_sent);
         let words = [(Peer::StrictLinux, strict), (Peer::Windows, windows), (Peer::ExchangeOnline, online)];
         let words = words.into_iter().filter(|(peer, _)| is_mail || *peer != Peer::ExchangeOnline);
@@ -742,14 +744,16 @@ mod tests {
     #[test]
     fn what_was_taken_back_is_marked_at_the_link_that_the_finding_names() {
         let thumbprint = Certificate::parse(&hex::decode(LEAF).unwrap()).unwrap().thumbprint;
-        let revoked = |said: &str| {
+        let revoked = |hex: &str| {
             let subject = Subject::Certificate(thumbprint.clone());
-            let finding = Finding::new(CHECKS[0].meta(), subject, Verdict::Fail, said).code("revoked");
+            let bad = Certificate::parse(&hex::decode(hex).unwrap()).unwrap().thumbprint;
+            let finding = Finding::new(CHECKS[0].meta(), subject, Verdict::Fail, "").code("revoked");
+            let finding = finding.is(Trouble::CertificateBad(bad));
             let seen = only(recording(&[vec![usual(1, 25, &[LEAF, ISSUING])], found()]), &[finding]);
             seen.chain.iter().position(|link| link.breaks == [Break::Revoked])
         };
-        assert_eq!(revoked("mail: \"Lab Issuing CA 1\" is revoked, by the list at http://x.example/"), Some(1));
-        assert_eq!(revoked("mail: it is revoked"), Some(0));
+        assert_eq!(revoked(ISSUING), Some(1));
+        assert_eq!(revoked(LEAF), Some(0));
     }
 
     fn at_vantages(recordings: Vec<(&str, Recording)>, findings: &[Finding]) -> Vec<SeenCertificate> {

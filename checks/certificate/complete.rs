@@ -4,6 +4,7 @@ use crate::{
     facts::{
         certificate::Certificate,
         chain::{End, Way},
+        web::http_url,
     },
     model::{
         certificates::{Certificates, Leaf, Shown, judge_leaves, trust_needs},
@@ -125,7 +126,8 @@ fn intermediate_not_sent(
     let verdict = if shown.facing() == Facing::Outside { Verdict::Fail } else { Verdict::Warn };
     let names: Vec<_> = missing.iter().map(|step| format!("\"{}\"", step.subject)).collect();
     let names = names.join(", ");
-    let url = way.last().issuer_urls.first();
+    // The one that is followed; of other kinds a certificate may hold a whole page.
+    let url = way.last().issuer_urls.iter().find(|url| http_url(url).is_some());
     let source = match url {
         Some(url) if missing.iter().any(|step| certificates.is_fetched(step)) => format!("; it stands at {url}"),
         _ => "; another server of the estate sends it".into(),

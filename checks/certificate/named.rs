@@ -114,10 +114,13 @@ fn worst_name(leaf: &Leaf<'_>, shown: &Shown) -> Option<Word> {
 
 fn names(leaf: &Leaf<'_>) -> String {
     const FEW: usize = 6;
+    // The longest that DNS can carry (RFC 1035 section 2.3.4); a hostile certificate may hold a page.
+    const LONGEST: usize = 253;
     let names = &leaf.certificate.dns_names;
+    let shown: Vec<String> = names.iter().take(FEW).map(|name| name.chars().take(LONGEST).collect()).collect();
     match names.len() {
         0 => "none".into(),
-        count if count > FEW => format!("{} and {} more", names[..FEW].join(", "), count - FEW),
-        _ => names.join(", "),
+        count if count > FEW => format!("{} and {} more", shown.join(", "), count - FEW),
+        _ => shown.join(", "),
     }
 }

@@ -7,7 +7,7 @@ use crate::{
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
-        finding::{Finding, Verdict},
+        finding::{Finding, Trouble, Verdict},
         meta::{Basis, Fold, Meta},
     },
 };
@@ -69,7 +69,8 @@ enum Word {
     Good(String),
     Stale(String),
     Unreachable(String),
-    Revoked(String),
+    /// And the thumbprint of the one that is.
+    Revoked(String, String),
 }
 
 fn judge(seen: &Certificates, leaf: &Leaf<'_>, lists: &Lists<'_>) -> Finding {
@@ -85,15 +86,21 @@ fn judge(seen: &Certificates, leaf: &Leaf<'_>, lists: &Lists<'_>) -> Finding {
             words.push(Word::Unreachable(why));
         }
     }
+    let mut revoked = None;
     let (verdict, code, said) = match words.into_iter().max() {
         None | Some(Word::NoList) => (Verdict::Skip, None, "it names no list over HTTP".to_string()),
         Some(Word::Good(said)) => (Verdict::Pass, None, said),
         Some(Word::Stale(said)) => (Verdict::Warn, Some("stale-list"), said),
         Some(Word::Unreachable(said)) => (Verdict::Unknown, Some("list-unreachable"), said),
-        Some(Word::Revoked(said)) => (Verdict::Fail, Some("revoked"), said),
+        Some(Word::Revoked(said, thumbprint)) => {
+            revoked = Some(Trouble::CertificateBad(thumbprint));
+            (Verdict::Fail, Some("revoked"), said)
+        }
     };
     let finding =
         Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at())).suspects(leaf.trouble());
+    // It may be one above it that is bad.
+    let finding = Finding { is: revoked, ..finding };
     let Some(code) = code else { return finding };
     mend(code).into_iter().fold(finding.code(code), Finding::remedy)
 }
@@ -127,7 +134,8 @@ impl Lists<'_> {
                 }
             };
             if list.names(certificate) {
-                return Word::Revoked(format!("\"{}\" is revoked, by the list at {url}", certificate.subject));
+                let said = format!("\"{}\" is revoked, by the list at {url}", certificate.subject);
+                return Word::Revoked(said, certificate.thumbprint.clone());
             }
             return match list.next_update {
                 Some(due) if due < now => {

@@ -207,10 +207,15 @@ impl<'e> Holder<'e> {
 
 /// What stands in the certificate now. Names that came over the network enter a command only if they are names.
 fn request(leaf: &Leaf<'_>) -> (String, String) {
+    // More than any public authority signs for at once are no names to type.
+    const MOST: usize = 100;
     let is_name = |name: &&String| is_host_name(name.strip_prefix("*.").unwrap_or(name));
     let names = &leaf.certificate.dns_names;
-    let all =
-        if names.is_empty() || !names.iter().all(|name| is_name(&name)) { "<NAMES>".into() } else { names.join(",") };
+    let all = if names.is_empty() || names.len() > MOST || !names.iter().all(|name| is_name(&name)) {
+        "<NAMES>".into()
+    } else {
+        names.join(",")
+    };
     let common_name = leaf.certificate.subject.common_name.as_ref().map(|name| name.to_lowercase());
     let subject = common_name.filter(|name| is_name(&name)).or_else(|| names.first().filter(is_name).cloned());
     (subject.map_or_else(|| "<SUBJECT>".into(), |name| format!("\"CN={name}\"")), all)
