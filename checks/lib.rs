@@ -18,6 +18,7 @@ pub mod facts {
     pub mod ntp;
     pub mod quorum;
     pub mod raw;
+    pub mod search;
     pub mod smb;
     pub mod smtp;
     pub mod time;

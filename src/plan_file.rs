@@ -6,7 +6,7 @@ use exchange_preflight_checks::{
         dns::{canonical_name, is_host_name},
         trust::{MOZILLA, SYSTEM},
     },
-    model::plan::{ClockLimits, Plan, PlannedServer, Selection, ServerRole, ServerState, StatedStore},
+    model::plan::{ClockLimits, Logon, Plan, PlannedServer, Selection, ServerRole, ServerState, StatedStore},
 };
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::{
@@ -37,6 +37,8 @@ pub struct Draft {
     pub forbid_old_tls: bool,
     /// The clock's limits.
     pub clock: ClockLimits,
+    /// See [`Plan::logon`].
+    pub logon: Option<Logon>,
     /// See [`Plan::exchange_vantage`].
     pub exchange_vantage: bool,
     /// See [`Plan::deep`].
@@ -56,11 +58,24 @@ impl Draft {
             outlive,
             forbid_old_tls,
             clock,
+            logon,
             exchange_vantage,
             deep,
             selection,
         } = self;
-        Plan { domain, resolver, servers, clock, stores, outlive, forbid_old_tls, exchange_vantage, deep, selection }
+        Plan {
+            domain,
+            resolver,
+            servers,
+            clock,
+            stores,
+            outlive,
+            forbid_old_tls,
+            logon,
+            exchange_vantage,
+            deep,
+            selection,
+        }
     }
 }
 

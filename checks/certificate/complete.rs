@@ -14,7 +14,7 @@ use crate::{
         finding::{Finding, Verdict},
         holder::Holder,
         listeners::Facing,
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{format, string::String, vec::Vec};
@@ -40,6 +40,7 @@ static META: Meta = Meta {
         "454 4.7.0 TLS channel could not be established: UntrustedRoot",
         "0x800B0109 CERT_E_UNTRUSTEDROOT",
     ],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

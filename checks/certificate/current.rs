@@ -13,7 +13,7 @@ use crate::{
         finding::{Finding, Verdict},
         holder::Holder,
         listeners::Facing,
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{
@@ -47,6 +47,7 @@ static META: Meta = Meta {
         "design: renewal order",
     ],
     symptoms: &["MSExchangeTransport events 12015, 12016, 12017, 12018, 12019", "454 4.7.0 CertificateExpired"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

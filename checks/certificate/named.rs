@@ -10,7 +10,7 @@ use crate::{
         finding::{Finding, Verdict},
         holder::Holder,
         listeners::{Facing, Service},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
@@ -41,6 +41,7 @@ static META: Meta = Meta {
         "450 4.4.317",
         "MSExchangeTransport event 12014",
     ],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

@@ -12,7 +12,7 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Verdict},
         listeners::{Facing, Service, listeners},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{
@@ -43,6 +43,7 @@ static META: Meta = Meta {
         "MSExchangeTransport event 2004",
         "550 5.7.64 TenantAttribution",
     ],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

@@ -14,7 +14,7 @@ use crate::{
         finding::{Finding, Verdict},
         holder::Holder,
         listeners::Facing,
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{
@@ -45,6 +45,7 @@ static META: Meta = Meta {
         "Exchange Server TLS guidance (Microsoft Learn)",
     ],
     symptoms: &["454 4.7.0 because negotiated Tls cipher strength is too weak", "Schannel events 36871, 36874"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

@@ -16,7 +16,7 @@ use crate::{
         finding::{Finding, Trouble, Verdict},
         holder::Holder,
         listeners::{Facing, listeners},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{
@@ -47,6 +47,7 @@ static META: Meta = Meta {
         "450 4.4.317 Cannot establish TLS session with remote server",
         "0x800B0109 CERT_E_UNTRUSTEDROOT",
     ],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

@@ -8,7 +8,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Trouble, Verdict},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{
@@ -42,6 +42,7 @@ static META: Meta = Meta {
         "RevocationStatusUnknown",
         "RevocationOffline",
     ],
+    tier: Tier::Anonymous,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Lab],
 };

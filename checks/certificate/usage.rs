@@ -10,7 +10,7 @@ use crate::{
         finding::{Finding, Verdict},
         holder::Holder,
         listeners::{Facing, Service},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{
@@ -39,6 +39,7 @@ static META: Meta = Meta {
         "CA/Browser Forum Baseline Requirements section 7.1.2.7",
     ],
     symptoms: &["454 4.7.5 Certificate validation failure", "unsuitable certificate purpose"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

@@ -13,7 +13,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
         plan::{ClockLimits, ServerState},
     },
 };
@@ -44,6 +44,7 @@ static META: Meta = Meta {
     ],
     references: &["Microsoft KB 979174", "Microsoft KB 956627", "MS-KILE section 3.1.1.2", "RFC 4120 section 1.6"],
     symptoms: &["454 4.7.0 Temporary authentication failure", "MSExchangeTransport event 1035", "KRB_AP_ERR_SKEW (37)"],
+    tier: Tier::Anonymous,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Lab],
 };

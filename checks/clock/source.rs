@@ -11,7 +11,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{
@@ -38,6 +38,7 @@ static META: Meta = Meta {
     ],
     references: &["RFC 5905 section 7.3", "RFC 5905 section 7.4", "MS-SNTP section 3.2.5"],
     symptoms: &["W32Time events 36, 47, 50, 129"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

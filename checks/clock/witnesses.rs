@@ -6,7 +6,7 @@ use crate::model::{
     estate::Estate,
     evidence::Evidence,
     finding::{Finding, Subject, Trouble, Verdict},
-    meta::{Basis, Fold, Meta},
+    meta::{Basis, Fold, Meta, Tier},
 };
 use alloc::{
     format,
@@ -30,6 +30,7 @@ static META: Meta = Meta {
     ],
     references: &["RFC 5905 section 11.2.1"],
     symptoms: &[],
+    tier: Tier::Anonymous,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Lab],
 };

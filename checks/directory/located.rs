@@ -7,7 +7,7 @@ use crate::{
         estate::{Estate, MOST_ADDRESSES, MOST_CONTROLLERS},
         evidence::{Answer, Evidence, Miss},
         finding::{Finding, Subject, Trouble, Verdict},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{
@@ -35,6 +35,7 @@ static META: Meta = Meta {
     ],
     references: &["MS-ADTS section 6.3.2.3", "RFC 2782"],
     symptoms: &["454 4.7.0 Temporary authentication failure", "MSExchangeADTopology event 2114", "NETLOGON event 5774"],
+    tier: Tier::Anonymous,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Lab],
 };

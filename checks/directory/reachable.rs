@@ -13,7 +13,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
         reach::{PortJudge, Reach, Weight},
     },
 };
@@ -40,6 +40,7 @@ static META: Meta = Meta {
     ],
     references: &["Microsoft KB 179442", "Exchange network ports (Microsoft Learn)", "MS-ADTS section 6.3.3"],
     symptoms: &["454 4.7.0 Temporary authentication failure", "MSExchange ADAccess events 2102, 2103", "451 4.7.0"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

@@ -12,7 +12,7 @@ use crate::{
         estate::{Controller, Estate},
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{format, string::ToString, vec::Vec};
@@ -34,6 +34,7 @@ static META: Meta = Meta {
     ],
     references: &["MS-ADTS section 3.1.1.3.2", "Microsoft KB 910204"],
     symptoms: &["MSExchange ADAccess event 2080", "NTDS General events 1119, 1578"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

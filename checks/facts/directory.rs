@@ -3,13 +3,10 @@
 use super::{
     net::Transport,
     raw::Raw,
+    search::domain_of_dn,
     time::{Reading, Span, WHOLE_SECOND},
 };
-use alloc::{
-    collections::BTreeMap,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{collections::BTreeMap, string::String, vec::Vec};
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
@@ -203,16 +200,6 @@ fn generalized_time(text: &str) -> Option<Timestamp> {
     (!whole.ends_with("60")).then(|| TimeZone::UTC.to_timestamp(time).ok())?
 }
 
-/// `DC=contoso,DC=com` -> `contoso.com`; `None` where a part is anything but a plain domain component.
-fn domain_of_dn(dn: &str) -> Option<String> {
-    let labels: Option<Vec<_>> = dn
-        .split(',')
-        .map(|part| part.trim().split_once('=').filter(|(key, _)| key.eq_ignore_ascii_case("DC")))
-        .collect();
-    let labels: Vec<_> = labels?.into_iter().map(|(_, label)| label.to_string()).collect();
-    Some(labels.join(".").to_lowercase())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,12 +215,6 @@ mod tests {
         {
             assert_eq!(second(wrong), None, "{wrong}");
         }
-    }
-
-    #[test]
-    fn a_domain_is_made_of_domain_components_only() {
-        assert_eq!(domain_of_dn("DC=Contoso, dc=com").as_deref(), Some("contoso.com"));
-        assert_eq!(domain_of_dn("CN=Configuration,DC=contoso,DC=com"), None);
     }
 
     #[test]
@@ -256,7 +237,6 @@ mod tests {
         #[test]
         fn any_text_is_a_time_or_none(text in ".{0,20}") {
             let _ = generalized_time(&text);
-            let _ = domain_of_dn(&text);
         }
     }
 }

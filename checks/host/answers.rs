@@ -13,7 +13,7 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         listeners::smtp_listeners,
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{collections::BTreeSet, format, string::ToString, vec::Vec};
@@ -34,6 +34,7 @@ static META: Meta = Meta {
     ],
     references: &["design rule: one cause, one alarm"],
     symptoms: &["451 4.4.0", "441 4.4.1"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Lab],
 };

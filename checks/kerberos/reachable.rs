@@ -11,7 +11,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
         reach::{PortJudge, Reach, Weight},
     },
 };
@@ -33,6 +33,7 @@ static META: Meta = Meta {
     ],
     references: &["Microsoft KB 979174, cause 4", "RFC 4120 section 7.2", "RFC 3244", "Microsoft KB 179442"],
     symptoms: &["454 4.7.0 Temporary authentication failure", "MSExchangeTransport event 1035"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

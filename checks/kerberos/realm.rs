@@ -12,7 +12,7 @@ use crate::{
         estate::Estate,
         evidence::{Answer, Evidence, Miss, Reason, Stage},
         finding::{Finding, Subject, Trouble, Verdict},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
     },
 };
 use alloc::{format, vec::Vec};
@@ -42,6 +42,7 @@ static META: Meta = Meta {
         "KDC_ERR_WRONG_REALM (68)",
         "KDC_ERR_SVC_UNAVAILABLE (29)",
     ],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Trace, Basis::Lab],
 };

@@ -6,6 +6,7 @@ use crate::facts::{
     kerberos::{AsReq, KdcReply, Kpasswd},
     net::{Connect, Connected, Transport},
     ntp::{NtpReply, NtpTime},
+    search::{DirectoryEntries, DirectorySearch},
     smb::{SmbNegotiate, SmbReply},
     smtp::{SmtpReply, SmtpSession},
     tls::{TlsSeen, TlsSession},
@@ -69,6 +70,7 @@ kinds! {
     "tls": TlsSession => TlsSeen, "The beginning of TLS.";
     "https": HttpsGet => HttpsReply, "One GET over TLS.";
     "fetch": HttpFetch => HttpFile, "A file over plain HTTP.";
+    "search": DirectorySearch => DirectoryEntries, "A search by somebody who has logged on.";
     "roots": RootsNamed => RootsFound, "Roots of a trust store, asked of this machine.";
     "platform_trust": PlatformTrust => PlatformWord, "The platform's own word on a chain, asked of this machine.";
 }
@@ -91,7 +93,8 @@ impl Question {
             | Self::SmtpSession(_)
             | Self::TlsSession(_)
             | Self::HttpsGet(_)
-            | Self::HttpFetch(_) => Transport::Tcp,
+            | Self::HttpFetch(_)
+            | Self::DirectorySearch(_) => Transport::Tcp,
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::model::{
     estate::Estate,
     evidence::{End, Evidence, Reply},
     finding::{Finding, Subject, Trouble, Verdict},
-    meta::Meta,
+    meta::{Meta, Tier},
     plan::Plan,
 };
 use alloc::{collections::BTreeSet, format, vec::Vec};
@@ -75,7 +75,11 @@ pub fn judge(plan: &Plan, checks: &[&dyn Check], evidence: &Evidence) -> Vec<Fin
 }
 
 fn skipped(plan: &Plan, meta: &Meta) -> Option<&'static str> {
-    plan.selection.reason_to_skip(meta.id, meta.area)
+    let nobody_logs_on = || {
+        (meta.tier == Tier::User && plan.logon.is_none())
+            .then_some("it needs a user of the domain, any will do: state one with --user")
+    };
+    plan.selection.reason_to_skip(meta.id, meta.area).or_else(nobody_logs_on)
 }
 
 fn unanswered(meta: &'static Meta, need: Need, evidence: &Evidence) -> Finding {

@@ -250,7 +250,8 @@ fn reading_of(observation: &Observation) -> Option<(Source, Reading)> {
         | Facts::TlsSession(_)
         | Facts::HttpFetch(_)
         | Facts::RootsNamed(_)
-        | Facts::PlatformTrust(_) => return None,
+        | Facts::PlatformTrust(_)
+        | Facts::DirectorySearch(_) => return None,
     };
     Some((source, reading?))
 }

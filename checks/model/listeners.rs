@@ -544,6 +544,7 @@ mod tests {
             forbid_old_tls: false,
             exchange_vantage: false,
             deep: false,
+            logon: None,
             selection: Selection::default(),
         };
         let estate = Estate::learn(&plan, &Evidence::default());

@@ -21,10 +21,21 @@ pub struct Meta {
     pub references: &'static [&'static str],
     /// What an administrator sees that this explains: SMTP codes, event ids.
     pub symptoms: &'static [&'static str],
+    /// Who can have it answered.
+    pub tier: Tier,
     /// How several places become one word.
     pub fold: Fold,
     /// What the rule rests on.
     pub evidence: &'static [Basis],
+}
+
+/// Who can have a check answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Anybody; who has logged on may be told more.
+    Anonymous,
+    /// A user of the domain, without any rights beyond that.
+    User,
 }
 
 /// What a rule rests on.

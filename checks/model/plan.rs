@@ -1,5 +1,9 @@
 //! What the user stated. A plan holds no secret, so that it can stand in every recording.
 
+use crate::facts::{
+    net::{GC_PORT, LDAP_PORT},
+    tls::{GC_LDAPS_PORT, LDAPS_PORT},
+};
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 use core::net::SocketAddr;
 use jiff::SignedDuration;
@@ -28,6 +32,9 @@ pub struct Plan {
     /// TLS 1.0 and 1.1 are to be off. Otherwise that they are on is nothing to speak of.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub forbid_old_tls: bool,
+    /// As whom the directory is read, and how that is proven; nobody logs on without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logon: Option<Logon>,
     /// Does this machine stand where an Exchange server stands? Then what a firewall drops here, it drops for mail.
     #[serde(default)]
     pub exchange_vantage: bool,
@@ -37,6 +44,54 @@ pub struct Plan {
     /// Which checks to run.
     #[serde(default)]
     pub selection: Selection,
+}
+
+/// As whom the directory is read. The password is in nobody's plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Logon {
+    /// `reader@contoso.com` or `CONTOSO\\reader`; none for the ticket of whoever is logged on to this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// How. Where one way fails, no other is tried.
+    #[serde(default)]
+    pub way: LogonWay,
+}
+
+/// Ways of logging on to a directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogonWay {
+    /// The password, by Kerberos; every message is signed and sealed (RFC 4752, MS-KILE).
+    #[default]
+    Kerberos,
+    /// The password in a simple bind, over LDAPS with a verified certificate.
+    Ldaps,
+    /// The password in a simple bind, over StartTLS with a verified certificate.
+    Starttls,
+    /// The ticket of the current logon; every message is signed and sealed.
+    Ticket,
+}
+
+impl LogonWay {
+    /// Its word in plans and on the command line.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Kerberos => "kerberos",
+            Self::Ldaps => "ldaps",
+            Self::Starttls => "starttls",
+            Self::Ticket => "ticket",
+        }
+    }
+
+    /// The port of a controller's directory.
+    pub const fn directory_port(self) -> u16 {
+        if let Self::Ldaps = self { LDAPS_PORT } else { LDAP_PORT }
+    }
+
+    /// The port of its global catalog.
+    pub const fn catalog_port(self) -> u16 {
+        if let Self::Ldaps = self { GC_LDAPS_PORT } else { GC_PORT }
+    }
 }
 
 /// A server of the plan.

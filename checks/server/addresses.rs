@@ -9,7 +9,7 @@ use crate::{
         evidence::{Evidence, Miss, Reason},
         finding::{Finding, Subject, Trouble, Verdict},
         listeners::{Listener, Look, peer_listeners, quote, rivals, server_name, smtp_port, unresolved_peers},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
         reach::Reach,
     },
 };
@@ -43,6 +43,7 @@ static META: Meta = Meta {
         "Planning for high availability and site resilience (Microsoft Learn)",
     ],
     symptoms: &["451 4.4.0", "441 4.4.1"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
 };

@@ -11,7 +11,7 @@ use crate::{
             Listener, Look, is_absent_in_2010, peer_listeners, server_name, servers_of_2010, smtp_port,
             unresolved_peers,
         },
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
         plan::{ServerRole, ServerState},
         reach::Reach,
     },
@@ -46,6 +46,7 @@ static META: Meta = Meta {
         "451 5.7.3 Cannot achieve Exchange Server authentication",
         "MSExchangeTransport event 1035",
     ],
+    tier: Tier::Anonymous,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Trace, Basis::Field, Basis::Lab],
 };

@@ -12,7 +12,7 @@ use crate::{
         evidence::{Answer, Evidence},
         finding::{Finding, Subject, Trouble, Verdict},
         listeners::{Listener, peer_listeners, quote, rivals, server_name, smtp_port, unresolved_peers},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
         plan::{ServerRole, ServerState},
     },
 };
@@ -51,6 +51,7 @@ static META: Meta = Meta {
         "MSExchangeTransport event 1035",
         "MSExchangeTransport event 2017",
     ],
+    tier: Tier::Anonymous,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
 };

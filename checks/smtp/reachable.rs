@@ -14,7 +14,7 @@ use crate::{
             Listener, Look, is_absent_in_2010, peer_listeners, server_name, servers_of_2010, smtp_listeners, smtp_port,
             unresolved,
         },
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
         plan::ServerRole,
         reach::{Reach, mend},
     },
@@ -52,6 +52,7 @@ static META: Meta = Meta {
         "Receive connectors in Exchange Server (Microsoft Learn)",
     ],
     symptoms: &["451 4.4.0", "441 4.4.1", "421 4.3.2 Service not active", "452 4.3.1 Insufficient system resources"],
+    tier: Tier::Anonymous,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };

@@ -13,7 +13,7 @@ use crate::{
         evidence::{Evidence, Miss, Reason, Stage},
         finding::{Finding, Trouble, Verdict},
         listeners::{Facing, Listener, Look, quote, server_name, smtp_listeners, smtp_port, unresolved},
-        meta::{Basis, Fold, Meta},
+        meta::{Basis, Fold, Meta, Tier},
         plan::ServerRole,
     },
 };
@@ -53,6 +53,7 @@ static META: Meta = Meta {
         "451 5.7.3 STARTTLS is required to send mail",
         "TLS negotiation failed with error UnknownCredentials",
     ],
+    tier: Tier::Anonymous,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
 };

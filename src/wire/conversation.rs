@@ -101,6 +101,9 @@ impl Wire {
             Question::SmtpSession(question) => smtp::session(self, to, host, question).await,
             Question::TlsSession(question) => tls::session(self, to, host, question).await,
             Question::HttpsGet(question) => https::get(self, to, question).await,
+            Question::DirectorySearch(_) => {
+                Trouble::new(Stage::Bind, Reason::Local("logging on is not built yet".into())).into()
+            }
             Question::HttpFetch(question) => fetch::fetch(self, to, host, question).await.map(Facts::HttpFetch).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()
