@@ -9,8 +9,10 @@ extern crate alloc;
 
 /// One file a protocol: its questions, what answers them, parsing and arithmetic without opinion.
 pub mod facts {
+    pub mod account;
     pub mod certificate;
     pub mod chain;
+    pub mod connector;
     pub mod directory;
     pub mod dns;
     pub mod kerberos;
@@ -21,6 +23,7 @@ pub mod facts {
     pub mod search;
     pub mod smb;
     pub mod smtp;
+    pub mod spn;
     pub mod time;
     pub mod tls;
     pub mod trust;
