@@ -33,6 +33,7 @@ pub mod facts {
 
 /// The shapes that data takes on its way from a question to a verdict.
 pub mod model {
+    pub mod accounts;
     pub mod ask;
     pub mod cause;
     pub mod certificates;
@@ -43,8 +44,10 @@ pub mod model {
     pub mod fetch;
     pub mod finding;
     pub mod holder;
+    pub mod informants;
     pub mod listeners;
     pub mod meta;
+    pub mod organisation;
     pub mod plan;
     pub mod reach;
 }
@@ -64,6 +67,7 @@ pub mod clock {
 /// Domain controllers: are they found, reached, ready?
 pub mod directory {
     pub mod located;
+    pub mod logon;
     pub mod reachable;
     pub mod ready;
 }
@@ -108,6 +112,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &directory::located::Located,
     &directory::reachable::Reachable,
     &directory::ready::Ready,
+    &directory::logon::LogOn,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
     &smtp::reachable::Reachable,

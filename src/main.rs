@@ -175,8 +175,7 @@ fn stated(target: Target) -> Result<(Draft, Stores), String> {
 /// now.
 fn planned(draft: &mut Draft, name: String, role: ServerRole) -> &mut PlannedServer {
     let at = draft.servers.iter().position(|known| known.name == name).unwrap_or_else(|| {
-        let (outward, web) = (Vec::new(), Vec::new());
-        draft.servers.push(PlannedServer { name, role, state: ServerState::Active, outward, web, client_auth: false });
+        draft.servers.push(PlannedServer::new(name, role));
         draft.servers.len() - 1
     });
     draft.servers[at].state = ServerState::Active;
