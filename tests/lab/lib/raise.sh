@@ -6,6 +6,7 @@ raise() { # raise STATE
     print_world >"$ROOT/world"
     print_environment >"$ROOT/environment"
     print_plan >"$ROOT/plan.toml"
+    print_bare_plan >"$ROOT/plan-bare.toml"
     print_chains_plan >"$ROOT/chains.toml"
 
     network_up
