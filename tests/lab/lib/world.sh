@@ -95,10 +95,19 @@ print_environment() {
     echo "export EXCHANGE_PREFLIGHT_PLAN='$ROOT/plan.toml'" # so that `run` alone knows the servers
     echo "export LAB_CHAINS_PLAN='$ROOT/chains.toml' LAB_CERTIFICATES='$CERTIFICATES'"
     echo "export LAB_EX09='$(fqdn ex09)' LAB_ASA='$ASA\$' LAB_SVC='$SERVICE' LAB_BARE_PLAN='$ROOT/plan-bare.toml'"
-    echo "export LAB_READER='$READER@$DOMAIN' LAB_READER_PASSWORD='$READER_PASSWORD'"
+    echo "export LAB_READER='$READER@$DOMAIN' LAB_READER_PASSWORD='$READER_PASSWORD' LAB_KRB5_CONF='$ROOT/krb5.conf'"
     for role in $(hosts); do
         echo "export LAB_${role^^}='$(fqdn "$role")' LAB_${role^^}_ADDR='$(ipv4 "$role")' LAB_${role^^}_ADDR6='$(ipv6 "$role")'"
     done
+}
+
+# Kerberos of a client that is told its KDCs, so that no fault of DNS keeps a user from a ticket.
+print_krb5_conf() {
+    local dc
+    printf '[libdefaults]\ndefault_realm = %s\nrdns = false\ndns_canonicalize_hostname = false\n' "$(realm)"
+    printf '[realms]\n%s = {\n' "$(realm)"
+    for dc in "${DCS[@]}"; do echo "kdc = $(ipv4 "$dc")"; done
+    printf '}\n[domain_realm]\n.%s = %s\n' "$DOMAIN" "$(realm)"
 }
 
 # The estate as its administrator would state it to the command under test.
