@@ -4,7 +4,7 @@ use anstream::StripStream;
 use clap::Parser;
 use exchange_preflight::{
     cli::{Cli, CompareArgs, DiscoverArgs, Format, Output, ReplayArgs, RunArgs, SchemaOf, Target, Telling, Verb},
-    compare, discover,
+    compare, discover, draft,
     plan_file::{self, Draft, store_name},
     recording::Recording,
     render::{checks, escape::printable, json, text},
@@ -104,7 +104,7 @@ fn draft_plan(args: DiscoverArgs) -> Done {
              exchange-preflight run --domain {domain} --only directory-located"
         ));
     }
-    let plan = discover::draft(&recording.plan, &recording.evidence);
+    let plan = draft::draft(&recording.plan, &recording.evidence);
     to_stdout(|out| out.write_all(plan.as_bytes()))
 }
 
