@@ -97,7 +97,8 @@ fn rows() -> Vec<Row> {
     told.collect()
 }
 
-/// What names stand for in a lab: `{dc2}` is a host, `{cert:edge01}` a certificate.
+/// What names stand for in a lab: `{dc2}` is a host, `{dc2.host}` the first part of its name, `{dc2.short}` that in upper case,
+/// `{asa}` an account, `{cert:edge01}` a certificate.
 struct Names {
     environment: String,
     thumbprints: BTreeMap<String, String>,
@@ -123,11 +124,22 @@ impl Names {
     fn fill_in(&self, line: &str) -> String {
         let Some((before, rest)) = line.split_once('{') else { return line.to_string() };
         let (name, after) = rest.split_once('}').unwrap();
-        let stands_for = match name.strip_prefix("cert:") {
-            Some(certificate) => format!("sha1:{}", self.thumbprints[certificate]),
-            None => self.variable(&format!("LAB_{}", name.to_uppercase())).to_string(),
+        let stands_for = if let Some(certificate) = name.strip_prefix("cert:") {
+            format!("sha1:{}", self.thumbprints[certificate])
+        } else if let Some(role) = name.strip_suffix(".host") {
+            self.short_name(role).to_string()
+        } else if let Some(role) = name.strip_suffix(".short") {
+            self.short_name(role).to_uppercase()
+        } else {
+            self.variable(&format!("LAB_{}", name.to_uppercase())).to_string()
         };
-        format!("{before}{stands_for}{after}")
+        format!("{before}{stands_for}{}", self.fill_in(after))
+    }
+
+    /// The first part of a host's name.
+    fn short_name(&self, role: &str) -> &str {
+        let name = self.variable(&format!("LAB_{}", role.to_uppercase()));
+        name.split_once('.').map_or(name, |(short, _)| short)
     }
 }
 

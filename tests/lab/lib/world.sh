@@ -94,6 +94,7 @@ print_environment() {
     echo "export LAB='$LAB' LAB_PLAN='$ROOT/plan.toml' LAB_DOMAIN='$DOMAIN' LAB_REALM='$(realm)' LAB_DC9='$(fqdn dc9)'"
     echo "export EXCHANGE_PREFLIGHT_PLAN='$ROOT/plan.toml'" # so that `run` alone knows the servers
     echo "export LAB_CHAINS_PLAN='$ROOT/chains.toml' LAB_CERTIFICATES='$CERTIFICATES'"
+    echo "export LAB_MAIL='$(fqdn mail)' LAB_AUTODISCOVER='$(fqdn autodiscover)'"
     echo "export LAB_EX09='$(fqdn ex09)' LAB_ASA='$ASA\$' LAB_SVC='$SERVICE' LAB_BARE_PLAN='$ROOT/plan-bare.toml'"
     echo "export LAB_READER='$READER@$DOMAIN' LAB_READER_PASSWORD='$READER_PASSWORD' LAB_KRB5_CONF='$ROOT/krb5.conf'"
     for role in $(hosts); do
