@@ -26,10 +26,13 @@ pub mod wire {
     pub mod budget;
     pub mod clock;
     pub mod conversation;
+    pub mod credential;
     pub mod stores;
     pub mod vantage;
 
+    mod bind;
     mod cldap;
+    mod directory;
     mod dns;
     mod dns_runtime;
     mod fence;
@@ -45,10 +48,15 @@ pub mod wire {
     mod ntp;
     mod pump;
     mod random;
+    mod refusal;
+    mod security;
+    mod session;
     mod smb;
     mod smtp;
     mod tcp;
     mod text;
+    mod ticket;
     mod tls;
     mod udp;
+    mod verified;
 }

@@ -203,7 +203,7 @@ fn look(draft: Draft, stores: Stores, checks: &'static [&'static dyn Check]) -> 
 
 async fn record(draft: Draft, stores: Stores, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
     let clock = Clock::start();
-    let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver, stores)?);
+    let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver, stores, None)?);
     let interrupt = Arc::new(Notify::new());
     let is_surveying = Arc::new(AtomicBool::new(false));
     listen_for_the_end(Arc::clone(&interrupt), Arc::clone(&is_surveying));

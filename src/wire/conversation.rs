@@ -4,8 +4,11 @@ use super::{
     budget::Budgets,
     cldap,
     clock::Clock,
-    dns, fence, fetch, https, kerberos, ldap, ntp, smb, smtp,
-    stores::{self, Stores},
+    credential::Credential,
+    directory, dns, fence, fetch, https, kerberos, ldap, ntp,
+    session::Sessions,
+    smb, smtp,
+    stores::{self, Stores, Trust},
     tcp, text, tls,
 };
 use exchange_preflight_checks::{
@@ -22,7 +25,7 @@ use std::{
     sync::{Arc, atomic::AtomicUsize},
     time::{Duration, Instant},
 };
-use tokio::time::timeout;
+use tokio::{sync::OnceCell, time::timeout};
 
 /// Everything a conversation needs. Put it behind an `Arc`: the futures of [`Wire::converse`] are `Send`, so they may be
 /// spawned on any runtime of tokio.
@@ -30,17 +33,41 @@ pub struct Wire {
     pub(super) clock: Clock,
     pub(super) budgets: Budgets,
     pub(super) resolver: dns::Configured,
-    stores: Arc<Stores>,
+    pub(super) stores: Arc<Stores>,
     /// Bytes of the files that were fetched.
     pub(super) fetched: AtomicUsize,
+    /// What to log on with, if anybody is to.
+    pub(super) credential: Option<Credential>,
+    pub(super) sessions: Sessions,
+    /// Whom a password may be shown to.
+    pub(super) trust: OnceCell<Trust>,
+    /// About what the entries of directories take in memory that were found.
+    pub(super) found: AtomicUsize,
 }
 
 impl Wire {
-    /// `resolver` replaces the one that this machine is set to use. Where neither is there, each lookup says so.
-    pub fn new(clock: Clock, budgets: Budgets, resolver: Option<SocketAddr>, stores: Stores) -> Result<Self, String> {
+    /// `resolver` replaces the one that this machine is set to use. Where neither is there, each lookup says so. Without a
+    /// credential nobody logs on.
+    pub fn new(
+        clock: Clock,
+        budgets: Budgets,
+        resolver: Option<SocketAddr>,
+        stores: Stores,
+        credential: Option<Credential>,
+    ) -> Result<Self, String> {
         fence::silence_fenced_panics();
         let resolver = dns::Configured::new(resolver, &budgets)?;
-        Ok(Self { clock, budgets, resolver, stores: Arc::new(stores), fetched: AtomicUsize::new(0) })
+        Ok(Self {
+            clock,
+            budgets,
+            resolver,
+            stores: Arc::new(stores),
+            fetched: AtomicUsize::new(0),
+            credential,
+            sessions: Sessions::default(),
+            trust: OnceCell::new(),
+            found: AtomicUsize::new(0),
+        })
     }
 
     /// Asks, and says what came back. It ends within its budgets whatever the server does.
@@ -62,6 +89,7 @@ impl Wire {
                 connect + 4 * reply + 4 * tls::FAREWELL
             }
             Question::RootsNamed(_) | Question::PlatformTrust(_) => stores::PATIENCE + reply,
+            Question::DirectorySearch(_) => directory::bound(self),
             _ => connect + reply,
         }
     }
@@ -101,9 +129,7 @@ impl Wire {
             Question::SmtpSession(question) => smtp::session(self, to, host, question).await,
             Question::TlsSession(question) => tls::session(self, to, host, question).await,
             Question::HttpsGet(question) => https::get(self, to, question).await,
-            Question::DirectorySearch(_) => {
-                Trouble::new(Stage::Bind, Reason::Local("logging on is not built yet".into())).into()
-            }
+            Question::DirectorySearch(question) => directory::search(self, to, &ask.to, question).await,
             Question::HttpFetch(question) => fetch::fetch(self, to, host, question).await.map(Facts::HttpFetch).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()
@@ -152,7 +178,7 @@ impl From<Trouble> for Outcome {
 }
 
 /// A Miss of which it is not known yet how long it took.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Trouble {
     pub(super) stage: Stage,
     pub(super) reason: Reason,

@@ -49,13 +49,18 @@ impl Broken {
 
 /// Looks at the first frame of `buffer`. It needs no more than the header to refuse a frame that is too large.
 pub(super) fn check(buffer: &[u8]) -> Result<Frame, Broken> {
+    check_within(LONGEST_FRAME, buffer)
+}
+
+/// The same where frames may be so long, at most [`LONGEST_FRAME`].
+pub(super) fn check_within(longest: usize, buffer: &[u8]) -> Result<Frame, Broken> {
     const SEQUENCE: u8 = 0x30;
     if buffer.first().is_some_and(|tag| *tag != SEQUENCE) {
         return Err(Broken::Tag);
     }
     let Some(header) = Header::read(buffer)? else { return Ok(Frame::Incomplete) };
     let end = header.size + header.length;
-    if end > LONGEST_FRAME {
+    if end > longest {
         return Err(Broken::Length);
     }
     let Some(contents) = buffer.get(header.size..end) else { return Ok(Frame::Incomplete) };

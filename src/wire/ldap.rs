@@ -4,6 +4,7 @@ use super::{
     clock::Clock,
     conversation::{Outcome, Trouble, Wire},
     fence::fenced,
+    frame::LONGEST_FRAME,
     message,
     pump::{Limits, pump},
     tcp, text,
@@ -18,8 +19,8 @@ use exchange_preflight_checks::{
         evidence::{Reason, Stage},
     },
 };
-use ldap3::{LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, SearchResult, StdStream};
-use std::{collections::BTreeMap, io, net::SocketAddr, pin::pin};
+use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapResult, Scope, SearchEntry, SearchResult, StdStream};
+use std::{collections::BTreeMap, io, net::SocketAddr, pin::pin, sync::Arc};
 use tokio::time::timeout;
 
 /// Far more than any root DSE has.
@@ -36,7 +37,8 @@ pub(super) async fn root_dse(wire: &Wire, to: SocketAddr) -> Outcome {
 async fn find(wire: &Wire, to: SocketAddr) -> Result<Found, Trouble> {
     let server = tcp::connect(to, &wire.budgets).await?;
     let (ours, theirs) = pair().await.map_err(|error| Trouble::broken(&error))?;
-    let limits = Limits { total: LARGEST_ROOT_DSE, idle: wire.budgets.reply };
+    let left = Arc::new(LARGEST_ROOT_DSE.into());
+    let limits = Limits { left, longest: LONGEST_FRAME, idle: wire.budgets.reply };
     let mut searching = pin!(fenced(search(theirs, wire.clock)));
     let both = async {
         tokio::select! {
@@ -63,8 +65,7 @@ struct Found {
 
 /// Everything of ldap3 is in here, driver and all, as any of it may panic.
 async fn search(stream: Stream, clock: Clock) -> Result<Found, ldap3::LdapError> {
-    let settings = LdapConnSettings::new().set_std_stream(wrap(stream));
-    let (connection, mut ldap) = LdapConnAsync::with_settings(settings, URL).await?;
+    let (connection, mut ldap) = client(stream).await?;
     let searching = async move {
         let sent = clock.now();
         let attributes = ROOT_DSE_ATTRIBUTES.to_vec();
@@ -97,6 +98,12 @@ impl From<Found> for Outcome {
     }
 }
 
+/// ldap3 on its end of a stream.
+pub(super) async fn client(stream: Stream) -> Result<(LdapConnAsync, Ldap), ldap3::LdapError> {
+    let settings = LdapConnSettings::new().set_std_stream(wrap(stream));
+    LdapConnAsync::with_settings(settings, URL).await
+}
+
 /// ldap3 puts an attribute aside as binary when any of its values is not UTF-8; its other values are text all the same.
 fn attributes(entry: SearchEntry) -> BTreeMap<String, Vec<String>> {
     let mut attributes: BTreeMap<_, _> = entry.attrs.into_iter().collect();
@@ -111,7 +118,7 @@ fn attributes(entry: SearchEntry) -> BTreeMap<String, Vec<String>> {
 #[cfg(unix)]
 const URL: &str = "ldapi:///";
 #[cfg(unix)]
-type Stream = std::os::unix::net::UnixStream;
+pub(super) type Stream = std::os::unix::net::UnixStream;
 
 #[cfg(unix)]
 fn wrap(stream: Stream) -> StdStream {
@@ -121,7 +128,7 @@ fn wrap(stream: Stream) -> StdStream {
 /// A stream inside this process: our end, and ldap3's.
 #[cfg(unix)]
 #[expect(clippy::unused_async, reason = "elsewhere it takes a connection")]
-async fn pair() -> io::Result<(tokio::net::UnixStream, Stream)> {
+pub(super) async fn pair() -> io::Result<(tokio::net::UnixStream, Stream)> {
     let (ours, theirs) = Stream::pair()?;
     ours.set_nonblocking(true)?;
     Ok((tokio::net::UnixStream::from_std(ours)?, theirs))
@@ -130,7 +137,7 @@ async fn pair() -> io::Result<(tokio::net::UnixStream, Stream)> {
 #[cfg(not(unix))]
 const URL: &str = "ldap://localhost";
 #[cfg(not(unix))]
-type Stream = std::net::TcpStream;
+pub(super) type Stream = std::net::TcpStream;
 
 #[cfg(not(unix))]
 fn wrap(stream: Stream) -> StdStream {
@@ -140,7 +147,7 @@ fn wrap(stream: Stream) -> StdStream {
 /// A stream inside this process: our end, and ldap3's. Another program could knock at the port meanwhile, so only the
 /// connection that is our own is taken.
 #[cfg(not(unix))]
-async fn pair() -> io::Result<(tokio::net::TcpStream, Stream)> {
+pub(super) async fn pair() -> io::Result<(tokio::net::TcpStream, Stream)> {
     let listener = tokio::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await?;
     let ours = tokio::net::TcpStream::connect(listener.local_addr()?).await?;
     loop {

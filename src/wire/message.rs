@@ -58,11 +58,27 @@ pub(super) fn read_unasked(frame: &[u8]) -> Option<LdapResult> {
     Some(read(frame).and_then(|message| result(message.operation)).unwrap_or(unreadable))
 }
 
+/// What a server says of its own accord, as a Miss.
+pub(super) fn notice(frame: &[u8]) -> Option<Trouble> {
+    let result = read_unasked(frame)?;
+    let words = text::quoted(&format!("notice of disconnection, {result}"));
+    Some(Trouble::new(Stage::Reply, Reason::ServerSaid(words)))
+}
+
 /// The first entry's attributes, as the wire has them (RFC 4511 section 4.5.2).
-pub(super) fn attributes(entry: StructureTag) -> Option<Vec<(String, Vec<Vec<u8>>)>> {
-    let mut parts = entry.expect_constructed()?.into_iter();
-    let _name = parts.next()?.expect_primitive()?;
-    parts.next()?.expect_constructed()?.into_iter().map(attribute).collect()
+pub(super) fn attributes(entry: StructureTag) -> Option<Attributes> {
+    entry_of(entry).map(|(_name, attributes)| attributes)
+}
+
+/// Names of attributes, with all values as they came.
+pub(super) type Attributes = Vec<(String, Vec<Vec<u8>>)>;
+
+/// A search result entry: its distinguished name, and its attributes.
+pub(super) fn entry_of(entry: StructureTag) -> Option<(String, Attributes)> {
+    let mut parts = entry.match_id(ENTRY)?.expect_constructed()?.into_iter();
+    let name = String::from_utf8_lossy(&parts.next()?.expect_primitive()?).into_owned();
+    let attributes: Option<_> = parts.next()?.expect_constructed()?.into_iter().map(attribute).collect();
+    Some((name, attributes?))
 }
 
 fn attribute(part: StructureTag) -> Option<(String, Vec<Vec<u8>>)> {
@@ -115,7 +131,12 @@ pub(super) fn root_search(id: u32, filter: StructureTag, attribute: &str) -> Vec
             Tag::Sequence(Sequence { inner: vec![octets(attribute)], ..Sequence::default() }),
         ],
     };
-    let message = Sequence { inner: vec![integer(id.into()), Tag::Sequence(search)], ..Sequence::default() };
+    request(id, search)
+}
+
+/// A request, of an operation.
+pub(super) fn request(id: u32, operation: Sequence) -> Vec<u8> {
+    let message = Sequence { inner: vec![integer(id.into()), Tag::Sequence(operation)], ..Sequence::default() };
     encode(message.into_structure())
 }
 
@@ -139,19 +160,18 @@ pub(super) fn all_of(filters: Vec<StructureTag>) -> StructureTag {
 
 /// `(attribute=value)`, the value as it is.
 pub(super) fn equal(attribute: &str, value: &[u8]) -> StructureTag {
-    let octets = |inner: &[u8]| OctetString { inner: inner.to_vec(), ..OctetString::default() }.into_structure();
-    context(3, PL::C(vec![octets(attribute.as_bytes()), octets(value)]))
+    context(3, PL::C(vec![octets(attribute).into_structure(), octets(value).into_structure()]))
 }
 
 fn context(id: u64, payload: PL) -> StructureTag {
     StructureTag { class: TagClass::Context, id, payload }
 }
 
-fn octets(text: &str) -> Tag {
-    Tag::OctetString(OctetString { inner: text.into(), ..OctetString::default() })
+pub(super) fn octets(octets: impl Into<Vec<u8>>) -> Tag {
+    Tag::OctetString(OctetString { inner: octets.into(), ..OctetString::default() })
 }
 
-fn integer(inner: i64) -> Tag {
+pub(super) fn integer(inner: i64) -> Tag {
     Tag::Integer(Integer { inner, ..Integer::default() })
 }
 

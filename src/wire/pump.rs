@@ -7,17 +7,26 @@ use super::{
     message, text,
 };
 use exchange_preflight_checks::model::evidence::{Reason, Stage};
-use std::{io, time::Duration};
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     time::timeout,
 };
 
 /// The bounds of one conversation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Limits {
-    /// All bytes that the server may send.
-    pub(super) total: usize,
+    /// All bytes that the server may still send; whoever asks something new on an open connection allows anew.
+    pub(super) left: Arc<AtomicUsize>,
+    /// The largest single frame.
+    pub(super) longest: usize,
     /// How long both sides may be quiet.
     pub(super) idle: Duration,
 }
@@ -31,7 +40,7 @@ where
 {
     const CHUNK: usize = 16 * 1024;
     let (mut from_client, mut from_server) = (vec![0; CHUNK], vec![0; CHUNK]);
-    let mut guard = Guard { buffer: Vec::new(), left: limits.total };
+    let mut guard = Guard { buffer: Vec::new(), left: limits.left, longest: limits.longest };
     loop {
         let step = async {
             tokio::select! {
@@ -67,29 +76,31 @@ where
 /// What has come in and was not looked at yet.
 struct Guard {
     buffer: Vec<u8>,
-    left: usize,
+    left: Arc<AtomicUsize>,
+    longest: usize,
 }
 
 impl Guard {
     /// The next frame that may go on.
     fn next(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
-        let length = match frame::check(&self.buffer) {
+        let left = self.left.load(Ordering::Relaxed);
+        let length = match frame::check_within(self.longest, &self.buffer) {
             Ok(Frame::Complete(length)) => length,
             // The bound of all bytes holds for those as well that wait for the rest of their frame.
-            Ok(Frame::Incomplete) if self.buffer.len() > self.left => return Err(too_much()),
+            Ok(Frame::Incomplete) if self.buffer.len() > left => return Err(too_much()),
             Ok(Frame::Incomplete) => return Ok(None),
             Err(Broken::Tag) => return Err(Trouble::strange(&self.buffer)),
             Err(broken) => return Err(Trouble::not_the_protocol(broken.describe())),
         };
-        self.left = self.left.checked_sub(length).ok_or_else(too_much)?;
         let frame: Vec<u8> = self.buffer.drain(..length).collect();
-        match message::read_unasked(&frame) {
-            Some(result) => Err(Trouble::new(
-                Stage::Reply,
-                Reason::ServerSaid(text::quoted(&format!("notice of disconnection, {result}"))),
-            )),
-            None => Ok(Some(frame)),
+        if let Some(notice) = message::notice(&frame) {
+            return Err(notice);
         }
+        if length > left {
+            return Err(too_much());
+        }
+        self.left.fetch_sub(length, Ordering::Relaxed);
+        Ok(Some(frame))
     }
 }
 

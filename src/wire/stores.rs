@@ -69,6 +69,28 @@ fn system() -> Result<Store, String> {
     Err(text::quoted(&format!("the system's roots cannot be read ({why}); install its package of CA certificates")))
 }
 
+/// Whom a password may be shown to: the holders of certificates that lead to the system's roots, or to what the plan states.
+/// Mozilla's list is not among them: whoever can have a public certificate is not therefore a domain controller.
+pub(super) struct Trust {
+    /// Roots, of the system's store and the plan's.
+    pub(super) roots: Vec<CertificateDer<'static>>,
+    /// What the plan states. A server may also show one of them itself.
+    pub(super) named: Vec<CertificateDer<'static>>,
+}
+
+/// Whom a password may be shown to.
+pub(super) async fn trust(stores: &Arc<Stores>) -> Result<Trust, Trouble> {
+    let stores = Arc::clone(stores);
+    blocking(move || {
+        let named: Vec<_> = stores.stated.values().flat_map(|stated| &stated.certificates).cloned().collect();
+        // A system that has no store is no trouble where the plan has one.
+        let system = stores.named(SYSTEM).into_iter().flat_map(|store| store.by_subject.values().flatten());
+        let system = system.map(|certificate| CertificateDer::from(certificate.0.clone()));
+        Ok(Trust { roots: system.chain(named.iter().cloned()).collect(), named })
+    })
+    .await
+}
+
 /// A store, by the names of its certificates.
 struct Store {
     digest: String,

@@ -280,7 +280,7 @@ impl ServerCertVerifier for Look {
 }
 
 /// What a handshake that failed says. `beginning` is what the server began with.
-fn failure(error: &io::Error, beginning: &[u8]) -> Trouble {
+pub(super) fn failure(error: &io::Error, beginning: &[u8]) -> Trouble {
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let reason = match tls {
         None => return Trouble::broken(error).at(Stage::Tls),
@@ -339,13 +339,13 @@ fn alert_name(number: u8) -> Option<&'static str> {
 }
 
 /// A stream of which the first bytes are kept, to say who it is that speaks no TLS.
-struct Overheard<S> {
+pub(super) struct Overheard<S> {
     stream: S,
-    beginning: Vec<u8>,
+    pub(super) beginning: Vec<u8>,
 }
 
 impl<S> Overheard<S> {
-    fn over(stream: S) -> Self {
+    pub(super) fn over(stream: S) -> Self {
         Self { stream, beginning: Vec::new() }
     }
 }

@@ -95,7 +95,7 @@ fn srv(target: &str) -> RData {
 }
 
 async fn look_up(server: SocketAddr, budgets: Budgets, asked: &str, records: RecordKind) -> Reply {
-    let wire = Wire::new(Clock::start(), budgets, Some(server), Stores::default()).expect("a wire");
+    let wire = Wire::new(Clock::start(), budgets, Some(server), Stores::default(), None).expect("a wire");
     let lookup = DnsLookup { name: asked.into(), records };
     converse(&wire, &Ask::new(Endpoint::system_resolver(), lookup)).await
 }
@@ -152,7 +152,7 @@ async fn addresses_of_both_families_are_read() {
 #[tokio::test]
 async fn an_ask_may_name_its_server_itself() {
     let server = server(|question, _| bytes(&answer(question, ResponseCode::NXDomain, vec![]))).await;
-    let wire = Wire::new(Clock::start(), patient(), Some(closed_udp().await), Stores::default()).expect("a wire");
+    let wire = Wire::new(Clock::start(), patient(), Some(closed_udp().await), Stores::default(), None).expect("a wire");
     let to = Endpoint { host: "dc1".into(), address: Some(server.ip()), port: server.port() };
     let lookup = DnsLookup { name: "contoso.com".into(), records: RecordKind::A };
     assert_eq!(found(converse(&wire, &Ask::new(to, lookup)).await), DnsAnswer::NoSuchName);

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use x509_parser::{certificate::X509Certificate, prelude::FromDer as _};
 
 async fn here(stores: Stores, what: impl Into<Question>) -> Reply {
-    let wire = Wire::new(Clock::start(), brief(), None, stores).expect("a wire");
+    let wire = Wire::new(Clock::start(), brief(), None, stores, None).expect("a wire");
     converse(&wire, &Ask::new(Endpoint::this_machine(), what)).await
 }
 

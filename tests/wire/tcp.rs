@@ -35,7 +35,7 @@ async fn who_accepts_and_never_reads_is_open_and_silent() {
 
 #[tokio::test]
 async fn a_host_without_an_address_is_not_asked() {
-    let wire = Wire::new(Clock::start(), brief(), None, Stores::default()).expect("a wire");
+    let wire = Wire::new(Clock::start(), brief(), None, Stores::default(), None).expect("a wire");
     let nowhere = Endpoint { host: "dc1.contoso.com".into(), address: None, port: 88 };
     assert_eq!(missed(&converse(&wire, &Ask::new(nowhere, Connect)).await), (Stage::Resolve, Why::Local));
 }

@@ -206,7 +206,7 @@ async fn a_staple_is_noticed() {
 #[tokio::test]
 async fn only_a_name_is_sent_as_a_name() {
     let (address, asked) = server(vec![rsa()], BOTH).await;
-    let wire = Wire::new(Clock::start(), patient(), None, Stores::default()).expect("a wire");
+    let wire = Wire::new(Clock::start(), patient(), None, Stores::default(), None).expect("a wire");
     for offer in [Offer::Usual, Offer::UpTo(TlsVersion::Tls12)] {
         for host in ["mail.contoso.com", "192.0.2.1", "::1", "two words", ""] {
             let to = Endpoint { host: host.into(), address: Some(address.ip()), port: address.port() };

@@ -1,0 +1,193 @@
+//! What is said on a connection to a directory before ldap3 gets it: StartTLS, and who we are. A password goes over verified
+//! TLS or not at all: the types see to it.
+
+use super::{
+    conversation::Trouble,
+    credential::{Attempt, Password, User},
+    frame::{self, Broken, Frame},
+    message, refusal, text,
+    verified::Verified,
+};
+use exchange_preflight_checks::model::{
+    evidence::{Reason, Stage},
+    plan::LogonWay,
+};
+use lber::{
+    common::TagClass,
+    structure::StructureTag,
+    structures::{OctetString, Sequence, Tag},
+};
+use ldap3::LdapResult;
+use std::future::Future;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use zeroize::Zeroizing;
+
+/// Before anybody has logged on a server has little to say: tickets and results.
+const LONGEST_ANSWER: usize = 128 * 1024;
+
+/// A SASL mechanism needs three or four steps (RFC 4752 section 3.1).
+const MOST_STEPS: usize = 8;
+
+/// The result codes that are no refusal (RFC 4511 appendix A.1).
+const SUCCESS: u32 = 0;
+const SASL_BIND_IN_PROGRESS: u32 = 14;
+
+/// A connection on which one request is made at a time.
+pub(super) struct Line<S> {
+    stream: S,
+    unread: Vec<u8>,
+    last: u32,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
+    pub(super) fn new(stream: S) -> Self {
+        Self { stream, unread: Vec::new(), last: 0 }
+    }
+
+    /// Asks for TLS (RFC 4511 section 4.14), and gives the stream back on which it begins.
+    pub(super) async fn start_tls(mut self) -> Result<S, Trouble> {
+        const EXTENDED: u64 = 23;
+        const START_TLS: &str = "1.3.6.1.4.1.1466.20037";
+        let name = Tag::OctetString(OctetString { class: TagClass::Context, id: 0, inner: START_TLS.into() });
+        let answer = self.ask(EXTENDED, vec![name]).await.map_err(|trouble| trouble.at(Stage::Tls))?;
+        if answer.result.rc != SUCCESS {
+            let words = format!("it does not begin TLS ({}); use --logon ldaps or kerberos", answer.result);
+            return Err(Trouble::new(Stage::Tls, Reason::ServerSaid(text::quoted(&words))));
+        }
+        // What came before the handshake nobody has vouched for, and it must not be read as if it came after.
+        self.end("its consent to begin TLS").map_err(|trouble| trouble.at(Stage::Tls))
+    }
+
+    /// Logs on by SASL GSSAPI (RFC 4752), whose first token is `token`, and gives the stream back on which sealed messages
+    /// follow.
+    pub(super) async fn sasl<C: Context>(mut self, context: &mut C, way: LogonWay) -> Result<S, Trouble> {
+        const MECHANISM: &str = "GSSAPI";
+        let mut token = context.step(&[]).await?;
+        for _ in 0..MOST_STEPS {
+            let credentials = std::mem::take(&mut token).map(message::octets);
+            let inner = [message::octets(MECHANISM)].into_iter().chain(credentials).collect();
+            let sasl = Tag::Sequence(Sequence { class: TagClass::Context, id: 3, inner });
+            let answer = self.ask(BIND, vec![message::integer(3), message::octets(""), sasl]).await.map_err(at_bind)?;
+            match answer.result.rc {
+                SUCCESS if context.is_sealed() => return self.end("its consent to log on").map_err(at_bind),
+                SUCCESS => return Err(strange("it lets us in before it has proven itself")),
+                SASL_BIND_IN_PROGRESS => token = context.step(&answer.token.unwrap_or_default()).await?,
+                _ => return Err(said(refusal::of_bind(&answer.result, way).why)),
+            }
+        }
+        Err(strange("a logon without end"))
+    }
+
+    /// Gives the stream back, on which the server has said nothing more.
+    fn end(self, after: &str) -> Result<S, Trouble> {
+        if self.unread.is_empty() {
+            return Ok(self.stream);
+        }
+        Err(Trouble::not_the_protocol(format!("{} bytes in plain text behind {after}", self.unread.len())))
+    }
+
+    async fn ask(&mut self, operation: u64, inner: Vec<Tag>) -> Result<Answer, Trouble> {
+        self.last += 1;
+        let operation = Sequence { class: TagClass::Application, id: operation, inner };
+        let request = Zeroizing::new(message::request(self.last, operation));
+        let broken = |error| Trouble::broken(&error);
+        self.stream.write_all(&request).await.map_err(broken)?;
+        self.stream.flush().await.map_err(broken)?;
+        let frame = self.frame().await?;
+        if let Some(notice) = message::notice(&frame) {
+            return Err(notice);
+        }
+        let message = message::read(&frame).filter(|message| message.id == u64::from(self.last));
+        let answer = message.and_then(|message| Answer::read(message.operation));
+        answer.ok_or_else(|| Trouble::not_the_protocol("an answer to a request that was not made"))
+    }
+
+    async fn frame(&mut self) -> Result<Vec<u8>, Trouble> {
+        loop {
+            match frame::check_within(LONGEST_ANSWER, &self.unread) {
+                Ok(Frame::Complete(length)) => return Ok(self.unread.drain(..length).collect()),
+                Ok(Frame::Incomplete) => {}
+                Err(Broken::Tag) => return Err(Trouble::strange(&self.unread)),
+                Err(broken) => return Err(Trouble::not_the_protocol(broken.describe())),
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk).await.map_err(|error| Trouble::broken(&error))? {
+                0 => return Err(Trouble::new(Stage::Reply, Reason::Closed)),
+                length => self.unread.extend(&chunk[..length]),
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Line<Verified<S>> {
+    /// Logs on by a simple bind (RFC 4513 section 5.1.3).
+    pub(super) async fn simple(
+        mut self,
+        user: &User,
+        password: &Password,
+        way: LogonWay,
+        attempt: &mut Attempt,
+    ) -> Result<Verified<S>, Trouble> {
+        let secret = OctetString { class: TagClass::Context, id: 0, inner: password.expose().into() };
+        let bind = vec![message::integer(3), message::octets(user.bind_name.as_str()), Tag::OctetString(secret)];
+        attempt.sent();
+        let answer = self.ask(BIND, bind).await.map_err(at_bind)?;
+        if answer.result.rc == SUCCESS {
+            attempt.accepted();
+            return self.end("its consent to log on").map_err(at_bind);
+        }
+        let refusal = refusal::of_bind(&answer.result, way);
+        if refusal.is_final {
+            return Err(attempt.refused(&refusal.why));
+        }
+        attempt.undecided();
+        Err(said(refusal.why))
+    }
+}
+
+/// One side of a security context, which a SASL mechanism carries.
+pub(super) trait Context {
+    /// The next token, made of the server's.
+    fn step(&mut self, token: &[u8]) -> impl Future<Output = Result<Option<Vec<u8>>, Trouble>> + Send;
+
+    /// Both have proven who they are, and agreed to seal what follows.
+    fn is_sealed(&self) -> bool;
+}
+
+/// `BindRequest`.
+const BIND: u64 = 0;
+
+/// What a server says to a request that has one answer.
+struct Answer {
+    result: LdapResult,
+    /// `serverSaslCreds` (RFC 4511 section 4.2.2).
+    token: Option<Vec<u8>>,
+}
+
+impl Answer {
+    fn read(operation: StructureTag) -> Option<Self> {
+        const BIND_RESPONSE: u64 = 1;
+        const EXTENDED_RESPONSE: u64 = 24;
+        const SERVER_SASL_CREDS: u64 = 7;
+        if ![BIND_RESPONSE, EXTENDED_RESPONSE].contains(&operation.id) {
+            return None;
+        }
+        let result = message::result(operation.clone())?;
+        let parts = operation.expect_constructed()?;
+        let is_token = |part: &StructureTag| part.class == TagClass::Context && part.id == SERVER_SASL_CREDS;
+        let token = parts.into_iter().find(is_token).and_then(StructureTag::expect_primitive);
+        Some(Self { result, token })
+    }
+}
+
+fn at_bind(trouble: Trouble) -> Trouble {
+    trouble.at(Stage::Bind)
+}
+
+fn said(why: String) -> Trouble {
+    Trouble::new(Stage::Bind, Reason::ServerSaid(why))
+}
+
+fn strange(what: &str) -> Trouble {
+    Trouble::not_the_protocol(what).at(Stage::Bind)
+}

@@ -1,0 +1,474 @@
+//! Security contexts of Kerberos (RFC 4121): of a user's password by sspi, and of the current logon's ticket by the system.
+//! What is sealed by one travels behind a length of four bytes (RFC 4422 section 3.7).
+
+use super::{
+    bind::Context,
+    budget::Budgets,
+    clock::Clock,
+    conversation::Trouble,
+    credential::{Attempt, Password, User},
+    refusal, tcp, text,
+};
+use exchange_preflight_checks::{
+    facts::{
+        kerberos::{KdcAnswer, KdcReply},
+        raw::Raw,
+    },
+    model::evidence::{Reason, Stage},
+};
+use sspi::{
+    AuthIdentityBuffers, BufferType, ClientRequestFlags, CredentialsBuffers, DataRepresentation, EncryptionFlags,
+    Kerberos, KerberosConfig, NetworkRequest, SecurityBuffer, SecurityBufferRef, SecurityStatus, Sspi as _,
+    SspiImpl as _,
+    generator::GeneratorState,
+};
+use std::{future::Future, net::SocketAddr};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tracing::debug;
+
+/// The largest sealed message that we take, and say so to the server: more than a directory makes of one entry.
+const LONGEST_TOKEN: usize = 4 * 1024 * 1024;
+
+/// Seals and unseals.
+pub(super) trait Sealing: Send {
+    /// Seals a message.
+    fn wrap(&mut self, message: &[u8]) -> Result<Vec<u8>, String>;
+
+    /// Opens one. What was only signed counts where a mechanism settles what is to be sealed, and never after.
+    fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String>;
+}
+
+/// A mechanism of Kerberos alone: until its last step it settles with the server that messages are sealed (RFC 4752
+/// section 3.1).
+pub(super) struct Gssapi<C> {
+    kerberos: C,
+    state: State,
+    /// The largest message that the server takes.
+    longest: usize,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// The context is not established yet.
+    Beginning,
+    /// The server is to say which layers it offers.
+    Settling,
+    Sealed,
+}
+
+/// How a context is established, step by step.
+pub(super) trait Establish: Send {
+    /// The next token, and whether the context is established by now.
+    fn establish(&mut self, token: &[u8]) -> impl Future<Output = Result<(Option<Vec<u8>>, bool), Trouble>> + Send;
+}
+
+impl<C: Sealing + 'static> Gssapi<C> {
+    pub(super) fn new(kerberos: C) -> Self {
+        Self { kerberos, state: State::Beginning, longest: 0 }
+    }
+
+    /// Whatever Kerberos it is.
+    pub(super) fn boxed(self) -> Gssapi<Box<dyn Sealing>> {
+        Gssapi { kerberos: Box::new(self.kerberos), state: self.state, longest: self.longest }
+    }
+}
+
+impl<C: Establish + Sealing + 'static> Context for Gssapi<C> {
+    async fn step(&mut self, token: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
+        match self.state {
+            State::Beginning => {
+                let (token, is_established) = self.kerberos.establish(token).await?;
+                if is_established {
+                    self.state = State::Settling;
+                }
+                Ok(token)
+            }
+            State::Settling => {
+                let offered = self.kerberos.unwrap(token).map_err(|why| not_ours(&why))?;
+                let (answer, longest) = settle(&offered)?;
+                self.longest = longest;
+                let answer = self.kerberos.wrap(&answer).map_err(|why| not_ours(&why))?;
+                self.state = State::Sealed;
+                Ok(Some(answer))
+            }
+            State::Sealed => Err(not_ours("more steps than the mechanism has")),
+        }
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.state == State::Sealed
+    }
+}
+
+/// The layers that the server offers and the size that it takes, and our answer: sealed, and our size.
+fn settle(offered: &[u8]) -> Result<([u8; 4], usize), Trouble> {
+    const CONFIDENTIALITY: u8 = 4;
+    let &[layers, a, b, c] = offered else { return Err(not_ours("an offer of layers that is none")) };
+    if layers & CONFIDENTIALITY == 0 {
+        let why = "it offers no sealed session; use --logon ldaps".into();
+        return Err(Trouble::new(Stage::Bind, Reason::ServerSaid(why)));
+    }
+    let [_, x, y, z] = u32::try_from(LONGEST_TOKEN).expect("it is below 2^24").to_be_bytes();
+    let longest = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
+    Ok(([CONFIDENTIALITY, x, y, z], longest))
+}
+
+fn not_ours(why: &str) -> Trouble {
+    Trouble::not_the_protocol(text::quoted(&format!("a token of Kerberos that does not fit ({why})"))).at(Stage::Bind)
+}
+
+/// Carries messages between a server that speaks sealed and a client that does not, until one of them ends.
+pub(super) async fn seal<S, P>(
+    mut context: Gssapi<Box<dyn Sealing>>,
+    mut server: S,
+    mut plain: P,
+) -> Result<(), Trouble>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    P: AsyncRead + AsyncWrite + Unpin,
+{
+    const CHUNK: usize = 16 * 1024;
+    // A token is longer than its message by a header, a confounder, a checksum: some sixty bytes with AES.
+    const OVERHEAD: usize = 256;
+    let at_once = CHUNK.min(context.longest.saturating_sub(OVERHEAD)).max(1);
+    let (mut to_seal, mut sealed) = (vec![0; at_once], vec![0; CHUNK]);
+    let mut tokens = Tokens::default();
+    loop {
+        tokio::select! {
+            read = plain.read(&mut to_seal) => match read.unwrap_or(0) {
+                0 => {
+                    // Nobody depends on it, and the server may be gone.
+                    let _ = server.shutdown().await;
+                    return Ok(());
+                }
+                length => {
+                    let token = context.kerberos.wrap(&to_seal[..length]).map_err(|why| unreadable(&why))?;
+                    let length = u32::try_from(token.len()).map_err(|_| unreadable("too long"))?;
+                    let framed = [&length.to_be_bytes(), &token[..]].concat();
+                    server.write_all(&framed).await.map_err(|error| Trouble::broken(&error))?;
+                }
+            },
+            read = server.read(&mut sealed) => match read.map_err(|error| Trouble::broken(&error))? {
+                0 => return Err(Trouble::new(Stage::Reply, Reason::Closed)),
+                length => tokens.add(&sealed[..length]),
+            },
+        }
+        while let Some(token) = tokens.next()? {
+            let message = context.kerberos.unwrap(&token).map_err(|why| unreadable(&why))?;
+            if plain.write_all(&message).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+}
+
+fn unreadable(why: &str) -> Trouble {
+    Trouble::not_the_protocol(text::quoted(&format!("a sealed message that cannot be opened ({why})")))
+}
+
+/// What came in sealed and is not complete yet.
+#[derive(Default)]
+struct Tokens {
+    buffer: Vec<u8>,
+}
+
+impl Tokens {
+    fn add(&mut self, bytes: &[u8]) {
+        self.buffer.extend(bytes);
+    }
+
+    /// The next token that is complete. One that is too long is refused by its length alone.
+    fn next(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        let Some((length, rest)) = self.buffer.split_first_chunk::<4>() else { return Ok(None) };
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        if length == 0 || length > LONGEST_TOKEN {
+            return Err(Trouble::strange(&self.buffer[..4]));
+        }
+        if rest.len() < length {
+            return Ok(None);
+        }
+        let token = rest[..length].to_vec();
+        self.buffer.drain(..4 + length);
+        Ok(Some(token))
+    }
+}
+
+/// Kerberos with a user's password: nothing of NTLM is in it, so that there is nothing to fall back to.
+pub(super) struct WithPassword {
+    kerberos: Kerberos,
+    credentials: Option<CredentialsBuffers>,
+    spn: String,
+    kdc: Kdc,
+    attempt: Attempt,
+    /// The last number of the server's messages; none is left out and none comes twice (RFC 4121 section 4.2.6.2), which
+    /// the library does not look at.
+    received: Option<u64>,
+}
+
+/// Where tickets are asked for.
+pub(super) struct Kdc {
+    pub(super) address: SocketAddr,
+    pub(super) budgets: Budgets,
+    pub(super) clock: Clock,
+}
+
+impl WithPassword {
+    /// For a session with `host`, whose own KDC is asked: every controller is one.
+    pub(super) fn new(
+        user: &User,
+        password: &Password,
+        host: &str,
+        kdc: Kdc,
+        attempt: Attempt,
+    ) -> Result<Self, Trouble> {
+        let local = |why: String| Trouble::new(Stage::Bind, Reason::Local(text::quoted(&why)));
+        if !user.principal.is_ascii() || !user.domain.is_ascii() {
+            let why = format!("Kerberos is tried with ASCII names only, and {} is none; use --logon ldaps", user.principal);
+            return Err(local(why));
+        }
+        let url = format!("tcp://{}", kdc.address);
+        let config = KerberosConfig::new_with_kdc_url(&url, gethostname::gethostname().to_string_lossy().into_owned());
+        let kerberos = Kerberos::new_client_from_config(config).map_err(|error| local(error.to_string()))?;
+        let identity = AuthIdentityBuffers::from_utf8(&user.principal, &user.domain, password.expose());
+        let credentials = Some(CredentialsBuffers::AuthIdentity(identity));
+        Ok(Self { kerberos, credentials, spn: format!("ldap/{host}"), kdc, attempt, received: None })
+    }
+}
+
+impl Establish for WithPassword {
+    async fn establish(&mut self, token: &[u8]) -> Result<(Option<Vec<u8>>, bool), Trouble> {
+        let Self { kerberos, credentials, spn, kdc, attempt, .. } = self;
+        let mut input = [SecurityBuffer::new(token.to_vec(), BufferType::Token)];
+        let mut output = [SecurityBuffer::new(Vec::new(), BufferType::Token)];
+        let wanted = ClientRequestFlags::MUTUAL_AUTH
+            | ClientRequestFlags::INTEGRITY
+            | ClientRequestFlags::CONFIDENTIALITY
+            | ClientRequestFlags::SEQUENCE_DETECT
+            | ClientRequestFlags::REPLAY_DETECT;
+        let mut builder = kerberos
+            .initialize_security_context()
+            .with_credentials_handle(credentials)
+            .with_context_requirements(wanted)
+            .with_target_data_representation(DataRepresentation::Native)
+            .with_target_name(spn)
+            .with_input(&mut input)
+            .with_output(&mut output);
+        let mut asking = Asking { kdc, attempt, spn, is_known: false, said: None };
+        let mut generator =
+            kerberos.initialize_security_context_impl(&mut builder).map_err(|error| not_ours(&error.to_string()))?;
+        let mut state = generator.start();
+        let done = loop {
+            match state {
+                GeneratorState::Suspended(request) => {
+                    let reply = asking.ask(&request).await?;
+                    state = generator.resume(Ok(reply));
+                }
+                GeneratorState::Completed(done) => break done,
+            }
+        };
+        drop(generator);
+        let status = match done {
+            Ok(done) => done.status,
+            Err(error) => return Err(asking.refused(&error)),
+        };
+        let [SecurityBuffer { buffer, .. }] = output;
+        Ok(((!buffer.is_empty()).then_some(buffer), status == SecurityStatus::Ok))
+    }
+}
+
+/// The questions to the KDC that one step needs.
+struct Asking<'a> {
+    kdc: &'a Kdc,
+    attempt: &'a mut Attempt,
+    spn: &'a str,
+    /// The KDC has named the keys of the user, so that the next request is made with the password.
+    is_known: bool,
+    /// The last thing that it said: an error's number, and the SPN it was about, or a ticket.
+    said: Option<Said<'a>>,
+}
+
+enum Said<'a> {
+    Error(i64, Option<&'a str>),
+    Ticket,
+}
+
+impl<'a> Asking<'a> {
+    /// The library's own framing is the length of four bytes, which TCP wants (RFC 4120 section 7.2.2).
+    async fn ask(&mut self, request: &NetworkRequest) -> Result<Vec<u8>, Trouble> {
+        const TGS_REQ: u8 = 0x6c;
+        let Kdc { address, budgets, clock } = self.kdc;
+        let message = request.data.get(4..).unwrap_or_default();
+        let is_for_service = message.first() == Some(&TGS_REQ);
+        let unreachable = |Trouble { reason, .. }: Trouble| {
+            let what = match reason {
+                Reason::Refused => "is refused",
+                Reason::Silent => "does not answer",
+                Reason::Closed => "hangs up",
+                _ => "cannot be asked",
+            };
+            let why = format!("the KDC at {address} {what}, and no ticket can be had; see kerberos-reachable");
+            Trouble::new(Stage::Bind, Reason::Local(why))
+        };
+        let mut stream = tcp::connect(*address, budgets).await.map_err(unreachable)?;
+        if is_for_service {
+            // The library asks for a service only after it could read the user's own ticket.
+            self.attempt.accepted();
+        } else if self.is_known {
+            self.attempt.sent();
+        }
+        let (span, message) =
+            tcp::exchange(&mut stream, message, clock, budgets.reply).await.map_err(unreachable)?;
+        let reply = KdcReply { span, message: Raw(message) };
+        let about = is_for_service.then_some(self.spn);
+        self.said = match reply.answer() {
+            KdcAnswer::Error(error) => {
+                debug!(kdc = %address, code = error.code, "the KDC answers with an error");
+                self.is_known |= error.code == PREAUTH_REQUIRED;
+                Some(Said::Error(error.code, about))
+            }
+            KdcAnswer::Ticket => Some(Said::Ticket),
+            KdcAnswer::NotKerberos => None,
+        };
+        let length = u32::try_from(reply.message.0.len()).unwrap_or(u32::MAX);
+        Ok([&length.to_be_bytes(), &reply.message.0[..]].concat())
+    }
+
+    /// What it means that the library does not go on.
+    fn refused(&mut self, error: &sspi::Error) -> Trouble {
+        match self.said.take() {
+            Some(Said::Error(PREAUTH_REQUIRED, None)) => {
+                self.attempt.refused("the account has no AES key that we can use; set its password anew, or use --logon ldaps")
+            }
+            Some(Said::Error(code, spn)) => {
+                let refusal = refusal::of_kdc(code, spn);
+                if refusal.is_final {
+                    return self.attempt.refused(&refusal.why);
+                }
+                self.attempt.undecided();
+                Trouble::new(Stage::Bind, Reason::ServerSaid(text::quoted(&refusal.why)))
+            }
+            Some(Said::Ticket) if !self.is_known => {
+                let why = "the account needs no pre-authentication, which we do not take; demand it, or use --logon ldaps";
+                Trouble::new(Stage::Bind, Reason::Local(why.into()))
+            }
+            _ => not_ours(&error.to_string()),
+        }
+    }
+}
+
+/// `KDC_ERR_PREAUTH_REQUIRED`.
+const PREAUTH_REQUIRED: i64 = 25;
+
+impl Sealing for WithPassword {
+    fn wrap(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+        let trailer = self.kerberos.query_context_sizes().map_err(|error| error.to_string())?.security_trailer;
+        let mut token = vec![0; usize::try_from(trailer).unwrap_or_default()];
+        let mut data = message.to_vec();
+        let mut buffers = [SecurityBufferRef::token_buf(&mut token), SecurityBufferRef::data_buf(&mut data)];
+        self.kerberos.encrypt_message(EncryptionFlags::empty(), &mut buffers).map_err(|error| error.to_string())?;
+        Ok(buffers.iter().flat_map(SecurityBufferRef::data).copied().collect())
+    }
+
+    fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
+        let header = Header::read(token).ok_or("it is no token of RFC 4121")?;
+        if let Some(received) = self.received {
+            // Only the first may be unsealed: the offer of layers.
+            if !header.is_sealed {
+                return Err("it is not sealed".into());
+            }
+            if header.number != received.wrapping_add(1) {
+                return Err("its number does not follow the last".into());
+            }
+        }
+        let mut token = token.to_vec();
+        let mut buffers = [SecurityBufferRef::stream_buf(&mut token), SecurityBufferRef::data_buf(&mut [])];
+        self.kerberos.decrypt_message(&mut buffers).map_err(|error| error.to_string())?;
+        self.received = Some(header.number);
+        Ok(buffers[1].data().to_vec())
+    }
+}
+
+/// Is it a token that was signed and not sealed?
+#[cfg_attr(not(any(windows, feature = "system-gssapi")), expect(dead_code, reason = "for tickets"))]
+pub(super) fn is_open(token: &[u8]) -> bool {
+    Header::read(token).is_some_and(|header| !header.is_sealed)
+}
+
+/// What stands readable before a sealed message (RFC 4121 section 4.2.6.2).
+struct Header {
+    is_sealed: bool,
+    number: u64,
+}
+
+impl Header {
+    fn read(token: &[u8]) -> Option<Self> {
+        const WRAP: [u8; 2] = [5, 4];
+        const SEALED: u8 = 2;
+        let header = token.first_chunk::<16>().filter(|header| header.starts_with(&WRAP))?;
+        let number = header.last_chunk().map(|number| u64::from_be_bytes(*number))?;
+        Some(Self { is_sealed: header[2] & SEALED != 0, number })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_layer_is_settled_or_nothing_is() {
+        let (answer, longest) = settle(&[7, 0x9f, 0xff, 0xb8]).expect("it offers to seal");
+        assert_eq!((answer, longest), ([4, 0x40, 0, 0], 0x9f_ffb8));
+        for offered in [&[1, 0, 0, 0][..], &[3, 0, 1, 0], &[], &[4], &[4, 0, 0, 0, 0]] {
+            assert!(settle(offered).is_err(), "{offered:?}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_a_token_is_read() {
+        let header = Header::read(&[5, 4, 6, 0xff, 0, 0, 0, 28, 0, 0, 0, 0, 0, 0, 1, 2, 9]).expect("a token");
+        assert!(header.is_sealed && header.number == 0x102);
+        assert!(Header::read(&[5, 4, 6]).is_none());
+        assert!(Header::read(&[4; 40]).is_none());
+    }
+
+    #[test]
+    fn a_token_without_end_is_refused_by_its_length() {
+        for length in [[0; 4], [0x7f, 0xff, 0xff, 0xff], [0, 0x40, 0, 1]] {
+            let mut tokens = Tokens::default();
+            tokens.add(&length);
+            assert!(tokens.next().is_err(), "{length:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_come_out_as_they_went_in(
+            messages in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..200), 0..6),
+            cut in 1usize..50,
+        ) {
+            let wired: Vec<u8> = messages
+                .iter()
+                .flat_map(|message| [&u32::try_from(message.len()).expect("small").to_be_bytes(), &message[..]].concat())
+                .collect();
+            let (mut tokens, mut came) = (Tokens::default(), Vec::new());
+            for piece in wired.chunks(cut) {
+                tokens.add(piece);
+                while let Some(token) = tokens.next().expect("they are well-formed") {
+                    came.push(token);
+                }
+            }
+            prop_assert_eq!(came, messages);
+            prop_assert!(tokens.buffer.is_empty());
+        }
+
+        #[test]
+        fn any_bytes_are_a_token_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let mut tokens = Tokens::default();
+            tokens.add(&bytes);
+            while let Ok(Some(token)) = tokens.next() {
+                let _ = (Header::read(&token), settle(&token));
+            }
+        }
+    }
+}
