@@ -7,7 +7,7 @@ use exchange_preflight_checks::{
         ask::Ask,
         estate::{self, Estate},
         evidence::{Evidence, Observation},
-        plan::{ClockLimits, Plan, PlannedServer, StatedStore},
+        plan::{ClockLimits, Logon, Plan, PlannedServer, StatedStore},
     },
 };
 use hickory_resolver::system_conf::read_system_conf;
@@ -23,10 +23,11 @@ pub struct Candidate {
     pub source: String,
 }
 
-/// What the machine's own configuration suggests, the likeliest first, each domain once.
-pub fn candidates() -> Vec<Candidate> {
+/// What the user who logs on and the machine's own configuration suggest, the likeliest first, each domain once.
+pub fn candidates(user: Option<&str>) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = Vec::new();
-    let found = from_environment().into_iter().chain(from_resolver()).chain(from_krb5_conf());
+    let of_machine = from_environment().into_iter().chain(from_resolver()).chain(from_krb5_conf());
+    let found = user.and_then(from_user).into_iter().chain(of_machine);
     for (domain, source) in found {
         let domain = canonical_name(&domain);
         // A configuration can say anything; the domain is printed in commands and kept in recordings.
@@ -71,6 +72,11 @@ pub fn draft(plan: &Plan, evidence: &Evidence) -> String {
     }
     lines.push(String::new());
     lines.extend(found(plan, evidence));
+    if let Some(Logon { user, way }) = &plan.logon {
+        lines.extend([String::new(), "[logon]".into()]);
+        lines.extend(user.as_deref().map(|user| format!("user = {}", toml::Value::from(user))));
+        lines.push(format!("way = \"{}\"", way.word()));
+    }
     let ClockLimits { limit, warn } = plan.clock;
     if plan.clock != ClockLimits::default() {
         lines.extend([
@@ -135,6 +141,12 @@ fn found(plan: &Plan, evidence: &Evidence) -> Vec<String> {
         lines.push(printable(&format!("#   controller   {name} ({addresses}){catalog}{root}{site}")).into_owned());
     }
     lines
+}
+
+/// The suffix of a UPN mostly is the domain's name; where it is not, DNS knows no controllers of it.
+fn from_user(user: &str) -> Option<(String, String)> {
+    let (_, suffix) = user.rsplit_once('@')?;
+    Some((suffix.into(), "the user who logs on".into()))
 }
 
 fn from_environment() -> Option<(String, String)> {
