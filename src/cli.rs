@@ -1,10 +1,11 @@
 //! The command line: what can be typed, and nothing else. It touches no file and no network.
 
 use crate::{
-    plan_file::{check_or_area, host_name, life, resolver},
+    plan_file::{check_or_area, host_name, life, logon_way, resolver, user},
     report::{OnUnknown, Strictness},
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use exchange_preflight_checks::model::plan::LogonWay;
 use jiff::SignedDuration;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -70,6 +71,20 @@ pub struct Target {
     /// The name server to ask, instead of the one that this machine uses
     #[arg(long, value_name = "ADDRESS[:PORT]", env = "EXCHANGE_PREFLIGHT_RESOLVER", value_parser = resolver)]
     pub resolver: Option<SocketAddr>,
+    /// Log on to the directory as this user, reader@contoso.com or CONTOSO\reader; nothing but reading rights is needed
+    #[arg(long, value_name = "USER", env = "EXCHANGE_PREFLIGHT_USER", value_parser = user)]
+    pub user: Option<String>,
+    /// How to log on: kerberos (the default; signed and sealed), ldaps or starttls (over a verified certificate), or ticket
+    /// (whoever is logged on to this machine; needs no user)
+    #[arg(long, value_name = "WAY", value_parser = logon_way)]
+    pub logon: Option<LogonWay>,
+    /// Read the password from this file descriptor, up to the end of the line; without it: the environment variable
+    /// EXCHANGE_PREFLIGHT_PASSWORD, or a prompt
+    #[arg(long, value_name = "N")]
+    pub password_fd: Option<u32>,
+    /// Taken only to say where a password belongs.
+    #[arg(long, hide = true, num_args = 0..=1, default_missing_value = "", value_name = "NEVER")]
+    pub password: Option<String>,
 }
 
 /// `run`.
@@ -148,7 +163,7 @@ pub struct Telling {
     #[arg(long, value_enum, default_value_t)]
     pub on_unknown: OnUnknown,
     /// Tell one by one what passed and what was skipped, draw every certificate, and list every connection to SMTP, HTTPS and
-    /// LDAPS ports with its reasons
+    /// LDAPS ports with its reasons; -vv also logs on stderr how the directory was asked
     #[arg(short, long, action = ArgAction::Count)]
     pub verbose: u8,
 }

@@ -22,10 +22,11 @@ pub struct Candidate {
     pub source: String,
 }
 
-/// What the machine's own configuration suggests, the likeliest first, each domain once.
-pub fn candidates() -> Vec<Candidate> {
+/// What the user who logs on and the machine's own configuration suggest, the likeliest first, each domain once.
+pub fn candidates(user: Option<&str>) -> Vec<Candidate> {
     let mut candidates: Vec<Candidate> = Vec::new();
-    let found = from_environment().into_iter().chain(from_resolver()).chain(from_krb5_conf());
+    let of_machine = from_environment().into_iter().chain(from_resolver()).chain(from_krb5_conf());
+    let found = user.and_then(from_user).into_iter().chain(of_machine);
     for (domain, source) in found {
         let domain = canonical_name(&domain);
         // A configuration can say anything; the domain is printed in commands and kept in recordings.
@@ -49,6 +50,12 @@ pub async fn first_domain(candidates: Vec<Candidate>, wire: &Wire, resolver: Opt
         }
     }
     None
+}
+
+/// The suffix of a UPN mostly is the domain's name; where it is not, DNS knows no controllers of it.
+fn from_user(user: &str) -> Option<(String, String)> {
+    let (_, suffix) = user.rsplit_once('@')?;
+    Some((suffix.into(), "the user who logs on".into()))
 }
 
 fn from_environment() -> Option<(String, String)> {

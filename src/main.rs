@@ -4,21 +4,28 @@ use anstream::StripStream;
 use clap::Parser;
 use exchange_preflight::{
     cli::{Cli, CompareArgs, DiscoverArgs, Format, Output, ReplayArgs, RunArgs, SchemaOf, Target, Telling, Verb},
-    compare, discover, draft,
+    compare, discover, draft, password,
     plan_file::{self, Draft, store_name},
     recording::Recording,
     render::{checks, escape::printable, json, text},
     report::{Report, Strictness, same_estate},
     survey::{Progress, survey},
     trust_file,
-    wire::{budget::Budgets, clock::Clock, conversation::Wire, stores::Stores, vantage},
+    wire::{
+        budget::Budgets,
+        clock::Clock,
+        conversation::Wire,
+        credential::{Credential, Password},
+        stores::Stores,
+        vantage,
+    },
 };
 use exchange_preflight_checks::{
     CHECKS,
     model::{
         check::Check,
         estate::Estate,
-        plan::{PlannedServer, ServerRole, ServerState, StatedStore},
+        plan::{Logon, LogonWay, PlannedServer, ServerRole, ServerState, StatedStore},
     },
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -37,6 +44,13 @@ use std::{
 #[cfg(unix)]
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::{runtime::Builder, signal::ctrl_c, sync::Notify};
+use tracing::{Level, enabled};
+use tracing_subscriber::{
+    filter::Targets,
+    fmt,
+    layer::{Layer as _, SubscriberExt as _},
+    util::SubscriberInitExt as _,
+};
 
 /// Bad arguments, a bad file, or a machine on which nothing can be done.
 const USAGE: u8 = 2;
@@ -71,7 +85,8 @@ type Done = Result<u8, String>;
 
 fn run(args: RunArgs) -> Done {
     let RunArgs { target, only, skip, outlive, deep, exchange_vantage, record, telling } = args;
-    let (mut draft, stores) = stated(target)?;
+    log(telling.verbose);
+    let (mut draft, means) = stated(target)?;
     draft.outlive = outlive.or(draft.outlive);
     draft.selection.only.extend(only);
     draft.selection.skip.extend(skip);
@@ -81,7 +96,7 @@ fn run(args: RunArgs) -> Done {
     let recorded_beside = record.as_deref().map(Recording::beside);
     let files = telling.output.iter().map(|output| &output.file).chain(&record).chain(&recorded_beside);
     files.into_iter().try_for_each(|file| can_be_written(file))?;
-    let recordings = [look(draft, stores, CHECKS)?];
+    let recordings = [look(draft, means, CHECKS)?];
     // A disk that is full by now must not cost the report, so it is told first.
     let told = tell(&Report::of(&recordings, telling.strictness())?, &telling);
     if let Some(file) = &record {
@@ -91,8 +106,8 @@ fn run(args: RunArgs) -> Done {
 }
 
 fn draft_plan(args: DiscoverArgs) -> Done {
-    let (draft, stores) = stated(args.target)?;
-    let recording = look(draft, stores, &[])?;
+    let (draft, means) = stated(args.target)?;
+    let recording = look(draft, means, &[])?;
     if recording.interrupted {
         return Ok(INTERRUPTED);
     }
@@ -140,9 +155,22 @@ fn explain(about: &str) -> Done {
     }
 }
 
+/// What was stated and is in no plan.
+struct Means {
+    stores: Stores,
+    password: Option<Password>,
+}
+
 /// What was stated: flags and environment over the plan file; and the trust stores, read from their files.
-fn stated(target: Target) -> Result<(Draft, Stores), String> {
-    let Target { domain, plan, server, outward, trust, resolver } = target;
+fn stated(target: Target) -> Result<(Draft, Means), String> {
+    let Target { domain, plan, server, outward, trust, resolver, user, logon, password_fd, password } = target;
+    if password.is_some() {
+        return Err(
+            "a password on the command line can be read by every user of this machine: it is asked for, or given by \
+                    --password-fd or in EXCHANGE_PREFLIGHT_PASSWORD; if it was the right one, change it"
+                .into(),
+        );
+    }
     let mut draft = plan.as_deref().map_or_else(|| Ok(Draft::default()), read_plan)?;
     draft.domain = domain.or(draft.domain);
     draft.resolver = resolver.or(draft.resolver);
@@ -168,7 +196,36 @@ fn stated(target: Target) -> Result<(Draft, Stores), String> {
         draft.stores.push(StatedStore { name, file: shown, public: false });
     }
     let read = files.into_iter().map(|(name, file)| Ok((name, trust_file::read(&file)?)));
-    Ok((draft, Stores::new(read.collect::<Result<_, String>>()?)))
+    let stores = Stores::new(read.collect::<Result<_, String>>()?);
+    draft.logon = logging_on(user, logon, draft.logon);
+    let password = match &draft.logon {
+        Some(Logon { user: Some(user), way }) if *way != LogonWay::Ticket => Some(password::of(user, password_fd)?),
+        _ => None,
+    };
+    if let Some(logon) = &draft.logon {
+        // What cannot be is said before anything is asked.
+        Credential::possible(logon)?;
+    }
+    Ok((draft, Means { stores, password }))
+}
+
+/// Who logs on, and how: a flag counts more than the plan, each for itself.
+fn logging_on(user: Option<String>, way: Option<LogonWay>, planned: Option<Logon>) -> Option<Logon> {
+    let is_wanted = user.is_some() || way.is_some() || planned.is_some();
+    let planned = planned.unwrap_or(Logon { user: None, way: LogonWay::default() });
+    let way = way.unwrap_or(planned.way);
+    let user = user.or(planned.user).filter(|_| way != LogonWay::Ticket);
+    is_wanted.then_some(Logon { user, way })
+}
+
+/// -vv shows how directories were asked. Libraries say no more than their warnings, for some print keys.
+fn log(verbose: u8) {
+    if verbose < 2 {
+        return;
+    }
+    let ours = Targets::new().with_default(Level::WARN).with_target("exchange_preflight", Level::DEBUG);
+    let lines = fmt::layer().with_writer(io::stderr).with_ansi(false).with_timer(fmt::time::uptime());
+    tracing_subscriber::registry().with(lines.with_filter(ours)).init();
 }
 
 /// The server of this name in the plan, or a new one. A flag counts more than the file: whom somebody names now is to be asked
@@ -193,28 +250,31 @@ fn read_plan(file: &Path) -> Result<Draft, String> {
 
 /// Looks at the estate on a runtime of its own, which is left in the background at the end: a look-up of the system's
 /// that hangs must not hold the exit.
-fn look(draft: Draft, stores: Stores, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
+fn look(draft: Draft, means: Means, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
     let runtime = Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("this machine gives no network runtime: {error}"))?;
-    let recording = runtime.block_on(record(draft, stores, checks));
+    let recording = runtime.block_on(record(draft, means, checks));
     runtime.shutdown_background();
     recording
 }
 
-async fn record(draft: Draft, stores: Stores, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
+async fn record(draft: Draft, means: Means, checks: &'static [&'static dyn Check]) -> Result<Recording, String> {
     let clock = Clock::start();
-    let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver, stores, None)?);
     let interrupt = Arc::new(Notify::new());
     let is_surveying = Arc::new(AtomicBool::new(false));
     listen_for_the_end(Arc::clone(&interrupt), Arc::clone(&is_surveying));
     let domain = match draft.domain.clone() {
         Some(domain) => domain,
-        None => find_domain(&wire, &draft).await?,
+        None => find_domain(clock, &draft).await?,
     };
+    let Means { stores, password } = means;
+    let credential = draft.logon.as_ref().map(|logon| Credential::new(logon, &domain, password)).transpose()?;
+    let wire = Arc::new(Wire::new(clock, Budgets::default(), draft.resolver, stores, credential)?);
     let plan = Arc::new(draft.into_plan(domain));
     let started = clock.now();
-    // It hides itself where stderr is no terminal.
-    let bar = ProgressBar::new(0).with_style(progress_style());
+    // It hides itself where stderr is no terminal; a log it would tear apart.
+    let bar = if enabled!(Level::DEBUG) { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    let bar = bar.with_style(progress_style());
     let show = |Progress { answered, asked }| {
         bar.set_length(asked as u64);
         bar.set_position(answered as u64);
@@ -267,11 +327,12 @@ async fn asked_to_end() {
     }
 }
 
-async fn find_domain(wire: &Wire, draft: &Draft) -> Result<String, String> {
+async fn find_domain(clock: Clock, draft: &Draft) -> Result<String, String> {
     const WHAT_TO_TYPE: &str = "say which:\n  exchange-preflight run --domain contoso.com";
-    let candidates = discover::candidates();
+    let wire = Wire::new(clock, Budgets::default(), draft.resolver, Stores::default(), None)?;
+    let candidates = discover::candidates(draft.logon.as_ref().and_then(|logon| logon.user.as_deref()));
     let names: Vec<_> = candidates.iter().map(|c| format!("{} ({})", printable(&c.domain), c.source)).collect();
-    let Some(found) = discover::first_domain(candidates, wire, draft.resolver).await else {
+    let Some(found) = discover::first_domain(candidates, &wire, draft.resolver).await else {
         return Err(if names.is_empty() {
             format!("no domain was stated and this machine is set up for none; {WHAT_TO_TYPE}")
         } else {

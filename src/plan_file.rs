@@ -6,7 +6,7 @@ use exchange_preflight_checks::{
         dns::{canonical_name, is_host_name},
         trust::{FOREST, MOZILLA, SYSTEM},
     },
-    model::plan::{ClockLimits, Logon, Plan, PlannedServer, Selection, ServerRole, ServerState, StatedStore},
+    model::plan::{ClockLimits, Logon, LogonWay, Plan, PlannedServer, Selection, ServerRole, ServerState, StatedStore},
 };
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::{
@@ -164,6 +164,33 @@ pub fn store_name(text: &str) -> Result<String, String> {
     Ok(text.to_string())
 }
 
+/// A user of the directory. What it is called there is the directory's matter; what cannot be typed is none.
+pub fn user(text: &str) -> Result<String, String> {
+    let is_plain =
+        !text.trim().is_empty() && text.chars().count() <= LONGEST_USER && !text.chars().any(char::is_control);
+    if !is_plain || text.starts_with('\\') || text.ends_with(['\\', '@']) {
+        return Err(format!("{text:?} is no user; write reader@contoso.com or CONTOSO\\reader"));
+    }
+    Ok(text.to_string())
+}
+
+/// A UPN has 64 characters before the `@` and a domain behind it.
+const LONGEST_USER: usize = 320;
+
+/// The ways of logging on, by their words.
+const WAYS: [(&str, LogonWay); 4] = [
+    (LogonWay::Kerberos.word(), LogonWay::Kerberos),
+    (LogonWay::Ldaps.word(), LogonWay::Ldaps),
+    (LogonWay::Starttls.word(), LogonWay::Starttls),
+    (LogonWay::Ticket.word(), LogonWay::Ticket),
+];
+
+/// A way of logging on.
+pub fn logon_way(text: &str) -> Result<LogonWay, String> {
+    let way = WAYS.iter().find(|(word, _)| *word == text).map(|(_, way)| *way);
+    way.ok_or_else(|| format!("{text:?} is none of {}", WAYS.map(|(word, _)| word).join(", ")))
+}
+
 /// A duration such as `5m`, `90s` or `1h 30m`.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive);
@@ -172,7 +199,7 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
 
 /// The keys of a plan.
 const KEYS: &str =
-    "domain, resolver, server, store, outlive, clock, exchange-vantage, deep, forbid-old-tls, only, skip";
+    "domain, resolver, logon, server, store, outlive, clock, exchange-vantage, deep, forbid-old-tls, only, skip";
 
 /// So many names of one server are asked for; more would be more connections than a server is to bear.
 const MOST_NAMES: usize = 4;
@@ -197,6 +224,7 @@ impl Reader<'_> {
                 "outlive" => draft.outlive = self.parsed(value, "a span of life such as \"14d\"", life),
                 "forbid-old-tls" => draft.forbid_old_tls = self.boolean(value),
                 "clock" => draft.clock = self.clock(value),
+                "logon" => draft.logon = Some(self.logon(value)),
                 "exchange-vantage" => draft.exchange_vantage = self.boolean(value),
                 "deep" => draft.deep = self.boolean(value),
                 "only" => draft.selection.only = self.checks(value),
@@ -297,6 +325,23 @@ impl Reader<'_> {
         Some(StatedStore { name: name??, file: file??, public })
     }
 
+    fn logon(&mut self, value: &Value<'_>) -> Logon {
+        let mut logon = Logon { user: None, way: LogonWay::default() };
+        for (key, value) in self.table(value).into_iter().flatten() {
+            match key.get_ref().as_ref() {
+                "user" => logon.user = self.parsed(value, "a user", user),
+                "way" => logon.way = self.one_of(value, &WAYS),
+                "password" => {
+                    let what = "a plan holds no password; it is asked for, or given by --password-fd or in \
+                                EXCHANGE_PREFLIGHT_PASSWORD";
+                    self.mistake(key.span(), what.into());
+                }
+                other => self.unknown_key(key, other, "user, way"),
+            }
+        }
+        logon
+    }
+
     fn clock(&mut self, value: &Value<'_>) -> ClockLimits {
         let mut limits = ClockLimits::default();
         for (key, value) in self.table(value).into_iter().flatten() {
@@ -383,6 +428,17 @@ mod tests {
     fn a_server_twice_and_a_warning_beyond_the_limit_are_mistakes() {
         let text = "[[server]]\nname = \"ex01.contoso.com\"\n[[server]]\nname = \"EX01.contoso.com.\"\n[clock]\nwarn = \"10m\"\n";
         assert_eq!(parse(text).unwrap_err().len(), 2);
+    }
+
+    #[test]
+    fn a_plan_says_who_logs_on_and_never_with_what() {
+        let text = "[logon]\nuser = \"CONTOSO\\\\reader\"\nway = \"ldaps\"\n";
+        let logon = Logon { user: Some("CONTOSO\\reader".into()), way: LogonWay::Ldaps };
+        assert_eq!(parse(text).map(|draft| draft.logon), Ok(Some(logon)));
+        let mistakes = parse("[logon]\nuser = \"\\\\\"\nway = \"ntlm\"\npassword = \"secret\"\n").unwrap_err();
+        let places: Vec<_> = mistakes.iter().map(|mistake| (mistake.line, mistake.column)).collect();
+        assert_eq!(places, [(2, 8), (3, 7), (4, 1)]);
+        assert!(mistakes.iter().all(|mistake| !mistake.what.contains("secret")));
     }
 
     #[test]

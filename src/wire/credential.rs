@@ -1,6 +1,6 @@
 //! As whom the directory is read; and the gate before the password, so that nobody's account is locked by us.
 
-use super::{conversation::Trouble, text};
+use super::{conversation::Trouble, text, ticket};
 use exchange_preflight_checks::model::{
     evidence::{Reason, Stage},
     plan::{Logon, LogonWay},
@@ -39,20 +39,27 @@ pub(super) enum Identity {
 }
 
 impl Credential {
+    /// Can anybody log on so? The error is a sentence for whoever typed it.
+    pub fn possible(logon: &Logon) -> Result<(), String> {
+        match (logon.way, &logon.user) {
+            (LogonWay::Ticket, _) if !ticket::IS_BUILT_IN => Err(
+                "--logon ticket is not in this build: it takes cargo build --release --locked --features system-gssapi; \
+                 --logon kerberos asks for the password instead"
+                    .into(),
+            ),
+            (LogonWay::Ticket, _) => Ok(()),
+            (_, Some(user)) => User::read(user, "").map(drop),
+            (_, None) => Err("who logs on? state --user reader@contoso.com, or --logon ticket".into()),
+        }
+    }
+
     /// The error is a sentence for whoever typed it. `domain` is where a user without a domain belongs.
     pub fn new(logon: &Logon, domain: &str, password: Option<Password>) -> Result<Self, String> {
+        Self::possible(logon)?;
         let identity = match (logon.way, &logon.user, password) {
-            (LogonWay::Ticket, ..) if !super::ticket::IS_BUILT_IN => {
-                return Err(
-                    "--logon ticket is not built in; build it with\n  cargo build --release --locked --features system-gssapi\n\
-                     or use --logon kerberos, which asks for the password"
-                        .into(),
-                );
-            }
             (LogonWay::Ticket, ..) => Identity::Ticket { domain: domain.into() },
             (_, Some(user), Some(password)) => Identity::User(User::read(user, domain)?, password),
-            (_, None, _) => return Err("who logs on? state --user reader@contoso.com, or --logon ticket".into()),
-            (_, Some(_), None) => return Err("a password is needed to log on".into()),
+            _ => return Err("a password is needed to log on".into()),
         };
         Ok(Self { way: logon.way, identity, gate: Arc::default() })
     }

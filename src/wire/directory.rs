@@ -21,7 +21,10 @@ use exchange_preflight_checks::{
     },
 };
 use lber::parse::parse_tag;
-use ldap3::{Ldap, LdapError, LdapResult, Scope, controls::{MakeCritical as _, PagedResults, RawControl}};
+use ldap3::{
+    Ldap, LdapError, LdapResult, Scope,
+    controls::{MakeCritical as _, PagedResults, RawControl},
+};
 use std::{
     collections::{BTreeMap, HashSet},
     future::Future,
@@ -138,7 +141,8 @@ async fn run(
         patience: wire.budgets.reply,
         found: Arc::clone(found),
     };
-    let lost = || session.broken().unwrap_or_else(|| Trouble::not_the_protocol("an LDAP message that says nothing sensible"));
+    let lost =
+        || session.broken().unwrap_or_else(|| Trouble::not_the_protocol("an LDAP message that says nothing sensible"));
     match timeout(patience(wire), fenced(searching.all_pages(question.clone()))).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(Fault::Stop(stop)))) => Err(stop),
@@ -432,8 +436,12 @@ impl Range {
             Some((from, next))
         };
         let (from, next) = name.split(';').skip(1).find_map(range_of)?;
-        let plain: Vec<_> =
-            name.split(';').enumerate().filter(|(at, part)| *at == 0 || range_of(part).is_none()).map(|(_, part)| part).collect();
+        let plain: Vec<_> = name
+            .split(';')
+            .enumerate()
+            .filter(|(at, part)| *at == 0 || range_of(part).is_none())
+            .map(|(_, part)| part)
+            .collect();
         Some(Self { plain: plain.join(";"), from, next })
     }
 }
@@ -441,7 +449,9 @@ impl Range {
 /// The cookie with which the next page is asked for; empty after the last (RFC 2696 section 2).
 fn next_cookie(result: &LdapResult) -> Result<Vec<u8>, ()> {
     const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
-    let Some(control) = result.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS) else { return Ok(Vec::new()) };
+    let Some(control) = result.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS) else {
+        return Ok(Vec::new());
+    };
     let value = control.1.val.as_deref().ok_or(())?;
     // The guard before ldap3 looks into no value, and a parser's stack is no deeper here.
     if frame::check(value) != Ok(Frame::Complete(value.len())) {
@@ -449,7 +459,10 @@ fn next_cookie(result: &LdapResult) -> Result<Vec<u8>, ()> {
     }
     let (_, parts) = parse_tag(value).map_err(|_| ())?;
     let cookie = parts.expect_constructed().and_then(|parts| parts.into_iter().nth(1));
-    cookie.and_then(lber::structure::StructureTag::expect_primitive).filter(|cookie| cookie.len() <= LONGEST_COOKIE).ok_or(())
+    cookie
+        .and_then(lber::structure::StructureTag::expect_primitive)
+        .filter(|cookie| cookie.len() <= LONGEST_COOKIE)
+        .ok_or(())
 }
 
 /// MaxResultSetSize of Active Directory is 256 KiB for the cookies of all searches together (KB 315071).

@@ -4,7 +4,7 @@
 use super::{
     conversation::Trouble,
     frame::{self, Broken, Frame},
-    message, text,
+    message,
 };
 use exchange_preflight_checks::model::evidence::{Reason, Stage};
 use std::{

@@ -19,8 +19,7 @@ use exchange_preflight_checks::{
 use sspi::{
     AuthIdentityBuffers, BufferType, ClientRequestFlags, CredentialsBuffers, DataRepresentation, EncryptionFlags,
     Kerberos, KerberosConfig, NetworkRequest, SecurityBuffer, SecurityBufferRef, SecurityStatus, Sspi as _,
-    SspiImpl as _,
-    generator::GeneratorState,
+    SspiImpl as _, generator::GeneratorState,
 };
 use std::{future::Future, net::SocketAddr};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -223,7 +222,8 @@ impl WithPassword {
     ) -> Result<Self, Trouble> {
         let local = |why: String| Trouble::new(Stage::Bind, Reason::Local(text::quoted(&why)));
         if !user.principal.is_ascii() || !user.domain.is_ascii() {
-            let why = format!("Kerberos is tried with ASCII names only, and {} is none; use --logon ldaps", user.principal);
+            let why =
+                format!("Kerberos is tried with ASCII names only, and {} is none; use --logon ldaps", user.principal);
             return Err(local(why));
         }
         let url = format!("tcp://{}", kdc.address);
@@ -316,8 +316,7 @@ impl<'a> Asking<'a> {
         } else if self.is_known {
             self.attempt.sent();
         }
-        let (span, message) =
-            tcp::exchange(&mut stream, message, clock, budgets.reply).await.map_err(unreachable)?;
+        let (span, message) = tcp::exchange(&mut stream, message, clock, budgets.reply).await.map_err(unreachable)?;
         let reply = KdcReply { span, message: Raw(message) };
         let about = is_for_service.then_some(self.spn);
         self.said = match reply.answer() {
@@ -336,9 +335,9 @@ impl<'a> Asking<'a> {
     /// What it means that the library does not go on.
     fn refused(&mut self, error: &sspi::Error) -> Trouble {
         match self.said.take() {
-            Some(Said::Error(PREAUTH_REQUIRED, None)) => {
-                self.attempt.refused("the account has no AES key that we can use; set its password anew, or use --logon ldaps")
-            }
+            Some(Said::Error(PREAUTH_REQUIRED, None)) => self
+                .attempt
+                .refused("the account has no AES key that we can use; set its password anew, or use --logon ldaps"),
             Some(Said::Error(code, spn)) => {
                 let refusal = refusal::of_kdc(code, spn);
                 if refusal.is_final {
@@ -348,7 +347,8 @@ impl<'a> Asking<'a> {
                 Trouble::new(Stage::Bind, Reason::ServerSaid(text::quoted(&refusal.why)))
             }
             Some(Said::Ticket) if !self.is_known => {
-                let why = "the account needs no pre-authentication, which we do not take; demand it, or use --logon ldaps";
+                let why =
+                    "the account needs no pre-authentication, which we do not take; demand it, or use --logon ldaps";
                 Trouble::new(Stage::Bind, Reason::Local(why.into()))
             }
             _ => not_ours(&error.to_string()),

@@ -69,7 +69,8 @@ mod imp {
             let stepped = stepping.await.unwrap_or_else(|_| Err("the system's Kerberos broke down".into()));
             let (state, token) = stepped.map_err(|why| {
                 let why: String = text::quoted(&why).chars().take(LONGEST_WORDS).collect();
-                let why = format!("no ticket is to be had ({why}); log on anew (klist, kinit), or use --logon kerberos");
+                let why =
+                    format!("no ticket is to be had ({why}); log on anew (klist, kinit), or use --logon kerberos");
                 Trouble::new(Stage::Bind, Reason::Local(text::quoted(&why)))
             })?;
             self.state = state;
