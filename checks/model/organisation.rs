@@ -460,6 +460,10 @@ impl Organisation {
             .filter_map(|entry| told.virtual_directory(entry))
             .collect();
         told.learn_names(&entries(searches::names));
+        // A directory shows its objects in no order.
+        told.receive_connectors.sort_by(|one, other| (&one.server, &one.name).cmp(&(&other.server, &other.name)));
+        told.send_connectors.sort_by(|one, other| one.name.cmp(&other.name));
+        told.virtual_directories.sort_by(|one, other| (&one.server, &one.name).cmp(&(&other.server, &other.name)));
         told
     }
 
@@ -517,6 +521,8 @@ impl Organisation {
         for text in entry.texts("msExchSmtpReceiveRemoteIPRanges") {
             IpRange::read(text).map_or_else(|| unreadable.push(text.to_string()), |range| ranges.push(range));
         }
+        bindings.sort();
+        ranges.sort();
         let mechanisms = entry.number("msExchSMTPReceiveInboundSecurityFlag").map(AuthMechanism);
         Some(ReceiveConnector {
             host: self.server_called(&server).map(|(host, _)| host.clone()),
