@@ -165,9 +165,11 @@ struct Means {
 fn stated(target: Target) -> Result<(Draft, Means), String> {
     let Target { domain, plan, server, outward, trust, resolver, user, logon, password_fd, password } = target;
     if password.is_some() {
-        return Err("a password on the command line can be read by every user of this machine: it is asked for, or given by \
+        return Err(
+            "a password on the command line can be read by every user of this machine: it is asked for, or given by \
                     --password-fd or in EXCHANGE_PREFLIGHT_PASSWORD; if it was the right one, change it"
-            .into());
+                .into(),
+        );
     }
     let mut draft = plan.as_deref().map_or_else(|| Ok(Draft::default()), read_plan)?;
     draft.domain = domain.or(draft.domain);

@@ -166,7 +166,8 @@ pub fn store_name(text: &str) -> Result<String, String> {
 
 /// A user of the directory. What it is called there is the directory's matter; what cannot be typed is none.
 pub fn user(text: &str) -> Result<String, String> {
-    let is_plain = !text.trim().is_empty() && text.chars().count() <= LONGEST_USER && !text.chars().any(char::is_control);
+    let is_plain =
+        !text.trim().is_empty() && text.chars().count() <= LONGEST_USER && !text.chars().any(char::is_control);
     if !is_plain || text.starts_with('\\') || text.ends_with(['\\', '@']) {
         return Err(format!("{text:?} is no user; write reader@contoso.com or CONTOSO\\reader"));
     }

@@ -5,7 +5,7 @@ use super::{
     conversation::Trouble,
     credential::{Attempt, Password, User},
     frame::{self, Broken, Frame},
-    message, refusal, text,
+    message, refusal,
     verified::Verified,
 };
 use exchange_preflight_checks::model::{
@@ -51,8 +51,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let name = Tag::OctetString(OctetString { class: TagClass::Context, id: 0, inner: START_TLS.into() });
         let answer = self.ask(EXTENDED, vec![name]).await.map_err(|trouble| trouble.at(Stage::Tls))?;
         if answer.result.rc != SUCCESS {
-            let words = format!("it does not begin TLS ({}); use --logon ldaps or kerberos", answer.result);
-            return Err(Trouble::new(Stage::Tls, Reason::ServerSaid(text::quoted(&words))));
+            let words = refusal::result_text(&answer.result);
+            let why = format!("it does not begin TLS ({words}); use --logon ldaps or kerberos");
+            return Err(Trouble::new(Stage::Tls, Reason::ServerSaid(why)));
         }
         // What came before the handshake nobody has vouched for, and it must not be read as if it came after.
         self.end("its consent to begin TLS").map_err(|trouble| trouble.at(Stage::Tls))

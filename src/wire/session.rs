@@ -259,10 +259,6 @@ pub(super) fn opening(wire: &Wire) -> Duration {
     connect + stores::PATIENCE + 3 * reply + waiting(wire)
 }
 
-async fn in_time<T>(
-    wire: &Wire,
-    stage: Stage,
-    work: impl Future<Output = Result<T, Trouble>>,
-) -> Result<T, Trouble> {
+async fn in_time<T>(wire: &Wire, stage: Stage, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
     timeout(wire.budgets.reply, work).await.unwrap_or_else(|_| Err(Trouble::new(stage, Reason::Silent)))
 }

@@ -69,8 +69,9 @@ mod imp {
             let stepped = stepping.await.unwrap_or_else(|_| Err("the system's Kerberos broke down".into()));
             let (state, token) = stepped.map_err(|why| {
                 let why: String = text::quoted(&why).chars().take(LONGEST_WORDS).collect();
-                let why = format!("no ticket is to be had ({why}); log on anew (klist, kinit), or use --logon kerberos");
-                Trouble::new(Stage::Bind, Reason::Local(text::quoted(&why)))
+                let why =
+                    format!("no ticket is to be had ({why}); log on anew (klist, kinit), or use --logon kerberos");
+                Trouble::new(Stage::Bind, Reason::Local(text::cut(&why)))
             })?;
             self.state = state;
             Ok((token, matches!(self.state, State::Established(_))))

@@ -43,7 +43,8 @@ pub(super) async fn ask_briefly(to: SocketAddr, what: impl Into<Question>) -> Re
 /// Asks with stated budgets.
 pub(super) async fn ask_within(budgets: Budgets, to: SocketAddr, what: impl Into<Question>) -> Reply {
     let to = Endpoint { host: "script".into(), address: Some(to.ip()), port: to.port() };
-    converse(&Wire::new(Clock::start(), budgets, None, Stores::default(), None).expect("a wire"), &Ask::new(to, what)).await
+    converse(&Wire::new(Clock::start(), budgets, None, Stores::default(), None).expect("a wire"), &Ask::new(to, what))
+        .await
 }
 
 /// Asks on a wire that is there already. The conversation must be fit to be sent to another thread.
