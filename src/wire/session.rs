@@ -90,11 +90,11 @@ impl Slot {
             }
             match open(wire, credential, to, host).await {
                 Ok(session) => {
-                    debug!(%to, host, way = credential.way.word(), "logged on");
+                    debug!(%to, host, way = credential.way.word(), "bound");
                     self.session = Some(session);
                 }
                 Err(trouble) => {
-                    debug!(%to, host, stage = ?trouble.stage, reason = ?trouble.reason, "not logged on");
+                    debug!(%to, host, stage = ?trouble.stage, reason = ?trouble.reason, "not bound");
                     self.fail(trouble.clone());
                     return Err(trouble);
                 }

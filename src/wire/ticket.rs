@@ -68,7 +68,9 @@ mod imp {
             });
             let stepped = stepping.await.unwrap_or_else(|_| Err("the system's Kerberos broke down".into()));
             let (state, token) = stepped.map_err(|why| {
-                let why: String = text::quoted(&why).chars().take(LONGEST_WORDS).collect();
+                // MIT's library puts this before every error.
+                let why = why.replace("Unspecified GSS failure.  Minor code may provide more information", "");
+                let why: String = text::quoted(why.trim()).chars().take(LONGEST_WORDS).collect();
                 let why =
                     format!("no ticket is to be had ({why}); log on anew (klist, kinit), or use --logon kerberos");
                 Trouble::new(Stage::Bind, Reason::Local(text::cut(&why)))
