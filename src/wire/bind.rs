@@ -111,10 +111,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                 Err(Broken::Tag) => return Err(Trouble::strange(&self.unread)),
                 Err(broken) => return Err(Trouble::not_the_protocol(broken.describe())),
             }
-            let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk).await.map_err(|error| Trouble::broken(&error))? {
-                0 => return Err(Trouble::new(Stage::Reply, Reason::Closed)),
-                length => self.unread.extend(&chunk[..length]),
+            self.unread.reserve(4096);
+            if self.stream.read_buf(&mut self.unread).await.map_err(|error| Trouble::broken(&error))? == 0 {
+                return Err(Trouble::new(Stage::Reply, Reason::Closed));
             }
         }
     }

@@ -96,13 +96,13 @@ impl User {
 /// The gate before the password: one conversation tries it while the others wait, and the first server that says yes or no
 /// decides. A refused password is never sent again, whatever the protocol and the server: that is how accounts are locked.
 /// LDAP and Kerberos have one gate.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Gate {
     state: Mutex<State>,
     turn: Arc<tokio::sync::Mutex<()>>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 enum State {
     #[default]
     Untried,
@@ -146,6 +146,7 @@ impl Gate {
 
 /// The right to send the password once. Dropped after it was sent and before anybody answered, it closes the gate: nobody
 /// knows whether it was counted.
+#[derive(Debug)]
 pub(super) struct Attempt {
     gate: Arc<Gate>,
     server: String,
@@ -226,7 +227,7 @@ mod tests {
     #[tokio::test]
     async fn the_first_refusal_decides_for_all() {
         let gate = gate();
-        let mut first = enter(&gate).await.ok().expect("nobody has tried");
+        let mut first = enter(&gate).await.expect("nobody has tried");
         let waiting = tokio::spawn({
             let gate = Arc::clone(&gate);
             async move { enter(&gate).await.err() }
@@ -244,11 +245,11 @@ mod tests {
     #[tokio::test]
     async fn after_a_yes_nobody_waits_and_a_no_still_closes() {
         let gate = gate();
-        let mut first = enter(&gate).await.ok().expect("nobody has tried");
+        let mut first = enter(&gate).await.expect("nobody has tried");
         first.sent();
         first.accepted();
-        let mut second = enter(&gate).await.ok().expect("it was taken");
-        let third = enter(&gate).await.ok().expect("nobody waits");
+        let mut second = enter(&gate).await.expect("it was taken");
+        let third = enter(&gate).await.expect("nobody waits");
         second.sent();
         second.refused("locked");
         drop((first, third));
@@ -258,12 +259,12 @@ mod tests {
     #[tokio::test]
     async fn what_was_not_sent_is_no_try_and_silence_after_it_is_one() {
         let gate = gate();
-        drop(enter(&gate).await.ok().expect("nobody has tried"));
-        let mut undecided = enter(&gate).await.ok().expect("the turn came back");
+        drop(enter(&gate).await.expect("nobody has tried"));
+        let mut undecided = enter(&gate).await.expect("the turn came back");
         undecided.sent();
         undecided.undecided();
         drop(undecided);
-        let mut silent = enter(&gate).await.ok().expect("nobody judged the password");
+        let mut silent = enter(&gate).await.expect("nobody judged the password");
         silent.sent();
         drop(silent);
         assert!(matches!(enter(&gate).await.err(), Some(Trouble { reason: Reason::Local(_), .. })));
@@ -272,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn who_waits_takes_over_from_whom_nobody_answered() {
         let gate = gate();
-        let first = enter(&gate).await.ok().expect("nobody has tried");
+        let first = enter(&gate).await.expect("nobody has tried");
         let next = tokio::time::timeout(Duration::from_mins(1), async {
             let (entered, ()) = tokio::join!(enter(&gate), async { drop(first) });
             entered.is_ok()

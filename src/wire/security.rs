@@ -301,7 +301,7 @@ enum Said<'a> {
     Ticket,
 }
 
-impl<'a> Asking<'a> {
+impl Asking<'_> {
     /// The library's own framing is the length of four bytes, which TCP wants (RFC 4120 section 7.2.2).
     async fn ask(&mut self, request: &NetworkRequest) -> Result<Vec<u8>, Trouble> {
         const TGS_REQ: u8 = 0x6c;
