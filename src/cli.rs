@@ -79,7 +79,7 @@ pub struct Target {
     #[arg(long, value_name = "WAY", value_parser = logon_way)]
     pub logon: Option<LogonWay>,
     /// Read the password from this file descriptor, up to the end of the line; without it: the environment variable
-    /// EXCHANGE_PREFLIGHT_PASSWORD, or a prompt
+    /// `EXCHANGE_PREFLIGHT_PASSWORD`, or a prompt
     #[arg(long, value_name = "N")]
     pub password_fd: Option<u32>,
     /// Taken only to say where a password belongs.

@@ -198,13 +198,12 @@ fn stated(target: Target) -> Result<(Draft, Means), String> {
     let read = files.into_iter().map(|(name, file)| Ok((name, trust_file::read(&file)?)));
     let stores = Stores::new(read.collect::<Result<_, String>>()?);
     draft.logon = logging_on(user, logon, draft.logon);
-    let password = match &draft.logon {
-        Some(Logon { user: Some(user), way }) if *way != LogonWay::Ticket => Some(password::of(user, password_fd)?),
-        _ => None,
-    };
+    let mut password = None;
     if let Some(logon) = &draft.logon {
-        // What cannot be is said before anything is asked.
+        // What cannot be is said before anybody is asked for anything.
         Credential::possible(logon)?;
+        keep_no_core();
+        password = logon.user.as_deref().map(|user| password::of(user, password_fd)).transpose()?;
     }
     Ok((draft, Means { stores, password }))
 }
@@ -216,6 +215,13 @@ fn logging_on(user: Option<String>, way: Option<LogonWay>, planned: Option<Logon
     let way = way.unwrap_or(planned.way);
     let user = user.or(planned.user).filter(|_| way != LogonWay::Ticket);
     is_wanted.then_some(Logon { user, way })
+}
+
+/// What is in memory from now on belongs in no file, should this program break down.
+fn keep_no_core() {
+    // Where the system does not let us, the file is its administrator's.
+    #[cfg(unix)]
+    let _ = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0);
 }
 
 /// -vv shows how directories were asked. Libraries say no more than their warnings, for some print keys.

@@ -4,7 +4,8 @@ use crate::judgement::root;
 use insta::assert_snapshot;
 use std::{
     fs,
-    process::{Command, Output},
+    io::Write as _,
+    process::{Command, Output, Stdio},
 };
 
 fn program(arguments: &[&str]) -> Output {
@@ -251,6 +252,40 @@ fn what_cannot_be_kept_is_known_before_anything_is_asked() {
     ]);
     assert_eq!(output.status.code(), Some(2));
     assert!(output.stdout.is_empty(), "nothing is judged that could not be kept");
+}
+
+/// Who logs on with what is settled before anything is asked, and a password is repeated nowhere.
+#[test]
+fn a_logon_that_cannot_be_ends_with_2() {
+    let alone = ["run", "--domain", "nowhere.invalid", "--resolver", "127.0.0.1:9"];
+    let with = |more: &[&str], piped: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_exchange-preflight"));
+        command.args(alone).args(more).current_dir(root()).env_clear();
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        // Who wants no password reads none.
+        let _ = child.stdin.take().unwrap().write_all(piped.as_bytes());
+        let output = child.wait_with_output().unwrap();
+        assert!(output.stdout.is_empty(), "nothing was asked");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let cases: [(&[&str], &str, &str); 6] = [
+        (&["--logon", "ldaps"], "", "--user"),
+        (&["--user", "reader@contoso.com"], "hunter2", "--password-fd"),
+        (&["--user", "reader@contoso.com", "--password-fd", "0"], "\n", "empty"),
+        (&["--user", "reader@contoso.com", "--password", "hunter2"], "", "--password-fd"),
+        (&["--user", "reader@contoso.com", "--password=hunter2"], "", "--password-fd"),
+        (&["--user", "CONTOSO\\", "--password-fd", "0"], "hunter2", "CONTOSO"),
+    ];
+    for (more, piped, word) in cases {
+        let (code, said) = with(more, piped);
+        assert_eq!(code, Some(2), "{more:?}: {said}");
+        assert!(said.contains(word) && !said.contains("hunter2"), "{more:?}: {said}");
+    }
+    if !cfg!(any(windows, feature = "system-gssapi")) {
+        let (code, said) = with(&["--logon", "ticket"], "");
+        assert!(code == Some(2) && said.contains("system-gssapi"), "{said}");
+    }
 }
 
 /// Text from the network cannot move a terminal's cursor, whatever form is printed.

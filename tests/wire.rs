@@ -3,6 +3,7 @@
 #![allow(clippy::panic, reason = "these are tests, helpers and all")]
 
 mod cldap;
+mod directory;
 mod dns;
 mod fetch;
 mod https;

@@ -5,7 +5,7 @@ use super::{
     conversation::Trouble,
     credential::{Attempt, Password, User},
     frame::{self, Broken, Frame},
-    message, refusal, text,
+    message, refusal,
     verified::Verified,
 };
 use exchange_preflight_checks::model::{
@@ -51,8 +51,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let name = Tag::OctetString(OctetString { class: TagClass::Context, id: 0, inner: START_TLS.into() });
         let answer = self.ask(EXTENDED, vec![name]).await.map_err(|trouble| trouble.at(Stage::Tls))?;
         if answer.result.rc != SUCCESS {
-            let words = format!("it does not begin TLS ({}); use --logon ldaps or kerberos", answer.result);
-            return Err(Trouble::new(Stage::Tls, Reason::ServerSaid(text::quoted(&words))));
+            let words = refusal::result_text(&answer.result);
+            let why = format!("it does not begin TLS ({words}); use --logon ldaps or kerberos");
+            return Err(Trouble::new(Stage::Tls, Reason::ServerSaid(why)));
         }
         // What came before the handshake nobody has vouched for, and it must not be read as if it came after.
         self.end("its consent to begin TLS").map_err(|trouble| trouble.at(Stage::Tls))
@@ -110,10 +111,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                 Err(Broken::Tag) => return Err(Trouble::strange(&self.unread)),
                 Err(broken) => return Err(Trouble::not_the_protocol(broken.describe())),
             }
-            let mut chunk = [0; 4096];
-            match self.stream.read(&mut chunk).await.map_err(|error| Trouble::broken(&error))? {
-                0 => return Err(Trouble::new(Stage::Reply, Reason::Closed)),
-                length => self.unread.extend(&chunk[..length]),
+            self.unread.reserve(4096);
+            if self.stream.read_buf(&mut self.unread).await.map_err(|error| Trouble::broken(&error))? == 0 {
+                return Err(Trouble::new(Stage::Reply, Reason::Closed));
             }
         }
     }

@@ -129,7 +129,8 @@ impl Wire {
             Question::SmtpSession(question) => smtp::session(self, to, host, question).await,
             Question::TlsSession(question) => tls::session(self, to, host, question).await,
             Question::HttpsGet(question) => https::get(self, to, question).await,
-            Question::DirectorySearch(question) => directory::search(self, to, &ask.to, question).await,
+            // It is by far the largest of these futures, and they all would have its size.
+            Question::DirectorySearch(question) => Box::pin(directory::search(self, to, &ask.to, question)).await,
             Question::HttpFetch(question) => fetch::fetch(self, to, host, question).await.map(Facts::HttpFetch).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()

@@ -35,7 +35,7 @@ use std::{
 use tokio::time::timeout;
 use tracing::debug;
 
-/// Half of what a domain controller shows at once (MaxPageSize, KB 315071).
+/// Half of what a domain controller shows at once (`MaxPageSize`, KB 315071).
 const PAGE: i32 = 500;
 
 /// So many pages of nothing may follow one another, while the server walks an index.
@@ -105,7 +105,7 @@ pub(super) async fn search(wire: &Wire, to: SocketAddr, endpoint: &Endpoint, que
 fn after(count: usize, Trouble { stage, reason }: Trouble) -> Trouble {
     let behind = |words: String| match count {
         0 => words,
-        _ => text::quoted(&format!("only the first {count} entries: {words}")),
+        _ => text::cut(&format!("only the first {count} entries: {words}")),
     };
     let reason = match reason {
         Reason::ServerSaid(words) => Reason::ServerSaid(behind(words)),
@@ -122,7 +122,7 @@ pub(super) fn bound(wire: &Wire) -> Duration {
     2 * (session::opening(wire) + patience(wire)) + wire.budgets.reply
 }
 
-/// How long a search may take: MaxQueryDuration is 120 s, but what is asked here takes milliseconds.
+/// How long a search may take: `MaxQueryDuration` is 120 s, but what is asked here takes milliseconds.
 fn patience(wire: &Wire) -> Duration {
     3 * wire.budgets.reply
 }
@@ -281,7 +281,7 @@ impl Searching {
                 return Ok(());
             }
             if code != result::SUCCESS {
-                let words = Reason::ServerSaid(text::quoted(&refusal::of_search(&page.result)));
+                let words = Reason::ServerSaid(text::cut(&refusal::of_search(&page.result)));
                 return Err(Stop::Refused(Trouble::new(Stage::Reply, words)).into());
             }
             cookie = next_cookie(&page.result).map_err(|()| strange("a cookie of pages that is none"))?;
@@ -357,7 +357,7 @@ impl Searching {
             }
             let done = stream.finish().await;
             if done.rc != result::SUCCESS {
-                let words = Reason::ServerSaid(text::quoted(&refusal::of_search(&done)));
+                let words = Reason::ServerSaid(text::cut(&refusal::of_search(&done)));
                 return Err(Stop::Refused(Trouble::new(Stage::Reply, words)).into());
             }
             // A range that stands still or jumps would never end, or hide what lies between.
@@ -465,5 +465,68 @@ fn next_cookie(result: &LdapResult) -> Result<Vec<u8>, ()> {
         .ok_or(())
 }
 
-/// MaxResultSetSize of Active Directory is 256 KiB for the cookies of all searches together (KB 315071).
+/// `MaxResultSetSize` of Active Directory is 256 KiB for the cookies of all searches together (KB 315071).
 const LONGEST_COOKIE: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn range(plain: &str, from: u32, next: Option<u32>) -> Range {
+        Range { plain: plain.into(), from, next }
+    }
+
+    #[test]
+    fn ranges_are_read_and_other_options_stay() {
+        assert_eq!(Range::read("member;range=0-1499"), Some(range("member", 0, Some(1500))));
+        assert_eq!(Range::read("member;Range=1500-*"), Some(range("member", 1500, None)));
+        assert_eq!(Range::read("userCertificate;binary;range=2-2"), Some(range("userCertificate;binary", 2, Some(3))));
+        for none in ["member", "member;binary", "range=0-1", "member;range=", "member;range=5-4", "member;range=a-*"] {
+            assert_eq!(Range::read(none), None, "{none}");
+        }
+        assert_eq!(Range::read("member;range=0-4294967295"), None, "there is no next");
+    }
+
+    #[test]
+    fn values_in_ranges_stand_under_the_plain_name() {
+        let mut attributes = BTreeMap::from([("Member".to_string(), vec![])]);
+        add(&mut attributes, "member", vec![Value::Text("a".into())]);
+        add(&mut attributes, "MEMBER", vec![Value::Text("b".into())]);
+        assert_eq!(
+            attributes,
+            BTreeMap::from([("Member".into(), vec![Value::Text("a".into()), Value::Text("b".into())])])
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_range_is_read_as_it_was_written(name in "[a-zA-Z][a-zA-Z0-9-]{0,20}", from in 0u32..1_000_000, more in 0u32..5000, is_last: bool) {
+            let end = if is_last { "*".to_string() } else { (from + more).to_string() };
+            let next = (!is_last).then_some(from + more + 1);
+            prop_assert_eq!(Range::read(&format!("{name};range={from}-{end}")), Some(range(&name, from, next)));
+        }
+
+        #[test]
+        fn any_name_is_a_range_or_none(name in ".{0,40}", option in "[rR]ange=[0-9*-]{0,14}") {
+            for name in [name.clone(), format!("{name};{option}")] {
+                if let Some(range) = Range::read(&name) {
+                    prop_assert!(range.next.is_none_or(|next| next > range.from));
+                }
+            }
+        }
+
+        #[test]
+        fn any_control_is_a_cookie_or_none(val in proptest::collection::vec(any::<u8>(), 0..60)) {
+            let raw = RawControl { ctype: "1.2.840.113556.1.4.319".into(), crit: false, val: Some(val) };
+            let result = LdapResult {
+                rc: 0,
+                matched: String::new(),
+                text: String::new(),
+                refs: vec![],
+                ctrls: vec![ldap3::controls::Control(None, raw)],
+            };
+            let _ = next_cookie(&result);
+        }
+    }
+}

@@ -100,7 +100,7 @@ fn other(way: LogonWay) -> &'static str {
 }
 
 /// Number and words of the server, short enough to leave room for ours.
-fn result_text(result: &LdapResult) -> String {
+pub(super) fn result_text(result: &LdapResult) -> String {
     const ROOM: usize = 70;
     let words: String = text::quoted(result.text.trim_end_matches('\0')).chars().take(ROOM).collect();
     if words.is_empty() { result.rc.to_string() } else { format!("{}: {words}", result.rc) }

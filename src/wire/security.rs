@@ -102,14 +102,18 @@ impl<C: Establish + Sealing + 'static> Context for Gssapi<C> {
 /// The layers that the server offers and the size that it takes, and our answer: sealed, and our size.
 fn settle(offered: &[u8]) -> Result<([u8; 4], usize), Trouble> {
     const CONFIDENTIALITY: u8 = 4;
-    let &[layers, a, b, c] = offered else { return Err(not_ours("an offer of layers that is none")) };
+    let Ok([layers, size @ ..]) = <[u8; 4]>::try_from(offered) else {
+        return Err(not_ours("an offer of layers that is none"));
+    };
     if layers & CONFIDENTIALITY == 0 {
         let why = "it offers no sealed session; use --logon ldaps".into();
         return Err(Trouble::new(Stage::Bind, Reason::ServerSaid(why)));
     }
-    let [_, x, y, z] = u32::try_from(LONGEST_TOKEN).expect("it is below 2^24").to_be_bytes();
-    let longest = usize::try_from(u32::from_be_bytes([0, a, b, c])).unwrap_or(usize::MAX);
-    Ok(([CONFIDENTIALITY, x, y, z], longest))
+    // A layer in the first byte, a size in the other three.
+    let mut answer = u32::try_from(LONGEST_TOKEN).expect("it is below 2^24").to_be_bytes();
+    answer[0] = CONFIDENTIALITY;
+    let longest = size.iter().fold(0, |size, byte| size << 8 | usize::from(*byte));
+    Ok((answer, longest))
 }
 
 fn not_ours(why: &str) -> Trouble {
@@ -272,7 +276,12 @@ impl Establish for WithPassword {
             Err(error) => return Err(asking.refused(&error)),
         };
         let [SecurityBuffer { buffer, .. }] = output;
-        Ok(((!buffer.is_empty()).then_some(buffer), status == SecurityStatus::Ok))
+        let is_established = status == SecurityStatus::Ok;
+        if is_established {
+            // From here on the session has keys of its own.
+            self.credentials = None;
+        }
+        Ok(((!buffer.is_empty()).then_some(buffer), is_established))
     }
 }
 
@@ -292,7 +301,7 @@ enum Said<'a> {
     Ticket,
 }
 
-impl<'a> Asking<'a> {
+impl Asking<'_> {
     /// The library's own framing is the length of four bytes, which TCP wants (RFC 4120 section 7.2.2).
     async fn ask(&mut self, request: &NetworkRequest) -> Result<Vec<u8>, Trouble> {
         const TGS_REQ: u8 = 0x6c;
@@ -344,7 +353,7 @@ impl<'a> Asking<'a> {
                     return self.attempt.refused(&refusal.why);
                 }
                 self.attempt.undecided();
-                Trouble::new(Stage::Bind, Reason::ServerSaid(text::quoted(&refusal.why)))
+                Trouble::new(Stage::Bind, Reason::ServerSaid(text::cut(&refusal.why)))
             }
             Some(Said::Ticket) if !self.is_known => {
                 let why =
@@ -414,6 +423,7 @@ impl Header {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use tokio::io::duplex;
 
     #[test]
     fn a_layer_is_settled_or_nothing_is() {
@@ -438,6 +448,53 @@ mod tests {
             let mut tokens = Tokens::default();
             tokens.add(&length);
             assert!(tokens.next().is_err(), "{length:?}");
+        }
+    }
+
+    /// "Seals" by an exclamation mark, so that what was not sealed is seen.
+    struct Marks;
+
+    impl Sealing for Marks {
+        fn wrap(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+            Ok([b"!", message].concat())
+        }
+
+        fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
+            token.strip_prefix(b"!").map(<[u8]>::to_vec).ok_or_else(|| "no mark".into())
+        }
+    }
+
+    fn context(longest: usize) -> Gssapi<Box<dyn Sealing>> {
+        Gssapi { kerberos: Box::new(Marks), state: State::Sealed, longest }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_is_sealed_in_pieces_that_the_server_takes() {
+        let ((mut server, far), (near, mut client)) = (duplex(4096), duplex(4096));
+        let sealing = tokio::spawn(seal(context(258), far, near));
+        client.write_all(b"abc").await.expect("it listens");
+        let mut heard = [0; 13];
+        server.read_exact(&mut heard).await.expect("two tokens");
+        assert_eq!(&heard, b"\0\0\0\x03!ab\0\0\0\x02!c");
+        server.write_all(b"\0\0\0\x03!he\0\0\0\x04!llo").await.expect("it listens");
+        let mut told = [0; 5];
+        client.read_exact(&mut told).await.expect("an answer");
+        assert_eq!(&told, b"hello");
+        drop(client);
+        assert_eq!(sealing.await.expect("it ends"), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_is_not_sealed_goes_no_further() {
+        for bytes in [&b"\0\0\0\x03abc"[..], b"\x7f\xff\xff\xff", b"0\x84\0\0\0\x05"] {
+            let ((mut server, far), (near, mut client)) = (duplex(4096), duplex(4096));
+            let sealing = tokio::spawn(seal(context(0), far, near));
+            server.write_all(bytes).await.expect("it listens");
+            let ended = sealing.await.expect("it ends");
+            assert!(matches!(ended, Err(Trouble { reason: Reason::NotTheProtocol(_), .. })), "{ended:?}");
+            let mut rest = Vec::new();
+            client.read_to_end(&mut rest).await.expect("it was closed");
+            assert!(rest.is_empty(), "{rest:?}");
         }
     }
 

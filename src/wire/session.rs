@@ -88,13 +88,13 @@ impl Slot {
             if let Some(last) = self.last.as_ref().filter(|_| self.failures >= MOST_FAILURES) {
                 return Err(last.clone());
             }
-            match open(wire, credential, to, host).await {
+            match Box::pin(open(wire, credential, to, host)).await {
                 Ok(session) => {
-                    debug!(%to, host, way = credential.way.word(), "logged on");
+                    debug!(%to, host, way = credential.way.word(), "bound");
                     self.session = Some(session);
                 }
                 Err(trouble) => {
-                    debug!(%to, host, stage = ?trouble.stage, reason = ?trouble.reason, "not logged on");
+                    debug!(%to, host, stage = ?trouble.stage, reason = ?trouble.reason, "not bound");
                     self.fail(trouble.clone());
                     return Err(trouble);
                 }
@@ -203,7 +203,8 @@ async fn open(wire: &Wire, credential: &Credential, to: SocketAddr, host: &str) 
                 let attempt = turn(wire, gate.enter(host)).await?;
                 let (budgets, clock) = (wire.budgets, wire.clock);
                 let kdc = Kdc { address: SocketAddr::new(to.ip(), KDC_PORT), budgets, clock };
-                return sealed(wire, server, WithPassword::new(user, password, host, kdc, attempt)?, *way).await;
+                let context = WithPassword::new(user, password, host, kdc, attempt)?;
+                return Box::pin(sealed(wire, server, context, *way)).await;
             }
             let until = || Instant::now() + wire.budgets.reply;
             let server = match way {
@@ -218,7 +219,7 @@ async fn open(wire: &Wire, credential: &Credential, to: SocketAddr, host: &str) 
         }
         Identity::Ticket { domain } => {
             let context = Ticket::new(host, domain)?;
-            sealed(wire, server, context, *way).await
+            Box::pin(sealed(wire, server, context, *way)).await
         }
     }
 }

@@ -18,6 +18,11 @@ pub(super) fn quoted(text: &str) -> String {
     shown
 }
 
+/// A sentence of our own, in which what came from the network is quoted already: cut short, and nothing else.
+pub(super) fn cut(sentence: &str) -> String {
+    sentence.chars().take(LONGEST).collect()
+}
+
 fn escaped(letter: char) -> impl Iterator<Item = char> {
     let plain = matches!(letter, '"' | '\'').then_some(letter);
     let other = plain.is_none().then(|| letter.escape_debug());

@@ -32,6 +32,7 @@ mod imp {
 
     impl Ticket {
         /// For a session with `host`, which is in the domain.
+        #[expect(clippy::unnecessary_wraps, reason = "in another build there is none")]
         pub(in crate::wire) fn new(host: &str, domain: &str) -> Result<Self, Trouble> {
             // Without a realm MIT's library takes the default one of krb5.conf, which may be another or missing.
             let realm = if cfg!(windows) { String::new() } else { format!("@{}", domain.to_uppercase()) };
@@ -52,26 +53,26 @@ mod imp {
                 (std::mem::replace(&mut self.state, State::Beginning), self.principal.clone(), token.to_vec());
             let stepping = spawn_blocking(move || -> Result<_, String> {
                 let said = |error| format!("{error:#}");
-                match before {
-                    State::Pending(pending) => match pending.step(&token).map_err(said)? {
-                        Step::Finished((context, token)) => {
-                            Ok((State::Established(context), token.map(|token| token.to_vec())))
-                        }
-                        Step::Continue((pending, token)) => Ok((State::Pending(pending), Some(token.to_vec()))),
-                    },
-                    _ => {
-                        let begun = ClientCtx::new(InitiateFlags::empty(), None, &principal, None);
-                        let (pending, token) = begun.map_err(said)?;
-                        Ok((State::Pending(pending), Some(token.to_vec())))
+                let State::Pending(pending) = before else {
+                    let begun = ClientCtx::new(InitiateFlags::empty(), None, &principal, None);
+                    let (pending, token) = begun.map_err(said)?;
+                    return Ok((State::Pending(pending), Some(token.to_vec())));
+                };
+                match pending.step(&token).map_err(said)? {
+                    Step::Finished((context, token)) => {
+                        Ok((State::Established(context), token.map(|token| token.to_vec())))
                     }
+                    Step::Continue((pending, token)) => Ok((State::Pending(pending), Some(token.to_vec()))),
                 }
             });
             let stepped = stepping.await.unwrap_or_else(|_| Err("the system's Kerberos broke down".into()));
             let (state, token) = stepped.map_err(|why| {
-                let why: String = text::quoted(&why).chars().take(LONGEST_WORDS).collect();
+                // MIT's library puts this before every error.
+                let why = why.replace("Unspecified GSS failure.  Minor code may provide more information", "");
+                let why: String = text::quoted(why.trim()).chars().take(LONGEST_WORDS).collect();
                 let why =
                     format!("no ticket is to be had ({why}); log on anew (klist, kinit), or use --logon kerberos");
-                Trouble::new(Stage::Bind, Reason::Local(text::quoted(&why)))
+                Trouble::new(Stage::Bind, Reason::Local(text::cut(&why)))
             })?;
             self.state = state;
             Ok((token, matches!(self.state, State::Established(_))))

@@ -48,7 +48,7 @@ pub(super) async fn begin<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let unproven = |why: &str| Trouble::new(Stage::Tls, Reason::Local(text::quoted(why)));
+    let unproven = |why: &str| Trouble::new(Stage::Tls, Reason::Local(text::cut(why)));
     let name = ServerName::try_from(host.to_owned())
         .map_err(|_| unproven(&format!("no certificate can hold the name {host}; use --logon kerberos")))?;
     let connector = TlsConnector::from(Arc::new(config(trust, clock)));
@@ -78,7 +78,10 @@ fn doubt(wrong: &Wrong, host: &str) -> String {
             );
         }
         Wrong::Revoked => "was taken back",
-        other => return format!("the certificate of {host} is not to be believed ({other}); use --logon kerberos"),
+        other => {
+            let why = text::quoted(&other.to_string());
+            return format!("use --logon kerberos; the certificate of {host} is not to be believed: {why}");
+        }
     };
     format!("the certificate of {host} {what}; renew it, or use --logon kerberos")
 }
