@@ -39,6 +39,7 @@ pub mod model {
     pub mod certificates;
     pub mod check;
     pub mod clocks;
+    pub mod connectors;
     pub mod estate;
     pub mod evidence;
     pub mod fetch;
