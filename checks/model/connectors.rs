@@ -193,9 +193,110 @@ pub fn ranges(connector: &ReceiveConnector) -> String {
 pub(crate) mod testing {
     use super::*;
     use crate::{
-        facts::connector::AuthMechanism,
-        model::organisation::{ExchangeServer, Told},
+        facts::{
+            connector::AuthMechanism,
+            dns::{DnsAnswer, Record, RecordKind},
+            raw::Raw,
+            search::DirectoryEntries,
+            smtp::{Exchange, SmtpReply, SmtpSession, Upgrade},
+            time::Span,
+            tls::{Offer, TlsSeen},
+        },
+        model::{
+            ask::{Ask, Endpoint, Facts},
+            evidence::{End, Observation, Reply},
+            informants::Informant,
+            organisation::{ExchangeServer, Told},
+            plan::{Logon, LogonWay, Plan, PlannedServer, ServerRole},
+        },
     };
+    use alloc::vec;
+    use jiff::Timestamp;
+
+    /// An organisation of these Mailbox servers, each with its address, read by somebody who has logged on to dc1. Connectors are
+    /// added by hand.
+    pub(crate) fn estate(servers: &[(&str, &str)]) -> (Estate, Evidence) {
+        let hosts = servers.iter().map(|(name, _)| PlannedServer::new(host_of(name), ServerRole::Mailbox));
+        let logon = Some(Logon { user: Some("reader@contoso.com".into()), way: LogonWay::Kerberos });
+        let plan = Plan { logon, servers: hosts.collect(), ..Plan::of("contoso.com") };
+        let mut evidence = Evidence::default();
+        let before = Estate::learn(&plan, &evidence);
+        for (name, address) in servers {
+            let records = |address: IpAddr| DnsAnswer::Records(vec![Record::Address(address)]);
+            for kind in [RecordKind::A, RecordKind::Aaaa] {
+                let address = address.parse::<IpAddr>().unwrap();
+                let is_its = address.is_ipv4() == (kind == RecordKind::A);
+                let answer = if is_its { records(address) } else { DnsAnswer::NoRecords };
+                told(&mut evidence, before.lookup(&host_of(name), kind), Facts::DnsLookup(answer));
+            }
+        }
+        let mut estate = Estate::learn(&plan, &evidence);
+        estate.informants = vec![Informant {
+            host: "dc1.contoso.com".into(),
+            address: [10, 0, 0, 100].into(),
+            is_catalog: true,
+            configuration: "CN=Configuration,DC=contoso,DC=com".into(),
+            domain: "DC=contoso,DC=com".into(),
+            root: "DC=contoso,DC=com".into(),
+        }];
+        for (search, holding) in of_domain(&searches::ALL, &estate) {
+            for ask in informants::asks(&search, holding, &estate, &evidence) {
+                let nothing = DirectoryEntries { result: Some(0), ..DirectoryEntries::default() };
+                told(&mut evidence, ask, Facts::DirectorySearch(nothing));
+            }
+        }
+        estate.organisation.servers = servers.iter().map(|(name, _)| server(name)).collect();
+        (estate, evidence)
+    }
+
+    pub(crate) fn told(evidence: &mut Evidence, ask: Ask, facts: Facts) {
+        let reply = Reply { facts: Some(facts), end: End::Ok };
+        evidence.insert(Observation { ask, reply, when: Timestamp::UNIX_EPOCH });
+    }
+
+    /// A server was heard: it offers these keywords, and shows this certificate by the upgrade, where there is one.
+    pub(crate) fn heard(
+        evidence: &mut Evidence,
+        (name, address, port): (&str, &str, u16),
+        upgrade: Upgrade,
+        keywords: &[&str],
+        certificate: Option<&[u8]>,
+    ) {
+        let host = host_of(name);
+        let span = Span { sent: Timestamp::UNIX_EPOCH, received: Timestamp::UNIX_EPOCH };
+        let exchange =
+            |command: &str, lines: Vec<String>| Exchange { command: command.into(), span, lines, is_inside: false };
+        let hello = [format!("250-{host} Hello")].into_iter().chain(keywords.iter().map(|word| format!("250-{word}")));
+        let hello = hello.chain(["250 8BITMIME".into()]).collect();
+        let tls = certificate.map(|der| TlsSeen {
+            chain: vec![Raw(der.to_vec())],
+            version: Some(0x303),
+            ..TlsSeen::default()
+        });
+        let greeting = exchange("", vec![format!("220 {host} Microsoft ESMTP MAIL Service ready")]);
+        let exchanges = vec![greeting, exchange("EHLO here.contoso.com", hello)];
+        let session = SmtpReply { exchanges, injected: Raw::default(), tls };
+        let to = Endpoint { host, address: Some(address.parse().unwrap()), port };
+        let ask = Ask::new(to, SmtpSession { upgrade, offer: Offer::Usual });
+        told(evidence, ask, Facts::SmtpSession(session));
+    }
+
+    fn host_of(name: &str) -> String {
+        format!("{}.contoso.com", name.to_lowercase())
+    }
+
+    /// Who says what about whom, without prose.
+    pub(crate) fn words(findings: Vec<Finding>) -> Vec<String> {
+        let mut words: Vec<_> = findings
+            .into_iter()
+            .map(|finding| {
+                let code = finding.code.map(|code| format!(" {code}")).unwrap_or_default();
+                format!("{} {}{code}", finding.verdict, finding.subject)
+            })
+            .collect();
+        words.sort();
+        words
+    }
 
     pub(crate) const EVERYBODY: [&str; 2] = ["0.0.0.0-255.255.255.255", "::-ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"];
 
@@ -211,7 +312,7 @@ pub(crate) mod testing {
         let bindings = [format!("[::]:{port}"), format!("0.0.0.0:{port}")];
         ReceiveConnector {
             server: server.into(),
-            host: Some(format!("{}.contoso.com", server.to_lowercase())),
+            host: Some(host_of(server)),
             name: name.into(),
             fqdn: None,
             bindings: bindings.iter().map(|text| text.parse().unwrap()).collect(),
@@ -234,7 +335,7 @@ pub(crate) mod testing {
             roles: Told::Is(16439),
             ..ExchangeServer::default()
         };
-        (format!("{}.contoso.com", name.to_lowercase()), server)
+        (host_of(name), server)
     }
 }
 
