@@ -39,6 +39,7 @@ pub mod model {
     pub mod certificates;
     pub mod check;
     pub mod clocks;
+    pub mod connectors;
     pub mod estate;
     pub mod evidence;
     pub mod fetch;
@@ -80,6 +81,7 @@ pub mod kerberos {
 
 /// SMTP between servers: KB 979174, cause 6.
 pub mod smtp {
+    pub mod connector_scope;
     pub mod exchange_auth;
     pub mod identity;
     pub mod reachable;
@@ -118,6 +120,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &smtp::reachable::Reachable,
     &smtp::starttls::StartTls,
     &smtp::exchange_auth::ExchangeAuth,
+    &smtp::connector_scope::ConnectorScope,
     &smtp::identity::Identity,
     &server::addresses::Addresses,
     &certificate::trusted::Trusted,

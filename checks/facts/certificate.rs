@@ -14,6 +14,7 @@ use ring::{
 };
 use x509_parser::{
     certificate::{X509Certificate, X509CertificateParser},
+    der_parser::asn1_rs::BmpString,
     extensions::{DistributionPointName, GeneralName, ParsedExtension},
     nom::Parser as _,
     oid_registry::{self as oid, Oid},
@@ -21,7 +22,7 @@ use x509_parser::{
     public_key::PublicKey,
     revocation_list::CertificateRevocationList,
     time::ASN1Time,
-    x509::{AlgorithmIdentifier, SubjectPublicKeyInfo, X509Name},
+    x509::{AlgorithmIdentifier, AttributeTypeAndValue, SubjectPublicKeyInfo, X509Name},
 };
 
 /// A distinguished name.
@@ -33,6 +34,23 @@ pub struct Name {
     pub text: String,
     /// The common name, which certificates of today need not have.
     pub common_name: Option<String>,
+}
+
+impl Name {
+    /// Its parts in their order, those that stand together in one: object identifier and value. What is no text is written as
+    /// hexadecimal digits.
+    pub fn parts(&self) -> Vec<Vec<(String, String)>> {
+        let Ok((_, name)) = X509Name::from_der(&self.der) else { return Vec::new() };
+        let part = |attribute: &AttributeTypeAndValue<'_>| {
+            let value = attribute.attr_value();
+            let text = match BmpString::try_from(value.clone()) {
+                Ok(wide) => wide.string(),
+                Err(_) => str::from_utf8(value.data).map_or_else(|_| hex::encode(value.data), ToString::to_string),
+            };
+            (attribute.attr_type().to_id_string(), text)
+        };
+        name.iter_rdn().map(|together| together.iter().map(part).collect()).collect()
+    }
 }
 
 impl fmt::Display for Name {

@@ -2,12 +2,16 @@
 //!
 //! Where the encoding is not documented (facts of recorded objects only), what cannot be read is kept aside and never decides.
 
+use crate::facts::certificate::Certificate;
 use alloc::{
-    collections::BTreeMap,
     string::{String, ToString},
+    vec,
     vec::Vec,
 };
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 /// Bits of `msExchSMTPReceiveInboundSecurityFlag`: the parameter AuthMechanism.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +35,16 @@ impl AuthMechanism {
     /// Servers of the organisation may prove who they are.
     pub fn exchange_server(self) -> bool {
         self.0 & 16 != 0
+    }
+
+    /// Whoever connects is believed. Exchange takes no ExchangeServer beside it.
+    pub fn external_authoritative(self) -> bool {
+        self.0 & 32 != 0
+    }
+
+    /// The same with ExchangeServer, and without what excludes it.
+    pub fn with_exchange_server(self) -> Self {
+        Self((self.0 | 16) & !32)
     }
 
     /// As `Set-ReceiveConnector -AuthMechanism` takes it; `None` for none at all.
@@ -119,6 +133,11 @@ impl IpRange {
         }
     }
 
+    /// Is it of addresses of IPv4?
+    pub fn is_ipv4(&self) -> bool {
+        self.from.is_ipv4()
+    }
+
     /// Is this address in it?
     pub fn holds(&self, address: IpAddr) -> bool {
         self.from.is_ipv4() == address.is_ipv4() && self.from <= address && address <= self.to
@@ -132,6 +151,12 @@ impl IpRange {
             (IpAddr::V6(from), IpAddr::V6(to)) => to.to_bits() - from.to_bits(),
             _ => u128::MAX,
         }
+    }
+}
+
+impl fmt::Display for IpRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from == self.to { write!(f, "{}", self.from) } else { write!(f, "{}-{}", self.from, self.to) }
     }
 }
 
@@ -159,66 +184,87 @@ impl CertificateName {
         (!subject.is_empty()).then_some(Self { issuer, subject })
     }
 
-    /// Does it name a certificate with this subject and issuer, as `Certificate` writes them? Distinguished names are compared
-    /// part by part, without letter case, in either order: tools write them both ways round.
-    pub fn fits(&self, subject: &str, issuer: &str) -> bool {
-        is_same_name(&self.subject, subject) && self.issuer.as_ref().is_none_or(|own| is_same_name(own, issuer))
+    /// Does it name this certificate? Exchange compares subject and issuer part by part, without letter case.
+    pub fn names(&self, certificate: &Certificate) -> bool {
+        let is_one = |own: &str, parts: Vec<Vec<(String, String)>>| is_same_name(&name_parts(own), &canonical(parts));
+        is_one(&self.subject, certificate.subject.parts())
+            && self.issuer.as_ref().is_none_or(|own| is_one(own, certificate.issuer.parts()))
     }
 }
 
-/// Are two distinguished names one, whichever way round each is written?
-pub fn is_same_name(one: &str, other: &str) -> bool {
-    let (one, other) = (name_parts(one), name_parts(other));
-    let mut backwards = other.clone();
-    backwards.reverse();
-    one == other || one == backwards
+/// A name for comparison: one element a relative distinguished name.
+type NameParts = Vec<Vec<(String, String)>>;
+
+/// Are two distinguished names one, whichever way round each is written? .NET begins with the common name, OpenSSL and the
+/// certificate itself end with it.
+fn is_same_name(one: &NameParts, other: &NameParts) -> bool {
+    one == other || one.iter().eq(other.iter().rev())
 }
 
 /// `(type, value)` in lower case, by one name for each type however a tool calls it.
-fn name_parts(name: &str) -> Vec<(String, String)> {
-    let part = |part: String| {
+fn name_parts(name: &str) -> NameParts {
+    let part = |part: &String| {
         let (key, value) = part.split_once('=').unwrap_or((part.as_str(), ""));
-        let key = key.trim().to_lowercase();
-        let key = synonyms().get(key.as_str()).map_or(key.clone(), ToString::to_string);
         let value = value.trim();
         let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-        let value = quoted.map_or(value.to_string(), |value| value.replace("\"\"", "\""));
-        (key, value.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase())
+        (key.trim().to_string(), quoted.map_or(value.to_string(), |value| value.replace("\"\"", "\"")))
     };
-    split_name(name).into_iter().filter(|text| !text.trim().is_empty()).map(part).collect()
+    canonical(split_name(name).iter().map(|together| together.iter().map(part).collect()).collect())
 }
 
-/// What .NET, OpenSSL and RFC 4514 call one type.
-fn synonyms() -> BTreeMap<&'static str, &'static str> {
-    [
-        ("s", "st"),
-        ("e", "email"),
-        ("emailaddress", "email"),
-        ("oid.1.2.840.113549.1.9.1", "email"),
-        ("1.2.840.113549.1.9.1", "email"),
-        ("oid.2.5.4.5", "serialnumber"),
-        ("2.5.4.5", "serialnumber"),
-        ("oid.2.5.4.15", "businesscategory"),
-        ("2.5.4.15", "businesscategory"),
-        ("oid.2.5.4.17", "postalcode"),
-        ("2.5.4.17", "postalcode"),
-        ("oid.1.3.6.1.4.1.311.60.2.1.3", "jurisdictionc"),
-        ("1.3.6.1.4.1.311.60.2.1.3", "jurisdictionc"),
-        ("jurisdictioncountry", "jurisdictionc"),
-        ("oid.1.3.6.1.4.1.311.60.2.1.2", "jurisdictionst"),
-        ("1.3.6.1.4.1.311.60.2.1.2", "jurisdictionst"),
-        ("sn", "surname"),
-        ("g", "givenname"),
-        ("t", "title"),
-    ]
-    .into_iter()
-    .collect()
+fn canonical(parts: NameParts) -> NameParts {
+    let one = |(key, value): (String, String)| {
+        let value = value.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
+        (identifier(&key), value)
+    };
+    let together = |parts: Vec<(String, String)>| -> Vec<(String, String)> {
+        let mut parts: Vec<_> = parts.into_iter().map(one).collect();
+        // The order of parts that stand together is no part of the name (X.501 section 9.2).
+        parts.sort();
+        parts
+    };
+    parts.into_iter().map(together).collect()
 }
 
-/// Splits at commas outside quotation marks; `\,` is a comma that belongs to its part (RFC 4514).
-fn split_name(name: &str) -> Vec<String> {
-    let (mut parts, mut part, mut in_quotes, mut is_escaped) = (Vec::new(), String::new(), false, false);
-    for letter in name.chars() {
+/// The object identifier of a type: what .NET, OpenSSL and RFC 4514 call differently is one there. What nobody knows stays as
+/// it is.
+fn identifier(key: &str) -> String {
+    const KNOWN: [(&str, &[&str]); 22] = [
+        ("2.5.4.3", &["cn"]),
+        ("2.5.4.4", &["sn", "surname"]),
+        ("2.5.4.5", &["serialnumber"]),
+        ("2.5.4.6", &["c"]),
+        ("2.5.4.7", &["l"]),
+        ("2.5.4.8", &["s", "st"]),
+        ("2.5.4.9", &["street", "streetaddress"]),
+        ("2.5.4.10", &["o"]),
+        ("2.5.4.11", &["ou"]),
+        ("2.5.4.12", &["t", "title"]),
+        ("2.5.4.13", &["description"]),
+        ("2.5.4.15", &["businesscategory"]),
+        ("2.5.4.17", &["postalcode"]),
+        ("2.5.4.20", &["phone", "telephonenumber"]),
+        ("2.5.4.42", &["g", "gn", "givenname"]),
+        ("2.5.4.43", &["i", "initials"]),
+        ("2.5.4.97", &["organizationidentifier"]),
+        ("0.9.2342.19200300.100.1.25", &["dc"]),
+        ("1.2.840.113549.1.9.1", &["e", "email", "emailaddress"]),
+        ("1.3.6.1.4.1.311.60.2.1.1", &["jurisdictionl", "jurisdictionlocality"]),
+        ("1.3.6.1.4.1.311.60.2.1.2", &["jurisdictionst", "jurisdictionstateorprovince"]),
+        ("1.3.6.1.4.1.311.60.2.1.3", &["jurisdictionc", "jurisdictioncountry"]),
+    ];
+    let key = key.to_lowercase();
+    let key = key.strip_prefix("oid.").unwrap_or(&key);
+    let known = KNOWN.iter().find(|(_, names)| names.contains(&key));
+    known.map_or(key, |(identifier, _)| identifier).to_string()
+}
+
+/// Splits at commas outside quotation marks, and each part at the plus signs between what stands together; `\,` is a comma that
+/// belongs to its part (RFC 4514).
+fn split_name(name: &str) -> Vec<Vec<String>> {
+    let (mut all, mut together, mut part) = (Vec::new(), Vec::new(), String::new());
+    let (mut in_quotes, mut is_escaped) = (false, false);
+    for letter in name.chars().chain([',']) {
         match letter {
             _ if is_escaped => {
                 part.push(letter);
@@ -229,12 +275,20 @@ fn split_name(name: &str) -> Vec<String> {
                 in_quotes = !in_quotes;
                 part.push(letter);
             }
-            ',' | ';' if !in_quotes => parts.push(core::mem::take(&mut part)),
+            ',' | ';' | '+' if !in_quotes => {
+                together.extend(Some(core::mem::take(&mut part)).filter(|part| !part.trim().is_empty()));
+                if letter != '+' && !together.is_empty() {
+                    all.push(core::mem::take(&mut together));
+                }
+            }
             _ => part.push(letter),
         }
     }
-    parts.push(part);
-    parts
+    // What an open quotation mark keeps from its end.
+    if !part.trim().is_empty() {
+        all.push(vec![part]);
+    }
+    all
 }
 
 #[cfg(test)]
@@ -266,29 +320,59 @@ mod tests {
         assert_eq!(breadth("::/0"), u128::MAX);
     }
 
+    /// `O="Contoso, Ltd."`, a plus sign in a value, two parts that stand together, UTF-8, an e-mail address, the types of an
+    /// extended validation; issued by a name of the like. Made by OpenSSL.
+    const PINNED: &[u8] = include_bytes!("../../tests/chains/samples/pinned.der");
+
+    /// As .NET Framework writes it, the common name first.
+    const PIN: &str = "<I>CN=Contoso Issuing R1, O=\"Contoso, Ltd.\", C=US<S>CN=mail.contoso.com + OU=Mail, E=post@contoso.com, OU=\"R+D\", \
+        O=\"Contoso, Ltd.\", L=Zürich, S=Kent, PostalCode=8000, SERIALNUMBER=3014267, OID.1.3.6.1.4.1.311.60.2.1.3=US, \
+        OID.2.5.4.15=Private Organization, C=US";
+
+    fn is_same(one: &str, other: &str) -> bool {
+        is_same_name(&name_parts(one), &name_parts(other))
+    }
+
     #[test]
-    fn a_pinned_name_is_read_and_compared_both_ways_round() {
+    fn a_pinned_name_is_read() {
         let pin = "<I>CN=GeoTrust TLS RSA CA G1, OU=www.digicert.com, O=DigiCert Inc, C=US<S>CN=*.365labs.net";
         let pin = CertificateName::read(pin).unwrap();
-        let issuer = "C=US, O=DigiCert Inc, OU=www.digicert.com, CN=GeoTrust TLS RSA CA G1";
-        assert!(pin.fits("cn=*.365LABS.net", issuer));
-        assert!(!pin.fits("CN=*.365labs.net", "C=US, O=DigiCert Inc, CN=GeoTrust TLS RSA CA G2"));
-        assert!(CertificateName::read("<s>CN=mail.contoso.com").unwrap().fits("CN=mail.contoso.com", "CN=anybody"));
+        assert_eq!((pin.issuer.is_some(), pin.subject.as_str()), (true, "CN=*.365labs.net"));
+        assert_eq!(CertificateName::read("<s>CN=mail.contoso.com").unwrap().issuer, None);
         for wrong in ["", "<I>CN=issuer", "CN=mail", "<I>CN=issuer<S>", "<I"] {
             assert_eq!(CertificateName::read(wrong), None, "{wrong}");
         }
     }
 
     #[test]
+    fn a_pin_names_its_certificate_as_dotnet_writes_both() {
+        let certificate = Certificate::parse(PINNED).expect("a certificate");
+        let pin = CertificateName::read(PIN).unwrap();
+        assert!(pin.names(&certificate), "{:?} {:?}", certificate.subject.parts(), certificate.issuer.parts());
+        let by_openssl = "C = US, businessCategory = Private Organization, jurisdictionC = US, serialNumber = 3014267, \
+            postalCode = 8000, ST = Kent, L = Zürich, O = \"Contoso, Ltd.\", OU = \"R+D\", emailAddress = post@contoso.com, \
+            OU = Mail + CN = mail.contoso.com";
+        assert!(CertificateName { issuer: None, subject: by_openssl.into() }.names(&certificate));
+        let renewed =
+            CertificateName { issuer: pin.issuer.as_ref().map(|name| name.replace("R1", "R2")), ..pin.clone() };
+        assert!(!renewed.names(&certificate));
+        let shorter = CertificateName { subject: "CN=mail.contoso.com".into(), issuer: None };
+        assert!(!shorter.names(&certificate));
+    }
+
+    #[test]
     fn quoted_and_escaped_commas_belong_to_their_part() {
-        assert!(is_same_name("CN=mail, O=\"Contoso, Ltd.\", S=Kent", "ST=Kent, O=Contoso\\, Ltd., CN=mail"));
-        assert!(!is_same_name("CN=mail, O=Contoso", "CN=mail"));
+        assert!(is_same("CN=mail, O=\"Contoso, Ltd.\", S=Kent", "ST=Kent, O=Contoso\\, Ltd., CN=mail"));
+        assert!(is_same("CN=a, O=\"the \"\"new\"\" one\"", "cn=A,o=\"the \"\"new\"\"  one\""));
+        assert!(is_same("CN=a + OU=b, C=x", "C=x, OU=b + CN=a"));
+        assert!(!is_same("CN=mail, O=Contoso", "CN=mail"));
     }
 
     #[test]
     fn mechanisms_are_named_as_the_cmdlet_takes_them() {
         assert_eq!(AuthMechanism(23).names(), "Tls,Integrated,BasicAuth,ExchangeServer");
         assert_eq!(AuthMechanism(0).names(), "None");
+        assert_eq!(AuthMechanism(33).with_exchange_server().names(), "Tls,ExchangeServer");
         assert!(AuthMechanism(29).exchange_server() && !AuthMechanism(15).exchange_server());
     }
 
@@ -302,7 +386,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,60}") {
-            let _ = (binding(&text), IpRange::read(&text), CertificateName::read(&text), is_same_name(&text, "CN=x"));
+            let _ = (binding(&text), IpRange::read(&text), CertificateName::read(&text), is_same(&text, "CN=x"));
         }
 
         #[test]

@@ -183,8 +183,21 @@ pub fn unresolved_peers(meta: &'static Meta, estate: &Estate, evidence: &Evidenc
 const PORTS_SINCE_2013: [u16; 4] =
     [smtp_port::TRANSPORT, smtp_port::DELIVERY, smtp_port::CLIENT_PROXY, smtp_port::OUTBOUND_PROXY];
 
-/// Servers that speak SMTP on 25 and refuse every port that came with Exchange 2013: they are of Exchange 2010.
+/// Servers of Exchange 2010: by the version that the directory has, where that is told; else those that speak SMTP on 25 and
+/// refuse every port that came with Exchange 2013.
 pub fn servers_of_2010(estate: &Estate, evidence: &Evidence) -> BTreeSet<String> {
+    let version = |host: &str| estate.organisation.servers.get(host)?.version.value();
+    let mut old = seen_as_2010(estate, evidence);
+    old.retain(|host| version(host).is_none());
+    let told = estate.servers.iter().filter(|(host, server)| {
+        let is_peer = server.role == ServerRole::Mailbox && server.state == ServerState::Active;
+        is_peer && version(host).is_some_and(|(major, _)| *major < 15)
+    });
+    old.extend(told.map(|(host, _)| host.clone()));
+    old
+}
+
+fn seen_as_2010(estate: &Estate, evidence: &Evidence) -> BTreeSet<String> {
     let (mut signs, mut newer) = (BTreeMap::<Endpoint, usize>::new(), BTreeSet::new());
     for listener in peer_listeners(estate) {
         let is_new = PORTS_SINCE_2013.contains(&listener.to.port);
@@ -584,6 +597,20 @@ mod tests {
         ] {
             assert_eq!(verdicts(said), verdict, "{said}");
         }
+    }
+
+    #[test]
+    fn the_directory_knows_the_version_best() {
+        use crate::model::organisation::{ExchangeServer, Told};
+        let mut estate = Estate::learn(&Plan::of("contoso.com"), &Evidence::default());
+        for (name, version) in [("ex10", (14, 3)), ("ex19", (15, 2))] {
+            let host = format!("{name}.contoso.com");
+            let told = ExchangeServer { version: Told::Is(version), ..ExchangeServer::default() };
+            estate.organisation.servers.insert(host.clone(), told);
+            estate.servers.insert(host.clone(), PlannedServer::new(host, ServerRole::Mailbox));
+        }
+        let old = servers_of_2010(&estate, &Evidence::default());
+        assert_eq!(old.into_iter().collect::<Vec<_>>(), ["ex10.contoso.com"]);
     }
 
     #[test]

@@ -4,15 +4,20 @@ use crate::{
     facts::{
         dns::{DnsAnswer, DnsLookup, RecordKind, is_host_name},
         net::{SMTP_PORT, Transport},
+        spn::{Spn, class},
     },
     model::{
+        accounts::{Account, Accounts, search_of_mail},
         ask::{Ask, Endpoint},
         check::{Check, Need},
+        connectors::{Connectors, identity},
         estate::Estate,
         evidence::{Answer, Evidence},
         finding::{Finding, Subject, Trouble, Verdict},
+        informants::{self, Holding, found},
         listeners::{Listener, peer_listeners, quote, rivals, server_name, smtp_port, unresolved_peers},
         meta::{Basis, Fold, Meta, Tier},
+        organisation::ReceiveConnector,
         plan::{ServerRole, ServerState},
     },
 };
@@ -23,7 +28,7 @@ use alloc::{
     vec,
     vec::Vec,
 };
-use core::net::IpAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// See the module.
 pub struct Identity;
@@ -40,6 +45,7 @@ static META: Meta = Meta {
         "    Remove-DnsServerResourceRecord -ZoneName <ZONE> -Name <SERVER> -RRType A -RecordData <ADDRESS>",
         "Another name: the Fqdn of the connector \"Default <SERVER>\" is the server's own, and mail between servers fails with any other:",
         "    Set-ReceiveConnector \"<SERVER>\\Default <SERVER>\" -Fqdn <SERVER'S FULL NAME>",
+        "Who holds the SPN that is asked for: setspn -F -Q SMTPSVC/<NAME>",
     ],
     references: &[
         "Set-ReceiveConnector, parameter Fqdn (Microsoft Learn)",
@@ -86,6 +92,10 @@ impl Check for Identity {
             let strange = sighting(&listener, evidence).filter(|s| is_dialled && !is_of(&s.name, &s.to.host));
             strange.iter().flat_map(|sighting| lookups(&sighting.name, estate)).for_each(need);
         }
+        for host in telling(estate).map(|listener| listener.to.host).collect::<BTreeSet<_>>() {
+            let subject = Subject::Host(host);
+            needs.extend(informants::needs(&subject, &search_of_mail(), Holding::Catalog, estate, evidence));
+        }
         needs
     }
 
@@ -121,8 +131,11 @@ fn outsiders(estate: &Estate) -> impl Iterator<Item = Finding> {
 
 fn judge_host(host: &str, listeners: &[Listener], estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
     let sightings: Vec<_> = listeners.iter().filter_map(|listener| sighting(listener, evidence)).collect();
+    let asked = asked_for(host, listeners, &sightings, estate, evidence);
+    let tickets: Vec<_> = asked.iter().filter_map(|asked| judge_ticket(host, asked, estate, evidence)).collect();
     if sightings.is_empty() {
-        return vec![unseen(host, listeners, evidence)];
+        let unheard = tickets.is_empty().then(|| unseen(host, listeners, evidence));
+        return tickets.into_iter().map(|ticket| ticket.finding).chain(unheard).collect();
     }
     // One address that leads to another server is one trouble, however many ports it has.
     let mut strangers: BTreeMap<(Option<IpAddr>, &str), Vec<u16>> = BTreeMap::new();
@@ -137,14 +150,19 @@ fn judge_host(host: &str, listeners: &[Listener], estate: &Estate, evidence: &Ev
         .into_iter()
         .partition(|((address, _), ports)| !is_heard(*address) || ports.iter().any(|port| *port != SMTP_PORT));
     let strangers = strangers.into_iter().map(|((address, other), ports)| another_server(host, address, other, &ports));
-    let misnamed = sightings.iter().filter_map(|seen| judge_name(seen, estate, evidence));
-    let troubles: Vec<_> = strangers.chain(misnamed).collect();
+    // Where accounts tell whom the ticket would be for, DNS has nothing to add.
+    let is_told = |seen: &&Sighting| tickets.iter().any(|ticket| ticket.name == seen.name);
+    let misnamed = sightings.iter().filter(|seen| !is_told(seen)).filter_map(|seen| judge_name(seen, estate, evidence));
+    let wrong = tickets.iter().map(|ticket| &ticket.finding).filter(|finding| finding.verdict.is_trouble()).cloned();
+    let troubles: Vec<_> = strangers.chain(wrong).chain(misnamed).collect();
     if !troubles.is_empty() {
         return troubles;
     }
     let names: BTreeSet<_> = sightings.iter().map(|sighting| quote(&sighting.name)).collect();
     let names: Vec<_> = names.into_iter().collect();
-    let note = if !borrowed.is_empty() {
+    let note = if let Some(ticket) = tickets.first() {
+        return vec![ticket.finding.clone()];
+    } else if !borrowed.is_empty() {
         "; only its connector on 25 bears another server's name"
     } else if sightings.iter().any(|sighting| is_strange(sighting, estate)) {
         "; what is not its own name leads to it"
@@ -153,6 +171,84 @@ fn judge_host(host: &str, listeners: &[Listener], estate: &Estate, evidence: &Ev
     };
     let seen = format!("it answers EHLO as {}{note}", names.join(", "));
     vec![Finding::new(&META, Subject::Host(host.to_string()), Verdict::Pass, seen)]
+}
+
+/// A name by which peers ask for a ticket, where it is not the server's own.
+struct Asked<'e> {
+    name: String,
+    /// Where the name comes from: the connector of 2525, or what was heard.
+    connector: Option<&'e ReceiveConnector>,
+    port: u16,
+}
+
+/// The connector of the directory speaks for 2525: what this machine heard there may be another one's word. That of 475 is built
+/// in, and heard alone.
+fn asked_for<'e>(
+    host: &'e str,
+    listeners: &[Listener],
+    sightings: &[Sighting],
+    estate: &'e Estate,
+    evidence: &Evidence,
+) -> Vec<Asked<'e>> {
+    let mut asked: BTreeMap<String, Asked<'e>> = BTreeMap::new();
+    let connectors = Connectors::of(host, estate, evidence);
+    for listener in listeners.iter().filter(|listener| listener.to.port != SMTP_PORT) {
+        let (to, port) = (&listener.to, listener.to.port);
+        let place = to.address.map(|address| SocketAddr::new(address, port));
+        let connector = connectors.as_ref().zip(place).and_then(|(all, place)| all.default_at(place));
+        let heard = || sightings.iter().find(|seen| seen.to == *to).map(|seen| seen.name.clone());
+        let name = match connector {
+            Some(connector) => Some(connector.fqdn.clone().unwrap_or_else(|| host.to_string())),
+            None => heard(),
+        };
+        let Some(name) = name.filter(|name| name != host) else { continue };
+        asked.entry(name.clone()).or_insert(Asked { name, connector, port });
+    }
+    asked.into_values().collect()
+}
+
+/// What accounts say of a name.
+struct Ticket {
+    name: String,
+    finding: Finding,
+}
+
+/// Whom a ticket for this name would be for. `None` where the accounts are not known: then DNS has to do.
+fn judge_ticket(host: &str, asked: &Asked<'_>, estate: &Estate, evidence: &Evidence) -> Option<Ticket> {
+    found(&search_of_mail(), Holding::Catalog, estate, evidence).complete()?;
+    let Asked { name, connector, port } = asked;
+    let spn = Spn::new(class::SMTPSVC, name);
+    let accounts = Accounts::seen(estate, evidence);
+    let own = accounts.of_host(host);
+    let (holders, others): (Vec<&Account>, Vec<&Account>) =
+        accounts.holders(&spn).into_iter().partition(|holder| own.is_some_and(|own| own.guid == holder.guid));
+    let finding = |verdict, said: String| {
+        let seen = format!("on {port} it answers EHLO as {}{said}", quote(name));
+        Finding::new(&META, Subject::Host(host.to_string()), verdict, seen)
+    };
+    let held_by = || others.iter().map(|other| format!("{} ({})", quote(&other.dn), other.guid)).collect::<Vec<_>>();
+    let finding = match (holders.is_empty(), others.is_empty()) {
+        (false, true) => finding(Verdict::Pass, format!(", and its own account holds {}", quote(&spn.to_string()))),
+        (true, true) => {
+            finding(Verdict::Fail, format!(", and no account holds {}", quote(&spn.to_string()))).code("spn-missing")
+        }
+        (true, false) => {
+            let said = format!(", and {} is held by {}", quote(&spn.to_string()), held_by().join(", "));
+            finding(Verdict::Fail, said).code("spn-foreign")
+        }
+        (false, false) => {
+            let said = format!(", and {} is held beside it by {}", quote(&spn.to_string()), held_by().join(", "));
+            finding(Verdict::Fail, said).code("spn-shared")
+        }
+    };
+    let finding = if finding.verdict == Verdict::Fail {
+        let connector = connector.map(identity);
+        let finding = finding.is(Trouble::SpnWrong(spn.to_string()));
+        restore_fqdn(finding, host, *port, connector)
+    } else {
+        finding
+    };
+    Some(Ticket { name: name.clone(), finding })
 }
 
 fn unseen(host: &str, listeners: &[Listener], evidence: &Evidence) -> Finding {
@@ -212,15 +308,20 @@ fn another_server(host: &str, address: Option<IpAddr>, other: &str, ports: &[u16
 }
 
 fn set_fqdn(finding: Finding, seen: &Sighting) -> Finding {
-    let host = &seen.to.host;
+    restore_fqdn(finding, &seen.to.host, seen.to.port, None)
+}
+
+/// `connector`: the one that the directory has behind the port, as commands take it.
+fn restore_fqdn(finding: Finding, host: &str, port: u16, connector: Option<String>) -> Finding {
     let short = server_name(host);
     let finding = finding
         .remedy(format!("Peers ask for a ticket for SMTPSVC/ and that name. The connector's Fqdn ought to be {host}:"))
         .remedy(format!("    Get-ReceiveConnector -Server {short} | fl Identity,Bindings,Fqdn"));
-    if seen.to.port != smtp_port::TRANSPORT {
+    if port != smtp_port::TRANSPORT {
         return finding;
     }
-    finding.remedy(format!("    Set-ReceiveConnector \"{short}\\Default {short}\" -Fqdn {host}"))
+    let connector = connector.unwrap_or_else(|| format!("\"{short}\\Default {short}\""));
+    finding.remedy(format!("    Set-ReceiveConnector {connector} -Fqdn {host}"))
 }
 
 fn is_of(name: &str, host: &str) -> bool {
@@ -284,6 +385,18 @@ fn lookups(name: &str, estate: &Estate) -> Vec<Ask> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        facts::{
+            connector::TransportRole::Hub,
+            raw::Raw,
+            search::{DirectoryEntries, Entry, Value},
+            smtp::Upgrade,
+        },
+        model::{
+            ask::Facts,
+            connectors::testing::{EVERYBODY, connector, estate, heard, told, words},
+        },
+    };
 
     #[test]
     fn a_name_is_the_servers_own_before_it_is_anothers() {
@@ -295,5 +408,53 @@ mod tests {
         assert_eq!(whose("ex02"), Whose::Others("ex02.contoso.com"));
         assert_eq!(whose("mail.contoso.com"), Whose::Nobodys);
         assert_eq!(whose(""), Whose::Nobodys);
+    }
+
+    fn account(guid: u8, name: &str, host: Option<&str>, spns: &[&str]) -> Entry {
+        let texts = |values: &[&str]| values.iter().map(|value| Value::Text(value.to_string())).collect::<Vec<_>>();
+        let mut attributes = BTreeMap::from([
+            ("objectGUID".to_string(), vec![Value::Bytes(Raw(vec![guid; 16]))]),
+            ("sAMAccountName".to_string(), texts(&[name])),
+            ("servicePrincipalName".to_string(), texts(spns)),
+            ("objectClass".to_string(), texts(&["top", "person", if host.is_some() { "computer" } else { "user" }])),
+        ]);
+        if let Some(host) = host {
+            attributes.insert("dNSHostName".into(), texts(&[host]));
+        }
+        Entry { dn: format!("CN={name},DC=contoso,DC=com"), attributes }
+    }
+
+    /// The connector of 2525 is called `fqdn`, and these are the accounts with SPNs of SMTP.
+    fn judge(fqdn: &str, accounts: Option<Vec<Entry>>) -> Vec<String> {
+        let (mut estate, mut evidence) = estate(&[("EX01", "10.0.0.1")]);
+        let hub = ReceiveConnector {
+            fqdn: Some(fqdn.into()),
+            ..connector("EX01", "Default EX01", 2525, Hub, 31, &EVERYBODY)
+        };
+        estate.organisation.receive_connectors = vec![hub];
+        heard(&mut evidence, ("EX01", "10.0.0.1", 25), Upgrade::StartTls, &[], None);
+        if let Some(entries) = accounts {
+            for ask in informants::asks(&search_of_mail(), Holding::Catalog, &estate, &evidence) {
+                let entries = DirectoryEntries { entries: entries.clone(), references: 0, result: Some(0) };
+                told(&mut evidence, ask, Facts::DirectorySearch(entries));
+            }
+        }
+        words(Identity.judge(&estate, &evidence))
+    }
+
+    #[test]
+    fn the_ticket_has_to_be_for_the_server() {
+        let own = |spns: &[&str]| account(1, "EX01$", Some("ex01.contoso.com"), spns);
+        let relay = || account(2, "svc-relay", None, &["smtpsvc/MAIL2.contoso.com"]);
+        let pass = ["pass ex01.contoso.com"];
+        assert_eq!(judge("ex01.contoso.com", Some(vec![own(&[])])), pass, "spn-registered speaks of it");
+        assert_eq!(judge("mail2.contoso.com", Some(vec![own(&["SmtpSvc/mail2.contoso.com"])])), pass);
+        let missing = ["fail ex01.contoso.com spn-missing"];
+        assert_eq!(judge("mail2.contoso.com", Some(vec![own(&["SmtpSvc/ex01.contoso.com"])])), missing);
+        let foreign = ["fail ex01.contoso.com spn-foreign"];
+        assert_eq!(judge("mail2.contoso.com", Some(vec![own(&[]), relay()])), foreign);
+        let shared = ["fail ex01.contoso.com spn-shared"];
+        assert_eq!(judge("mail2.contoso.com", Some(vec![own(&["SMTPSVC/mail2.contoso.com"]), relay()])), shared);
+        assert_eq!(judge("mail2.contoso.com", None), pass, "what nobody told decides nothing");
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     },
     model::{
         check::{Check, Need},
+        connectors::{Connectors, identity},
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Trouble, Verdict},
@@ -24,6 +25,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::net::SocketAddr;
 use jiff::SignedDuration;
 
 /// See the module.
@@ -86,6 +88,10 @@ impl Check for Reachable {
                 }
                 _ => judge_shut(&listener, reach, estate, evidence),
             };
+            let finding = match why_shut(&listener, reach, estate, evidence) {
+                Some(why) => shut_on_purpose(finding, &listener, why, estate, evidence),
+                None => finding,
+            };
             let host = &listener.to.host;
             let suspects = [Trouble::HostDark(host.clone()), Trouble::Name(host.clone())];
             Some(suspects.into_iter().fold(finding, Finding::suspects).at(listener.to.address))
@@ -140,6 +146,48 @@ fn judge_shut(listener: &Listener, reach: Reach<'_>, estate: &Estate, evidence: 
         return finding;
     }
     finding.remedy("(It is taken for a Mailbox server; state its role in a plan if it is an Edge or a gateway.)")
+}
+
+/// Why the directory expects nobody to answer here. The connector of 475 is built in and stands in no directory; those of an Edge
+/// stand in its own.
+fn why_shut(listener: &Listener, reach: Reach<'_>, estate: &Estate, evidence: &Evidence) -> Option<String> {
+    let is_told = role(listener, estate) == ServerRole::Mailbox && listener.to.port != smtp_port::DELIVERY;
+    if !is_told || !matches!(reach, Reach::Refused | Reach::Filtered(_) | Reach::Mute(_) | Reach::Foreign(_)) {
+        return None;
+    }
+    let connectors = Connectors::of(&listener.to.host, estate, evidence)?;
+    connectors.why_shut(SocketAddr::new(listener.to.address?, listener.to.port))
+}
+
+/// Peers need 25 and 2525 whatever somebody had in mind; without the others mail goes on.
+fn shut_on_purpose(
+    finding: Finding,
+    listener: &Listener,
+    why: String,
+    estate: &Estate,
+    evidence: &Evidence,
+) -> Finding {
+    let port = listener.to.port;
+    if !matches!(port, SMTP_PORT | smtp_port::TRANSPORT) {
+        return Finding::new(&META, listener.subject(), Verdict::Skip, why);
+    }
+    if !finding.verdict.is_trouble() {
+        return finding;
+    }
+    let seen = format!("{}; {why}", finding.seen);
+    let to = listener.to.address.map(|address| SocketAddr::new(address, port));
+    let disabled = Connectors::of(&listener.to.host, estate, evidence)
+        .zip(to)
+        .and_then(|(connectors, to)| connectors.bound(to).first().copied());
+    let step = match disabled {
+        Some(connector) => format!("    Set-ReceiveConnector {} -Enabled $true", identity(connector)),
+        None => format!(
+            "    Get-ReceiveConnector -Server {} | fl Identity,Enabled,Bindings",
+            server_name(&listener.to.host)
+        ),
+    };
+    let remedy = [format!("Peers dial {port}, so a connector has to be in service there:"), step].into();
+    Finding { seen, remedy, ..finding }.code("no-connector")
 }
 
 /// Does it answer on 25, and on none of the other ports of a Mailbox server? So does what is no Mailbox server.
@@ -266,4 +314,56 @@ fn in_maintenance(finding: Finding, listener: &Listener, estate: &Estate) -> Fin
 
 fn role(listener: &Listener, estate: &Estate) -> ServerRole {
     estate.servers.get(&listener.to.host).map(|server| server.role).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::{
+            connector::TransportRole::{FrontEnd, Hub},
+            smtp::{SmtpSession, Upgrade},
+            tls::Offer,
+        },
+        model::{
+            ask::{Ask, Endpoint},
+            connectors::testing::{EVERYBODY, connector, estate, heard, words},
+            evidence::{End, Miss, Observation, Reason, Reply, Stage},
+            organisation::ReceiveConnector,
+        },
+    };
+    use jiff::Timestamp;
+
+    #[test]
+    fn what_is_disabled_is_not_missed() {
+        let (mut estate, mut evidence) = estate(&[("EX01", "10.0.0.1")]);
+        let off = |connector: ReceiveConnector| ReceiveConnector { is_enabled: false, ..connector };
+        estate.organisation.receive_connectors = [
+            off(connector("EX01", "Client Frontend EX01", 587, FrontEnd, 15, &EVERYBODY)),
+            off(connector("EX01", "Default Frontend EX01", 25, FrontEnd, 31, &EVERYBODY)),
+            connector("EX01", "Client Proxy EX01", 465, Hub, 31, &EVERYBODY),
+        ]
+        .into();
+        for port in [25, 475, 587, 465, 2525] {
+            let to = Endpoint { host: "ex01.contoso.com".into(), address: Some([10, 0, 0, 1].into()), port };
+            let ask = Ask::new(to, SmtpSession { upgrade: Upgrade::StartTls, offer: Offer::Usual });
+            let miss = Miss { stage: Stage::Connect, reason: Reason::Refused, took: SignedDuration::ZERO };
+            let reply = Reply { facts: None, end: End::Miss(miss) };
+            evidence.insert(Observation { ask, reply, when: Timestamp::UNIX_EPOCH });
+        }
+        heard(&mut evidence, ("EX01", "10.0.0.1", 717), Upgrade::StartTls, &[], None);
+        let findings = Reachable.judge(&estate, &evidence);
+        let remedy =
+            findings.iter().find(|finding| finding.subject.to_string().ends_with(":25")).map(|f| f.remedy.join("\n"));
+        assert!(remedy.is_some_and(|steps| steps.contains("\"EX01\\Default Frontend EX01\" -Enabled $true")));
+        let said = [
+            "fail ex01.contoso.com:25 no-connector",
+            "fail ex01.contoso.com:2525 no-connector",
+            "fail ex01.contoso.com:475 refused",
+            "pass ex01.contoso.com:717",
+            "skip ex01.contoso.com:587",
+            "warn ex01.contoso.com:465 refused",
+        ];
+        assert_eq!(words(findings), said);
+    }
 }
