@@ -97,7 +97,9 @@ pub mod server {
 pub mod certificate {
     pub mod complete;
     pub mod current;
+    pub mod internal;
     pub mod named;
+    pub mod pinned;
     pub mod single;
     pub mod strong;
     pub mod trusted;
@@ -130,5 +132,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &certificate::strong::Strong,
     &certificate::usage::Usage,
     &certificate::single::Single,
+    &certificate::internal::Internal,
+    &certificate::pinned::Pinned,
     &certificate::unrevoked::Unrevoked,
 ];

@@ -1,19 +1,31 @@
 //! `certificate-named`: does a certificate bear the names by which its server is reached?
 
 use crate::{
-    facts::certificate::Cover,
+    facts::{
+        certificate::Cover,
+        smtp::Upgrade,
+        spn::{Spn, class},
+    },
     model::{
         certificates::{Leaf, Shown, judge_leaves, listener_needs},
         check::{Check, Need},
+        connectors::Connectors,
         estate::Estate,
         evidence::Evidence,
-        finding::{Finding, Verdict},
+        finding::{Finding, Trouble, Verdict},
         holder::Holder,
-        listeners::{Facing, Service},
+        listeners::{Facing, Service, quote},
         meta::{Basis, Fold, Meta, Tier},
+        organisation::Told,
     },
 };
-use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use alloc::{
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::net::SocketAddr;
 
 /// See the module.
 pub struct Named;
@@ -56,11 +68,11 @@ impl Check for Named {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
-        judge_leaves(&META, estate, evidence, |_, leaf| judge(leaf, estate))
+        judge_leaves(&META, estate, evidence, |_, leaf| judge(leaf, estate, evidence))
     }
 }
 
-fn judge(leaf: &Leaf<'_>, estate: &Estate) -> Finding {
+fn judge(leaf: &Leaf<'_>, estate: &Estate, evidence: &Evidence) -> Finding {
     let worst = leaf.shown.iter().filter_map(|shown| worst_name(leaf, shown)).max_by_key(|(verdict, ..)| *verdict);
     if let Some((verdict, code, said, name)) = worst {
         let seen = format!("{}: {said}; its names are {}", leaf.at(), names(leaf));
@@ -69,14 +81,66 @@ fn judge(leaf: &Leaf<'_>, estate: &Estate) -> Finding {
         let steps = holder.look().into_iter().chain(holder.pin()).chain([renew]);
         return steps.fold(Finding::new(&META, leaf.subject(), verdict, seen).code(code), Finding::remedy);
     }
+    let own: Vec<_> = leaf.shown.iter().filter_map(|shown| own_name(leaf, shown, estate, evidence)).collect();
+    if let Some(OwnName { said, name, .. }) = own.iter().find(|own| !own.is_explained) {
+        let seen = format!("{}: {said}; its names are {}", leaf.at(), names(leaf));
+        let finding = Finding::new(&META, leaf.subject(), Verdict::Warn, seen)
+            .code("own-name-missing")
+            // Where the name is the wrong one, that is the trouble.
+            .suspects(Trouble::SpnWrong(Spn::new(class::SMTPSVC, name).to_string()));
+        let holder = Holder::of(leaf, estate);
+        return holder.look().into_iter().chain(holder.pin()).fold(finding, Finding::remedy);
+    }
+    let note = own.first().map(|own| format!("; {}", own.said)).unwrap_or_default();
     let stated: BTreeSet<_> = leaf.shown.iter().flat_map(|shown| asked_names(shown)).map(String::as_str).collect();
     let stated: Vec<_> = stated.into_iter().collect();
+    if stated.is_empty() && !own.is_empty() {
+        return Finding::new(&META, leaf.subject(), Verdict::Pass, format!("{}{note}", leaf.at()));
+    }
     if stated.is_empty() {
-        // Whether TlsCertificateName wants it so stands in the directory; peers inside ask for no name.
+        // Peers inside ask for no name.
         let said = format!("{}: no name by which it is reached was stated; its names are {}", leaf.at(), names(leaf));
         return Finding::new(&META, leaf.subject(), Verdict::Skip, said);
     }
-    Finding::new(&META, leaf.subject(), Verdict::Pass, format!("{}: it bears {}", leaf.at(), stated.join(", ")))
+    Finding::new(&META, leaf.subject(), Verdict::Pass, format!("{}: it bears {}{note}", leaf.at(), stated.join(", ")))
+}
+
+/// The name by which a server answers EHLO is not in the certificate that it shows.
+struct OwnName {
+    name: String,
+    said: String,
+    /// Its connector names this certificate, so somebody wants it so.
+    is_explained: bool,
+}
+
+/// `None` where the name is there, or nothing is certain: without the directory it is not known whether TlsCertificateName wants
+/// it so, and beside other connectors it is not known which one answered.
+fn own_name(leaf: &Leaf<'_>, shown: &Shown, estate: &Estate, evidence: &Evidence) -> Option<OwnName> {
+    if shown.upgrade != Some(Upgrade::StartTls) {
+        return None;
+    }
+    let to = &shown.listener.to;
+    let name = shown.listener.first_look(evidence).talked()?.own_name()?;
+    // Exchange itself also takes the common name, and a wildcard for more than one label.
+    if leaf.certificate.covers(&name) != Cover::No {
+        return None;
+    }
+    let connectors = Connectors::of(&to.host, estate, evidence)?.at(SocketAddr::new(to.address?, to.port));
+    let [connector] = connectors.as_slice() else { return None };
+    if connector.fqdn.as_ref().unwrap_or(&to.host) != &name {
+        return None;
+    }
+    let port = to.port;
+    let is_explained = match &connector.pin {
+        Told::Unread => return None,
+        Told::NotSet => false,
+        // One that names another is the trouble of `certificate-pinned`.
+        Told::Is(_) => connector.pinned().filter(|pin| pin.names(leaf.certificate)).map(|_| true)?,
+    };
+    let why = if is_explained { "its connector names this certificate" } else { "its connector names none" };
+    let said =
+        format!("on {port} the server answers EHLO as {}, which is not among its names, and {why}", quote(&name));
+    Some(OwnName { name, said, is_explained })
 }
 
 /// The stated names that are asked for here: of a web server the one for which it showed this certificate, of the internal
@@ -123,5 +187,43 @@ fn names(leaf: &Leaf<'_>) -> String {
         0 => "none".into(),
         count if count > FEW => format!("{} and {} more", shown.join(", "), count - FEW),
         _ => shown.join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::connector::TransportRole::FrontEnd,
+        model::{
+            connectors::testing::{EVERYBODY, connector, estate, heard, words},
+            organisation::ReceiveConnector,
+        },
+    };
+
+    /// Bears ex01.contoso.com and *.contoso.com.
+    const OWN: &[u8] = include_bytes!("../../tests/chains/samples/server.der");
+    /// Bears no DNS name; its common name is mail.contoso.com.
+    const OTHER: &[u8] = include_bytes!("../../tests/chains/samples/pinned.der");
+
+    fn judge(pin: Told<String>, shown: &[u8]) -> Option<String> {
+        let (mut estate, mut evidence) = estate(&[("EX01", "10.0.0.1")]);
+        let front = connector("EX01", "Front", 25, FrontEnd, 31, &EVERYBODY);
+        estate.organisation.receive_connectors = [ReceiveConnector { pin, ..front }].into();
+        heard(&mut evidence, ("EX01", "10.0.0.1", 25), Upgrade::StartTls, &["STARTTLS"], Some(shown));
+        let said = words(Named.judge(&estate, &evidence)).into_iter().find(|said| said.contains("sha1:"))?;
+        let word = said.split(' ').filter(|word| !word.starts_with("sha1:")).collect::<Vec<_>>().join(" ");
+        Some(word)
+    }
+
+    #[test]
+    fn a_pin_explains_another_name() {
+        let subject = "<S>CN=mail.contoso.com + OU=Mail, E=post@contoso.com, OU=\"R+D\", O=\"Contoso, Ltd.\", L=Zürich, S=Kent, \
+            PostalCode=8000, SERIALNUMBER=3014267, OID.1.3.6.1.4.1.311.60.2.1.3=US, OID.2.5.4.15=Private Organization, C=US";
+        assert_eq!(judge(Told::NotSet, OWN).as_deref(), Some("skip"));
+        assert_eq!(judge(Told::NotSet, OTHER).as_deref(), Some("warn own-name-missing"));
+        assert_eq!(judge(Told::Is(subject.into()), OTHER).as_deref(), Some("pass"));
+        assert_eq!(judge(Told::Is("<S>CN=else".into()), OTHER).as_deref(), Some("skip"));
+        assert_eq!(judge(Told::Unread, OTHER).as_deref(), Some("skip"));
     }
 }

@@ -1,13 +1,16 @@
 //! `directory-located`: can a controller be found at all?
 
 use crate::{
-    facts::dns::{DnsAnswer, DnsLookup, RecordKind, locator, srv_name},
+    facts::dns::{DnsAnswer, DnsLookup, Record, RecordKind, is_host_name, locator, site_service, srv_name},
     model::{
+        ask::Ask,
         check::{Check, Need},
+        connectors::are_read,
         estate::{Estate, MOST_ADDRESSES, MOST_CONTROLLERS},
         evidence::{Answer, Evidence, Miss},
         finding::{Finding, Subject, Trouble, Verdict},
         meta::{Basis, Fold, Meta, Tier},
+        organisation::{Dsa, searches},
     },
 };
 use alloc::{
@@ -52,7 +55,7 @@ impl Check for Located {
         &META
     }
 
-    fn needs(&self, estate: &Estate, _: &Evidence) -> Vec<Need> {
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
         let locators = locators(estate)
             .into_iter()
             .map(|locator| Need { subject: Subject::Estate, ask: estate.lookup(&locator.name, RecordKind::Srv) });
@@ -60,12 +63,17 @@ impl Check for Located {
             [RecordKind::A, RecordKind::Aaaa]
                 .map(|kind| Need { subject: Subject::Host(host.to_string()), ask: estate.lookup(host, kind) })
         });
-        locators.chain(targets).collect()
+        let registered = dsas(estate, evidence).into_iter().flat_map(|(host, dsa)| {
+            let need = |ask| Need { subject: Subject::Host(host.to_string()), ask };
+            site_record(dsa, estate).into_iter().chain(alias(dsa, estate)).map(need)
+        });
+        locators.chain(targets).chain(registered).collect()
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let mut findings = vec![judge_records(estate, evidence)];
         findings.extend(estate.hosts().into_iter().filter_map(|host| judge_name(host, estate, evidence)));
+        findings.extend(judge_against_directory(estate, evidence));
         findings
     }
 }
@@ -234,6 +242,134 @@ fn judge_name(host: &str, estate: &Estate, evidence: &Evidence) -> Option<Findin
     }
 }
 
+/// Controllers that the Configuration partition has; none unless it told all of them.
+fn dsas<'e>(estate: &'e Estate, evidence: &Evidence) -> Vec<(&'e str, &'e Dsa)> {
+    if !are_read(&[searches::sites], estate, evidence) {
+        return Vec::new();
+    }
+    let all = estate.organisation.dsas.iter().take(MOST_CONTROLLERS);
+    all.map(|(host, dsa)| (host.as_str(), dsa)).filter(|(_, dsa)| is_of(dsa, estate)).collect()
+}
+
+/// A read-only one holds no domain for writing, so that its domain is not told here; it registers records of its site alone.
+fn is_of(dsa: &Dsa, estate: &Estate) -> bool {
+    !dsa.is_read_only && dsa.domain.as_ref() == Some(&estate.plan.domain)
+}
+
+/// The record of a controller's own site: one of a branch may be registered there alone (`DnsAvoidRegisterRecords`).
+fn site_record(dsa: &Dsa, estate: &Estate) -> Option<Ask> {
+    let service = is_host_name(&dsa.site).then(|| site_service(&dsa.site))?;
+    Some(estate.lookup(&srv_name(&service, &estate.plan.domain), RecordKind::Srv))
+}
+
+/// The name by which replication partners look for it.
+fn alias(dsa: &Dsa, estate: &Estate) -> Option<Ask> {
+    let (guid, forest) = (dsa.guid.as_ref()?, estate.forest.agreed()?);
+    Some(estate.lookup(&format!("{guid}._msdcs.{forest}"), RecordKind::Cname))
+}
+
+/// What DNS and the Configuration partition do not have in common.
+fn judge_against_directory(estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+    if !are_read(&[searches::sites], estate, evidence) {
+        return Vec::new();
+    }
+    let known = &estate.organisation.dsas;
+    if known.is_empty() {
+        // Whoever reads the directory reads it from one of them, so this user is not shown them.
+        return Vec::new();
+    }
+    let gone =
+        estate.controllers.keys().filter(|host| !known.contains_key(*host)).map(|host| not_in_directory(host, estate));
+    let read_only = known.iter().filter(|(_, dsa)| dsa.is_read_only).map(|(host, _)| {
+        Finding::new(
+            &META,
+            Subject::Host(host.clone()),
+            Verdict::Skip,
+            "it is read-only, and registers its site's records alone",
+        )
+    });
+    let registered = dsas(estate, evidence).into_iter();
+    let registered = registered.flat_map(|(host, dsa)| {
+        judge_registered(host, dsa, estate, evidence).into_iter().chain(judge_alias(host, dsa, estate, evidence))
+    });
+    gone.chain(read_only).chain(registered).collect()
+}
+
+fn not_in_directory(host: &str, estate: &Estate) -> Finding {
+    let seen = "named by SRV records, and no such controller stands in the directory";
+    Finding::new(&META, Subject::Host(host.to_string()), Verdict::Warn, seen)
+        .code("not-in-directory")
+        .expected("every controller that DNS names has its NTDS Settings object")
+        .remedy(format!("If {host} is gone, delete what is left of it in DNS:"))
+        .remedy(remove_records(host, estate))
+        .remedy("If it was promoted just now, its object is still on its way to the controller that was asked:")
+        .remedy("    repadmin /replsummary")
+}
+
+/// Is a controller found by any of the records that lead to all, or to those of its site?
+fn judge_registered(host: &str, dsa: &Dsa, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
+    let names = |ask: &Ask| {
+        let answer = evidence.answer::<DnsLookup>(ask);
+        answer.facts().map(|answer| answer.targets().any(|target| target == host))
+    };
+    let generic =
+        locator::OF_A_DOMAIN.map(|service| estate.lookup(&srv_name(service, &estate.plan.domain), RecordKind::Srv));
+    let asks: Vec<_> = generic.into_iter().chain(site_record(dsa, estate)).collect();
+    let told: Vec<_> = asks.iter().map(names).collect();
+    if told.contains(&Some(true)) {
+        let seen = format!("stands in the directory, in {:?}, and in DNS", dsa.site);
+        return Some(Finding::new(&META, Subject::Host(host.to_string()), Verdict::Pass, seen));
+    }
+    if told.contains(&None) {
+        // Not asked, or not answered: whoever was asked in vain is told about by the engine's own words.
+        let miss = asks.iter().find_map(|ask| evidence.answer::<DnsLookup>(ask).miss())?;
+        let seen = format!("whether it is registered could not be told: {miss}");
+        return Some(
+            Finding::new(&META, Subject::Host(host.to_string()), Verdict::Unknown, seen)
+                .suspects(Trouble::Name(estate.plan.domain.clone())),
+        );
+    }
+    let seen =
+        format!("stands in the directory, in {:?}, and no SRV record names it, not even one of that site", dsa.site);
+    Some(
+        Finding::new(&META, Subject::Host(host.to_string()), Verdict::Warn, seen)
+            .code("unregistered")
+            .expected("every controller is named by SRV records, at least by those of its site")
+            .remedy(format!("On {host}, let it register its records again:"))
+            .remedy("    nltest /dsregdns")
+            .remedy("If they do not come, Netlogon says why (events 5774 and 5781); see also whether it is kept from it:")
+            .remedy("    reg query HKLM\\SYSTEM\\CurrentControlSet\\Services\\Netlogon\\Parameters /v DnsAvoidRegisterRecords"),
+    )
+}
+
+/// Replication looks for its partners by these names alone (MS-ADTS section 6.3.2.4).
+fn judge_alias(host: &str, dsa: &Dsa, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
+    let ask = alias(dsa, estate)?;
+    let answer = evidence.answer::<DnsLookup>(&ask).facts()?;
+    let (code, said) = match answer {
+        DnsAnswer::Records(records) => {
+            let leads =
+                records.iter().find_map(|record| if let Record::Alias(to) = record { Some(to) } else { None })?;
+            if leads == host {
+                return None;
+            }
+            ("alias-elsewhere", format!("leads to {leads:?}"))
+        }
+        DnsAnswer::NoRecords | DnsAnswer::NoSuchName => ("alias-missing", "does not exist".to_string()),
+    };
+    let guid = dsa.guid.as_deref().unwrap_or_default();
+    let forest = estate.forest.agreed().map_or("", String::as_str);
+    let seen = format!("its alias {guid}._msdcs.{forest}, by which its partners replicate from it, {said}");
+    Some(
+        Finding::new(&META, Subject::Host(host.to_string()), Verdict::Warn, seen)
+            .code(code)
+            .expected("the alias of its NTDS Settings object leads to it")
+            .remedy(format!("On {host}, let it register its records again; its partners tell 8524 until then:"))
+            .remedy("    nltest /dsregdns")
+            .remedy("    repadmin /showrepl"),
+    )
+}
+
 fn judge_absent_name(host: &str, estate: &Estate) -> Finding {
     let is_controller = estate.controllers.contains_key(host);
     let named_by = if is_controller || !estate.servers.contains_key(host) { "SRV records" } else { "you" };
@@ -267,4 +403,63 @@ fn remove_records(host: &str, estate: &Estate) -> String {
         "    '_msdcs.{forest}','{domain}' | % {{ $z = $_; Get-DnsServerResourceRecord -ZoneName $z -RRType Srv | \
          ? {{ $_.RecordData.DomainName -eq '{host}.' }} | Remove-DnsServerResourceRecord -ZoneName $z }}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        ask::Facts,
+        connectors::testing::{estate, told, words},
+    };
+
+    const GUID: &str = "2ad3a5e2-0e0a-4a64-9b3a-1d3c0e8ff0b1";
+
+    /// What is said of dc1 and dc2, of which the directory has these, by the records that name them.
+    fn judge(dsas: &[(&str, bool)], generic: &[&str], of_site: &[&str], alias: Option<&str>) -> Vec<String> {
+        let (mut estate, mut evidence) = estate(&[]);
+        estate.forest.add("dc1".into(), "contoso.com".into());
+        for (host, is_read_only) in dsas {
+            let domain = (!is_read_only).then(|| "contoso.com".to_string());
+            let dsa = Dsa {
+                guid: Some(GUID.into()),
+                site: "Berlin".into(),
+                is_catalog: true,
+                is_read_only: *is_read_only,
+                domain,
+            };
+            estate.organisation.dsas.insert(host.to_string(), dsa);
+        }
+        let target = |host: &&str| Record::Srv { priority: 0, weight: 100, port: 389, target: host.to_string() };
+        let answer = |hosts: &[&str]| match hosts {
+            [] => DnsAnswer::NoSuchName,
+            hosts => DnsAnswer::Records(hosts.iter().map(target).collect()),
+        };
+        for service in locator::OF_A_DOMAIN {
+            let ask = estate.lookup(&srv_name(service, "contoso.com"), RecordKind::Srv);
+            told(&mut evidence, ask, Facts::DnsLookup(answer(generic)));
+        }
+        let ask = estate.lookup(&srv_name(&site_service("Berlin"), "contoso.com"), RecordKind::Srv);
+        told(&mut evidence, ask, Facts::DnsLookup(answer(of_site)));
+        let ask = estate.lookup(&format!("{GUID}._msdcs.contoso.com"), RecordKind::Cname);
+        let leads = alias.map_or(DnsAnswer::NoSuchName, |to| DnsAnswer::Records(vec![Record::Alias(to.into())]));
+        told(&mut evidence, ask, Facts::DnsLookup(leads));
+        for host in generic.iter().chain(of_site) {
+            estate.controllers.entry(host.to_string()).or_default();
+        }
+        words(judge_against_directory(&estate, &evidence))
+    }
+
+    #[test]
+    fn dns_and_directory_are_held_against_each_other() {
+        let here = [("dc1", false)];
+        assert_eq!(judge(&here, &["dc1"], &[], Some("dc1")), ["pass dc1"]);
+        assert_eq!(judge(&here, &[], &["dc1"], Some("dc1")), ["pass dc1"], "a controller of a branch");
+        assert_eq!(judge(&here, &[], &[], Some("dc1")), ["warn dc1 unregistered"]);
+        assert_eq!(judge(&here, &["dc1"], &[], None), ["pass dc1", "warn dc1 alias-missing"]);
+        assert_eq!(judge(&here, &["dc1"], &[], Some("dc2")), ["pass dc1", "warn dc1 alias-elsewhere"]);
+        let stale = ["pass dc1", "warn dc2 not-in-directory"];
+        assert_eq!(judge(&here, &["dc1", "dc2"], &[], Some("dc1")), stale);
+        assert_eq!(judge(&[("dc1", true)], &[], &["dc1"], None), ["skip dc1"]);
+    }
 }

@@ -37,12 +37,12 @@ impl AuthMechanism {
         self.0 & 16 != 0
     }
 
-    /// Whoever connects is believed. Exchange takes no ExchangeServer beside it.
+    /// Whoever connects is believed. Exchange takes no `ExchangeServer` beside it.
     pub fn external_authoritative(self) -> bool {
         self.0 & 32 != 0
     }
 
-    /// The same with ExchangeServer, and without what excludes it.
+    /// The same with `ExchangeServer`, and without what excludes it.
     pub fn with_exchange_server(self) -> Self {
         Self((self.0 | 16) & !32)
     }

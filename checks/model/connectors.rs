@@ -156,7 +156,7 @@ impl<'e> Connectors<'e> {
     }
 }
 
-/// ExchangeServer is among its mechanisms; `None` where these are not shown.
+/// `ExchangeServer` is among its mechanisms; `None` where these are not shown.
 pub fn lets_servers_log_on(connector: &ReceiveConnector) -> Option<bool> {
     connector.mechanisms.value().map(|mechanisms| mechanisms.exchange_server())
 }
@@ -344,7 +344,7 @@ mod tests {
     use super::{testing::*, *};
     use alloc::vec;
 
-    fn of<'e>(all: &'e [ReceiveConnector], is_of_2010: bool) -> Connectors<'e> {
+    fn of(all: &[ReceiveConnector], is_of_2010: bool) -> Connectors<'_> {
         Connectors { all: all.iter().collect(), is_of_2010 }
     }
 

@@ -11,7 +11,7 @@ use crate::{
         finding::{Finding, Subject, Verdict},
         listeners::{quote, server_name, unresolved_peers},
         meta::{Basis, Fold, Meta, Tier},
-        organisation::ReceiveConnector,
+        organisation::{ExchangeServer, ReceiveConnector},
         plan::{ServerRole, ServerState},
     },
 };
@@ -174,7 +174,7 @@ fn ways<'e>(
 ) -> Vec<(SocketAddr, IpAddr, &'e str, bool)> {
     let mut ways = Vec::new();
     for peer in peers.iter().filter(|peer| **peer != host) {
-        let is_of_2010 = estate.organisation.servers.get(*peer).is_some_and(|server| server.is_of_2010());
+        let is_of_2010 = estate.organisation.servers.get(*peer).is_some_and(ExchangeServer::is_of_2010);
         let dialled = connectors.dialled_by(is_of_2010);
         for from in estate.addresses(peer) {
             for to in estate.addresses(host).filter(|to| to.is_ipv4() == from.is_ipv4()) {

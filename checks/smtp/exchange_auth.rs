@@ -224,7 +224,7 @@ fn groups(port: u16, front: &Front) -> &'static str {
     }
 }
 
-/// The directory has the connector without ExchangeServer, whatever this machine was offered.
+/// The directory has the connector without `ExchangeServer`, whatever this machine was offered.
 fn flag_off(listener: &Listener, look: &Look<'_>, behind: &Behind<'_>, front: &Front) -> Finding {
     let Behind { connector, mechanisms, .. } = behind;
     let port = listener.to.port;
@@ -259,7 +259,7 @@ fn flag_off(listener: &Listener, look: &Look<'_>, behind: &Behind<'_>, front: &F
     finding
 }
 
-/// The directory has ExchangeServer, and this machine, which is no peer, was not offered it.
+/// The directory has `ExchangeServer`, and this machine, which is no peer, was not offered it.
 fn wire_off(listener: &Listener, behind: &Behind<'_>) -> Finding {
     let (host, name) = (server_name(&listener.to.host), &behind.connector.name);
     let deaf = behind.deaf();
