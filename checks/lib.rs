@@ -49,7 +49,10 @@ pub mod model {
     pub mod meta;
     pub mod organisation;
     pub mod plan;
+    pub mod principals;
     pub mod reach;
+    #[cfg(test)]
+    pub(crate) mod testing;
 }
 
 /// Hosts as such.
@@ -86,6 +89,11 @@ pub mod smtp {
     pub mod starttls;
 }
 
+/// Service principal names: KB 979174, cause 3.
+pub mod spn {
+    pub mod registered;
+}
+
 /// Servers that carry mail, as such.
 pub mod server {
     pub mod addresses;
@@ -115,6 +123,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &directory::logon::LogOn,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
+    &spn::registered::Registered,
     &smtp::reachable::Reachable,
     &smtp::starttls::StartTls,
     &smtp::exchange_auth::ExchangeAuth,
