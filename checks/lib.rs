@@ -91,6 +91,7 @@ pub mod smtp {
 
 /// Service principal names: KB 979174, cause 3.
 pub mod spn {
+    pub mod owner;
     pub mod registered;
 }
 
@@ -124,6 +125,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
     &spn::registered::Registered,
+    &spn::owner::Owner,
     &smtp::reachable::Reachable,
     &smtp::starttls::StartTls,
     &smtp::exchange_auth::ExchangeAuth,

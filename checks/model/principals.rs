@@ -165,12 +165,15 @@ impl<'a> Principals<'a> {
         computers.filter(move |account| account.host.as_deref() == Some(host))
     }
 
-    /// Is this account a server's own?
+    /// Is this a server's account, by its own word?
     pub fn is_of_server(&self, account: &Account) -> bool {
-        let organisation = &self.estate.organisation;
-        let hosts = self.estate.servers.keys().chain(organisation.servers.keys());
-        let is_its_own = |host: &String| self.own(host).is_some_and(|own| own.guid == account.guid);
-        account.is_computer && hosts.into_iter().any(is_its_own)
+        let mut hosts = self.estate.servers.keys().chain(self.estate.organisation.servers.keys());
+        let name = account.name.trim_end_matches('$');
+        account.is_computer
+            && hosts.any(|host| match &account.host {
+                Some(own) => own == host,
+                None => name.eq_ignore_ascii_case(short_name(host)),
+            })
     }
 
     /// `svc-relay (CN=svc-relay,CN=Users,DC=contoso,DC=com; objectGUID ...)`
@@ -184,6 +187,11 @@ impl<'a> Principals<'a> {
     /// The same of several.
     pub fn describe_all(&self, accounts: &[&Account]) -> String {
         accounts.iter().map(|account| self.describe(account)).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// An SPN as a command takes it.
+    pub fn word<'s>(&self, spn: &'s str) -> &'s str {
+        in_command(spn)
     }
 
     /// The command that takes an SPN from an account.
