@@ -93,6 +93,7 @@ pub mod smtp {
 pub mod spn {
     pub mod owner;
     pub mod registered;
+    pub mod unique;
 }
 
 /// Servers that carry mail, as such.
@@ -126,6 +127,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &kerberos::realm::Realm,
     &spn::registered::Registered,
     &spn::owner::Owner,
+    &spn::unique::Unique,
     &smtp::reachable::Reachable,
     &smtp::starttls::StartTls,
     &smtp::exchange_auth::ExchangeAuth,
