@@ -94,6 +94,7 @@ pub mod spn {
     pub mod owner;
     pub mod registered;
     pub mod unique;
+    pub mod unshadowed;
 }
 
 /// Servers that carry mail, as such.
@@ -128,6 +129,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &spn::registered::Registered,
     &spn::owner::Owner,
     &spn::unique::Unique,
+    &spn::unshadowed::Unshadowed,
     &smtp::reachable::Reachable,
     &smtp::starttls::StartTls,
     &smtp::exchange_auth::ExchangeAuth,
