@@ -99,6 +99,7 @@ pub mod spn {
 
 /// Servers that carry mail, as such.
 pub mod server {
+    pub mod account;
     pub mod addresses;
 }
 
@@ -134,6 +135,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &smtp::starttls::StartTls,
     &smtp::exchange_auth::ExchangeAuth,
     &smtp::identity::Identity,
+    &server::account::ServerAccount,
     &server::addresses::Addresses,
     &certificate::trusted::Trusted,
     &certificate::complete::Complete,
