@@ -77,6 +77,7 @@ pub mod directory {
 
 /// Kerberos: KB 979174, cause 4.
 pub mod kerberos {
+    pub mod encryption;
     pub mod reachable;
     pub mod realm;
 }
@@ -127,6 +128,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &directory::logon::LogOn,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
+    &kerberos::encryption::Encryption,
     &spn::registered::Registered,
     &spn::owner::Owner,
     &spn::unique::Unique,
