@@ -116,6 +116,11 @@ pub mod certificate {
     pub mod usage;
 }
 
+/// Web services of Exchange: MSExchange OWA event 71.
+pub mod web {
+    pub mod spn;
+}
+
 /// Every check, in the order of the report.
 pub static CHECKS: &[&dyn model::check::Check] = &[
     &host::answers::Answers,
@@ -147,4 +152,5 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &certificate::usage::Usage,
     &certificate::single::Single,
     &certificate::unrevoked::Unrevoked,
+    &web::spn::WebSpn,
 ];
