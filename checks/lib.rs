@@ -118,6 +118,7 @@ pub mod certificate {
 
 /// Web services of Exchange: MSExchange OWA event 71.
 pub mod web {
+    pub mod internal_url;
     pub mod spn;
 }
 
@@ -152,5 +153,6 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &certificate::usage::Usage,
     &certificate::single::Single,
     &certificate::unrevoked::Unrevoked,
+    &web::internal_url::InternalUrl,
     &web::spn::WebSpn,
 ];
