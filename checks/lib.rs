@@ -75,6 +75,11 @@ pub mod directory {
     pub mod ready;
 }
 
+/// Sites of Active Directory.
+pub mod site {
+    pub mod has_gc;
+}
+
 /// Kerberos: KB 979174, cause 4.
 pub mod kerberos {
     pub mod encryption;
@@ -132,6 +137,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &directory::reachable::Reachable,
     &directory::ready::Ready,
     &directory::logon::LogOn,
+    &site::has_gc::HasGc,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
     &kerberos::encryption::Encryption,
