@@ -50,7 +50,10 @@ pub mod model {
     pub mod meta;
     pub mod organisation;
     pub mod plan;
+    pub mod principals;
     pub mod reach;
+    #[cfg(test)]
+    pub(crate) mod testing;
 }
 
 /// Hosts as such.
@@ -73,8 +76,14 @@ pub mod directory {
     pub mod ready;
 }
 
+/// Sites of Active Directory.
+pub mod site {
+    pub mod has_gc;
+}
+
 /// Kerberos: KB 979174, cause 4.
 pub mod kerberos {
+    pub mod encryption;
     pub mod reachable;
     pub mod realm;
 }
@@ -88,8 +97,17 @@ pub mod smtp {
     pub mod starttls;
 }
 
+/// Service principal names: KB 979174, cause 3.
+pub mod spn {
+    pub mod owner;
+    pub mod registered;
+    pub mod unique;
+    pub mod unshadowed;
+}
+
 /// Servers that carry mail, as such.
 pub mod server {
+    pub mod account;
     pub mod addresses;
 }
 
@@ -107,6 +125,12 @@ pub mod certificate {
     pub mod usage;
 }
 
+/// Web services of Exchange: MSExchange OWA event 71.
+pub mod web {
+    pub mod internal_url;
+    pub mod spn;
+}
+
 /// Every check, in the order of the report.
 pub static CHECKS: &[&dyn model::check::Check] = &[
     &host::answers::Answers,
@@ -117,13 +141,20 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &directory::reachable::Reachable,
     &directory::ready::Ready,
     &directory::logon::LogOn,
+    &site::has_gc::HasGc,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
+    &kerberos::encryption::Encryption,
+    &spn::registered::Registered,
+    &spn::owner::Owner,
+    &spn::unique::Unique,
+    &spn::unshadowed::Unshadowed,
     &smtp::reachable::Reachable,
     &smtp::starttls::StartTls,
     &smtp::exchange_auth::ExchangeAuth,
     &smtp::connector_scope::ConnectorScope,
     &smtp::identity::Identity,
+    &server::account::ServerAccount,
     &server::addresses::Addresses,
     &certificate::trusted::Trusted,
     &certificate::complete::Complete,
@@ -135,4 +166,6 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &certificate::internal::Internal,
     &certificate::pinned::Pinned,
     &certificate::unrevoked::Unrevoked,
+    &web::internal_url::InternalUrl,
+    &web::spn::WebSpn,
 ];

@@ -1,5 +1,7 @@
 //! Accounts in a domain: what the bits of their attributes mean.
 
+use jiff::Timestamp;
+
 /// `userAccountControl` says that nobody can log on with it (`ADS_UF_ACCOUNT_DISABLE`, MS-ADTS section 2.2.16).
 pub fn is_disabled(user_account_control: i64) -> bool {
     user_account_control & 0x2 != 0
@@ -12,11 +14,24 @@ pub fn is_conflict(dn: &str) -> bool {
     first.to_ascii_uppercase().contains("\\0ACNF:") || first.contains("\nCNF:")
 }
 
+/// `pwdLastSet` and its like: steps of 100 ns since 1601 (MS-DTYP section 2.3.3). `None` for 0, "never" or "at the next logon".
+pub fn instant(filetime: i64) -> Option<Timestamp> {
+    const STEPS_PER_SECOND: i64 = 10_000_000;
+    const SECONDS_FROM_1601_TO_1970: i64 = 11_644_473_600;
+    (filetime > 0).then_some(())?;
+    Timestamp::from_second(filetime / STEPS_PER_SECOND - SECONDS_FROM_1601_TO_1970).ok()
+}
+
 /// `msDS-SupportedEncryptionTypes` (MS-KILE section 2.2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncryptionTypes(pub i64);
 
 impl EncryptionTypes {
+    /// It names at least one: other bits stand in the same attribute, and without any of these a KDC goes by its default.
+    pub fn names_any(self) -> bool {
+        self.has_aes() || self.has_rc4() || self.0 & 0x3 != 0
+    }
+
     /// AES with SHA-1, or one of the AES families that came later: keys that a KDC of today uses.
     pub fn has_aes(self) -> bool {
         const AES128: i64 = 0x8;
@@ -40,7 +55,14 @@ mod tests {
         assert!(EncryptionTypes(28).has_aes() && EncryptionTypes(28).has_rc4());
         assert!(EncryptionTypes(24).has_aes() && !EncryptionTypes(24).has_rc4());
         assert!(!EncryptionTypes(4).has_aes());
+        assert!(EncryptionTypes(1).names_any() && !EncryptionTypes(0x20).names_any());
         assert!(is_disabled(4098) && !is_disabled(4096));
+    }
+
+    #[test]
+    fn instants_begin_in_1601() {
+        assert_eq!(instant(116_444_736_000_000_000), Some(Timestamp::UNIX_EPOCH));
+        assert_eq!((instant(0), instant(i64::MAX)), (None, None));
     }
 
     #[test]

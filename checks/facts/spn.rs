@@ -57,9 +57,14 @@ pub fn key(spn: &str) -> String {
 /// and what is invisible (CVE-2026-25177). Only where one of them is not plain ASCII does that mean anything: `1` looks like
 /// `l` in any name.
 pub fn look(spn: &str) -> String {
+    skeleton(&folded(spn)).collect()
+}
+
+/// Two SPNs that are folded to the same may be one to a directory: it overlooks width, marks and what is invisible, and keeps
+/// letters of different scripts apart.
+pub fn folded(spn: &str) -> String {
     let visible = |letter: &char| !is_combining_mark(*letter) && !is_ignorable(*letter);
-    let plain: String = spn.nfkd().filter(visible).collect();
-    skeleton(&plain.to_lowercase()).collect()
+    spn.nfkd().filter(visible).collect::<String>().to_lowercase()
 }
 
 /// What is drawn as nothing (the property `Default_Ignorable_Code_Point` of Unicode, without its unassigned parts).
@@ -123,6 +128,10 @@ mod tests {
         for twin in [fullwidth, invisible, marked, cyrillic] {
             assert_eq!(look(twin), plain, "{twin:?}");
         }
+        for twin in [fullwidth, invisible, marked] {
+            assert_eq!(folded(twin), "smtpsvc/ex01.contoso.com", "{twin:?}");
+        }
+        assert_ne!(folded(cyrillic), folded("SMTPSVC/ex01.contoso.com"));
         assert_ne!(look("SMTPSVC/ex02.contoso.com"), plain);
     }
 

@@ -1,0 +1,258 @@
+//! Whose SPN is whose: what the searches for accounts come to, and what the checks that rest on them have in common.
+
+use crate::{
+    facts::{
+        dns::is_host_name,
+        search::DirectorySearch,
+        spn::{self, Spn},
+    },
+    model::{
+        accounts::{self, Account, Accounts, namespaces, peers, search_of_host, search_of_mail, short_name},
+        check::Need,
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Subject, Verdict},
+        informants::{Holding, asks, needs, unread},
+        meta::Meta,
+        organisation::searches,
+        plan::{ServerRole, ServerState},
+    },
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+/// Something to be judged, and the search of a global catalog that tells of it.
+pub type Question = (Subject, DirectorySearch);
+
+/// Every peer, with the search for all that is known of it.
+pub fn of_peers(estate: &Estate, subject: impl Fn(&str) -> Subject) -> Vec<Question> {
+    peers(estate).into_iter().map(|host| (subject(host), search_of_host(host))).collect()
+}
+
+/// The names that web clients use. None until the servers are told: a server's own name is none of them.
+pub fn web_names(estate: &Estate, evidence: &Evidence) -> BTreeSet<String> {
+    let Some(first) = estate.informants.first() else { return BTreeSet::new() };
+    let asks = asks(&searches::servers(first), Holding::Domain, estate, evidence);
+    if asks.iter().all(|ask| evidence.holds(ask)) { namespaces(estate) } else { BTreeSet::new() }
+}
+
+/// What has to be asked for these.
+pub fn needs_of(questions: &[Question], estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+    let one =
+        |(subject, search): &Question| needs(subject, search, Holding::Catalog, estate, evidence).collect::<Vec<_>>();
+    questions.iter().flat_map(one).collect()
+}
+
+/// What is said beside the verdicts: of what the directory did not tell, of servers that are no peers, and where there is no peer
+/// at all.
+pub fn beside(meta: &'static Meta, questions: &[Question], estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+    let mut findings = untold(meta, questions, estate, evidence);
+    if !findings.iter().any(|finding| finding.subject == Subject::Estate) {
+        findings.extend(servers_unread(meta, estate, evidence));
+    }
+    findings.extend(bystanders(meta, estate));
+    if findings.is_empty() && peers(estate).is_empty() {
+        findings.push(Finding::new(
+            meta,
+            Subject::Estate,
+            Verdict::Skip,
+            "the organisation has no Exchange server that hands mail to others",
+        ));
+    }
+    findings
+}
+
+/// The finding about the estate where the directory did not tell which servers there are.
+pub fn servers_unread(meta: &'static Meta, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
+    // Where nobody can be asked, it does not matter for what.
+    let search = estate.informants.first().map_or_else(search_of_mail, searches::servers);
+    unread(meta, &[(search, Holding::Domain)], estate, evidence)
+}
+
+/// One finding for each that was not told, or one for all where none was.
+pub fn untold(meta: &'static Meta, questions: &[Question], estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+    let of = |search: &DirectorySearch| unread(meta, &[(search.clone(), Holding::Catalog)], estate, evidence);
+    let mut untold: Vec<_> =
+        questions.iter().filter_map(|(subject, search)| Some((subject.clone(), of(search)?))).collect();
+    if untold.len() == questions.len() && untold.len() > 1 {
+        let (_, first) = untold.swap_remove(0);
+        return [questions.iter().fold(first, |finding, (subject, _)| finding.speaks_for(subject.clone()))].into();
+    }
+    untold.into_iter().map(|(subject, finding)| Finding { subject, ..finding }).collect()
+}
+
+/// A Skip for each server that has neither SPNs nor an account that mail between servers hangs on.
+pub fn bystanders(meta: &'static Meta, estate: &Estate) -> Vec<Finding> {
+    let peers = peers(estate);
+    let of_plan = estate.servers.iter().filter(|(host, _)| !peers.contains(host.as_str()));
+    let reasons = of_plan.map(|(host, server)| {
+        let reason = match (server.state, server.role) {
+            (ServerState::Maintenance, _) => "in maintenance, as you stated",
+            (ServerState::Retired, _) => "retired, as you stated",
+            (_, ServerRole::Edge) => "an Edge server is in no domain, so it has no account and no SPN",
+            (_, ServerRole::Gateway) => "no Exchange server of the domain",
+            (_, ServerRole::Mailbox) => "its name can be no host's",
+        };
+        (host, reason)
+    });
+    let organisation = &estate.organisation;
+    let others = organisation.servers.iter().filter(|(host, _)| !estate.servers.contains_key(*host));
+    let others = others.map(|(host, server)| {
+        let is_prepared = server.is_only_provisioned();
+        (host, if is_prepared { "only prepared in the directory, and not installed" } else { "it carries no mail" })
+    });
+    let skip = |(host, reason): (&String, &str)| Finding::new(meta, Subject::Host(host.clone()), Verdict::Skip, reason);
+    reasons.chain(others).map(skip).collect()
+}
+
+/// The accounts that were found, by what they hold.
+pub struct Principals<'a> {
+    estate: &'a Estate,
+    evidence: &'a Evidence,
+    accounts: &'a Accounts,
+    holders: BTreeMap<String, Vec<&'a Account>>,
+}
+
+impl<'a> Principals<'a> {
+    /// Puts them in order.
+    pub fn new(estate: &'a Estate, evidence: &'a Evidence, accounts: &'a Accounts) -> Self {
+        let mut holders: BTreeMap<String, Vec<&'a Account>> = BTreeMap::new();
+        for account in accounts.all() {
+            // Two spellings on one account are one.
+            let keys: BTreeSet<_> = account.spns.iter().map(|spn| spn::key(spn)).collect();
+            for key in keys {
+                holders.entry(key).or_default().push(account);
+            }
+        }
+        Self { estate, evidence, accounts, holders }
+    }
+
+    /// The peers of which all was told.
+    pub fn peers(&self) -> impl Iterator<Item = &'a str> {
+        let (estate, evidence) = (self.estate, self.evidence);
+        peers(estate).into_iter().filter(move |host| accounts::is_told(&search_of_host(host), estate, evidence))
+    }
+
+    /// Everyone.
+    pub fn all(&self) -> impl Iterator<Item = &'a Account> {
+        self.accounts.all()
+    }
+
+    /// Who holds this SPN, letter case aside.
+    pub fn holders(&self, spn: &Spn) -> &[&'a Account] {
+        self.holders.get(&spn.key()).map_or(&[], Vec::as_slice)
+    }
+
+    /// Each SPN that more than one account holds, lower case.
+    pub fn shared(&self) -> impl Iterator<Item = (&str, &[&'a Account])> {
+        let all = self.holders.iter().map(|(key, holders)| (key.as_str(), holders.as_slice()));
+        all.filter(|(_, holders)| holders.len() > 1)
+    }
+
+    /// The computer account of a host. Of several that claim to be it, one that is in use.
+    pub fn own(&self, host: &str) -> Option<&'a Account> {
+        let in_use = self.claimants(host).find(|account| account.is_disabled != Some(true));
+        in_use.or_else(|| self.accounts.of_host(host))
+    }
+
+    /// Computer accounts that say of themselves that they are this host's, without what is left of a conflict.
+    pub fn claimants(&self, host: &str) -> impl Iterator<Item = &'a Account> {
+        let computers = self.all().filter(|account| account.is_computer && !account.is_conflict());
+        computers.filter(move |account| account.host.as_deref() == Some(host))
+    }
+
+    /// Is this a server's account, by its own word?
+    pub fn is_of_server(&self, account: &Account) -> bool {
+        let mut hosts = self.estate.servers.keys().chain(self.estate.organisation.servers.keys());
+        let name = account.name.trim_end_matches('$');
+        account.is_computer
+            && hosts.any(|host| match &account.host {
+                Some(own) => own == host,
+                None => name.eq_ignore_ascii_case(short_name(host)),
+            })
+    }
+
+    /// `svc-relay (CN=svc-relay,CN=Users,DC=contoso,DC=com; objectGUID ...)`
+    pub fn describe(&self, account: &Account) -> String {
+        const LONGEST: usize = 300;
+        let dn: String = account.dn.chars().take(LONGEST).collect();
+        let state = if account.is_disabled == Some(true) { ", disabled" } else { "" };
+        format!("{} ({dn}; objectGUID {}{state})", account.name, account.guid)
+    }
+
+    /// The same of several.
+    pub fn describe_all(&self, accounts: &[&Account]) -> String {
+        accounts.iter().map(|account| self.describe(account)).collect::<Vec<_>>().join(" and ")
+    }
+
+    /// An SPN as a command takes it.
+    pub fn word<'s>(&self, spn: &'s str) -> &'s str {
+        in_command(spn)
+    }
+
+    /// The command that takes an SPN from an account.
+    pub fn take(&self, spn: &str, account: &Account) -> String {
+        format!("    setspn -D {} {}", in_command(spn), self.name_in_command(account))
+    }
+
+    /// The command that gives it to the account of a server, and refuses where another one holds it.
+    pub fn give(&self, spn: &str, host: &str) -> String {
+        let own = self.own(host).map(|own| self.name_in_command(own));
+        let own = own.filter(|name| !name.starts_with('<')).unwrap_or_else(|| short_name(host).to_uppercase());
+        format!("    setspn -S {} {own}", in_command(spn))
+    }
+
+    /// An account as `setspn` takes it; `<ACCOUNT>` for a name that a shell could take for something else.
+    fn name_in_command(&self, account: &Account) -> String {
+        let name = account.name.strip_suffix('$').unwrap_or(&account.name);
+        if !is_harmless(name) {
+            return "<ACCOUNT>".to_string();
+        }
+        let domain = account.domain().filter(|domain| *domain != self.estate.plan.domain);
+        let netbios =
+            domain.and_then(|domain| self.estate.organisation.domains.get(&domain)).filter(|name| is_harmless(name));
+        netbios.map_or_else(|| name.to_string(), |netbios| format!("{netbios}\\{name}"))
+    }
+}
+
+/// Letters, digits, hyphens, underscores and dots: what no shell takes for anything but a word. No hyphen in front, either: that
+/// would be a switch.
+fn is_harmless(name: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_plain)
+}
+
+/// An SPN of classes and hosts as they should be is a word in a command; others are left to whoever reads them.
+fn in_command(spn: &str) -> &str {
+    let is_harmless = spn.split_once('/').is_some_and(|(class, host)| is_harmless(class) && is_host_name(host));
+    if is_harmless { spn } else { "<SPN>" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn commands_hold_nothing_but_words() {
+        assert!(is_harmless("svc-relay.2"));
+        for name in ["", "-D", "a b", "a;b", "$DUPLICATE-1", "a\u{ff11}", "a\\b"] {
+            assert!(!is_harmless(name), "{name}");
+        }
+        assert_eq!(in_command("SMTPSVC/ex01.contoso.com"), "SMTPSVC/ex01.contoso.com");
+        assert_eq!(in_command("SMTPSVC/ex01;calc"), "<SPN>");
+        assert_eq!(in_command("RELAY"), "<SPN>");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_printed_into_commands_is_plain(spn in ".{0,30}") {
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./<>".contains(letter);
+            prop_assert!(in_command(&spn).chars().all(plain));
+        }
+    }
+}

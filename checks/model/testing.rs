@@ -1,0 +1,429 @@
+//! A small forest for tests of what the directory tells: one controller, dc1, and two Mailbox servers, ex01 and ex02, of
+//! contoso.com. It answers what is asked of it as the wire would write it down, so that a test sees a check from its needs to its
+//! findings.
+
+use crate::{
+    facts::{
+        directory::{RootDse, RootDseReply},
+        dns::{DnsAnswer, DnsLookup, Record, RecordKind},
+        net::Transport,
+        raw::Raw,
+        search::{DirectoryEntries, DirectorySearch, Entry, SearchScope, Value, is_same_dn, parent, result},
+        time::Span,
+    },
+    model::{
+        ask::{Ask, Facts, Question},
+        check::{Check, judge, wanted},
+        estate::Estate,
+        evidence::{End, Evidence, Miss, Observation, Reason, Reply, Stage},
+        finding::{Finding, Verdict},
+        plan::{Logon, LogonWay, Plan, PlannedServer, ServerRole},
+    },
+};
+use alloc::{
+    borrow::ToOwned as _,
+    boxed::Box,
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use core::net::{IpAddr, Ipv4Addr};
+use jiff::{SignedDuration, Timestamp};
+
+pub(crate) const DOMAIN: &str = "DC=contoso,DC=com";
+pub(crate) const CONFIGURATION: &str = "CN=Configuration,DC=contoso,DC=com";
+const EXCHANGE: &str =
+    "CN=Servers,CN=Group,CN=First,CN=Microsoft Exchange,CN=Services,CN=Configuration,DC=contoso,DC=com";
+pub(crate) const SITE: &str = "Default-First-Site-Name";
+
+/// A forest, and how it answers.
+pub(crate) struct Forest {
+    pub(crate) plan: Plan,
+    /// What its directory holds, Configuration partition and accounts alike.
+    pub(crate) entries: Vec<Entry>,
+    /// Names -> addresses.
+    pub(crate) names: BTreeMap<String, Vec<IpAddr>>,
+    /// Ports of dc1 at which nobody answers.
+    pub(crate) silent: BTreeSet<u16>,
+    /// Lookups of these names fail.
+    pub(crate) lost_names: BTreeSet<String>,
+    /// The password is refused.
+    pub(crate) refuses: bool,
+}
+
+impl Forest {
+    /// Everything is as it should be.
+    pub(crate) fn new() -> Self {
+        let logon = Logon { user: Some("reader@contoso.com".to_owned()), way: LogonWay::Kerberos };
+        let mut forest = Self {
+            plan: Plan { logon: Some(logon), ..Plan::of("contoso.com") },
+            entries: Vec::new(),
+            names: BTreeMap::new(),
+            silent: BTreeSet::new(),
+            lost_names: BTreeSet::new(),
+            refuses: false,
+        };
+        forest.entry(DOMAIN, &[("objectClass", &["domainDNS"])]);
+        forest.entry(&format!("CN=Sites,{CONFIGURATION}"), &[("objectClass", &["sitesContainer"])]);
+        forest.entry(&format!("CN={SITE},CN=Sites,{CONFIGURATION}"), &[("objectClass", &["site"])]);
+        forest.controller("dc1", SITE, true);
+        let service = format!("CN=Directory Service,CN=Windows NT,CN=Services,{CONFIGURATION}");
+        forest.entry(&service, &[("objectClass", &["nTDSService"]), ("sPNMappings", &["host=alerter,http,w3svc"])]);
+        forest.server("EX01");
+        forest.server("EX02");
+        forest
+    }
+
+    /// An object, spelt as the directory does.
+    pub(crate) fn entry(&mut self, dn: &str, attributes: &[(&str, &[&str])]) -> &mut Entry {
+        let text = |value: &&str| Value::Text((*value).to_owned());
+        let mut entry = Entry { dn: dn.to_owned(), attributes: BTreeMap::new() };
+        for (attribute, values) in attributes {
+            entry.attributes.insert((*attribute).to_owned(), values.iter().map(text).collect());
+        }
+        let number = u128::try_from(self.entries.len() + 1).unwrap();
+        entry.attributes.insert("objectGUID".to_owned(), vec![Value::Bytes(Raw(number.to_le_bytes().to_vec()))]);
+        self.entries.push(entry);
+        self.entries.last_mut().unwrap()
+    }
+
+    /// A controller of the domain, in the directory and in DNS.
+    pub(crate) fn controller(&mut self, name: &str, site: &str, is_catalog: bool) {
+        let host = format!("{name}.contoso.com");
+        let dn = format!("CN={},CN=Servers,CN={site},CN=Sites,{CONFIGURATION}", name.to_uppercase());
+        self.entry(&dn, &[("objectClass", &["server"]), ("dNSHostName", &[&host])]);
+        let options = if is_catalog { "1" } else { "0" };
+        let settings = format!("CN=NTDS Settings,{dn}");
+        self.entry(
+            &settings,
+            &[("objectClass", &["nTDSDSA"]), ("options", &[options]), ("msDS-HasMasterNCs", &[DOMAIN, CONFIGURATION])],
+        );
+        self.name(&host);
+    }
+
+    /// An Exchange 2019 server with its account.
+    pub(crate) fn server(&mut self, name: &str) {
+        let host = format!("{}.contoso.com", name.to_lowercase());
+        self.exchange_server(
+            name,
+            &[("serialNumber", &["Version 15.2 (Build 31118.7)"]), ("msExchCurrentServerRoles", &["16439"])],
+        );
+        let classes = [
+            "IMAP",
+            "IMAP4",
+            "POP",
+            "POP3",
+            "exchangeRFR",
+            "exchangeAB",
+            "exchangeMDB",
+            "SMTP",
+            "SmtpSvc",
+            "WSMAN",
+            "TERMSRV",
+            "RestrictedKrbHost",
+            "HOST",
+        ];
+        let spns: Vec<_> =
+            classes.iter().flat_map(|class| [format!("{class}/{name}"), format!("{class}/{host}")]).collect();
+        let spns: Vec<_> = spns.iter().map(String::as_str).collect();
+        self.computer(
+            name,
+            &[
+                ("servicePrincipalName", &spns),
+                ("dNSHostName", &[&host]),
+                ("memberOf", &["CN=Exchange Servers,OU=Microsoft Exchange Security Groups,DC=contoso,DC=com"]),
+                ("msDS-SupportedEncryptionTypes", &["28"]),
+            ],
+        );
+        self.name(&host);
+    }
+
+    /// An Exchange server's object alone.
+    pub(crate) fn exchange_server(&mut self, name: &str, attributes: &[(&str, &[&str])]) {
+        let network = format!("ncacn_ip_tcp:{}.contoso.com", name.to_lowercase());
+        let site = format!("CN={SITE},CN=Sites,{CONFIGURATION}");
+        let entry = self.entry(&format!("CN={name},{EXCHANGE}"), attributes);
+        for (attribute, value) in
+            [("objectClass", "msExchExchangeServer"), ("networkAddress", &network), ("msExchServerSite", &site)]
+        {
+            entry.attributes.entry(attribute.to_owned()).or_insert_with(|| vec![Value::Text(value.to_owned())]);
+        }
+    }
+
+    /// A computer's account.
+    pub(crate) fn computer(&mut self, name: &str, attributes: &[(&str, &[&str])]) -> &mut Entry {
+        let account = format!("{name}$");
+        self.account(
+            name,
+            &[
+                ("objectClass", &["user", "computer"]),
+                ("sAMAccountName", &[&account]),
+                ("userAccountControl", &["4096"]),
+            ],
+            attributes,
+        )
+    }
+
+    /// A user's account.
+    pub(crate) fn user(&mut self, name: &str, attributes: &[(&str, &[&str])]) -> &mut Entry {
+        self.account(
+            name,
+            &[("objectClass", &["user"]), ("sAMAccountName", &[name]), ("userAccountControl", &["512"])],
+            attributes,
+        )
+    }
+
+    fn account(&mut self, name: &str, common: &[(&str, &[&str])], attributes: &[(&str, &[&str])]) -> &mut Entry {
+        let dn = format!("CN={},CN=Computers,{DOMAIN}", name.replace('\n', "\\0A"));
+        let names = [name];
+        let mut all = vec![("cn", &names[..]), ("pwdLastSet", &["133700000000000000"][..])];
+        all.extend(common);
+        all.extend(attributes);
+        self.entry(&dn, &all)
+    }
+
+    /// A virtual directory with an internal URL, or without.
+    pub(crate) fn virtual_directory(&mut self, server: &str, name: &str, internal_url: Option<&str>) {
+        let dn = format!("CN={name},CN=HTTP,CN=Protocols,CN={server},{EXCHANGE}");
+        let entry = self.entry(&dn, &[("objectClass", &["msExchVirtualDirectory", "msExchOWAVirtualDirectory"])]);
+        let url = internal_url.map(|url| vec![Value::Text(url.to_owned())]);
+        entry.attributes.extend(url.map(|url| ("msExchInternalHostName".to_owned(), url)));
+    }
+
+    /// A name that resolves, to an address of its own.
+    pub(crate) fn name(&mut self, host: &str) {
+        let number = u8::try_from(self.names.len() + 1).unwrap();
+        self.names.insert(host.to_owned(), vec![Ipv4Addr::new(10, 0, 0, number).into()]);
+    }
+
+    /// A server of the plan.
+    pub(crate) fn planned(&mut self, host: &str, role: ServerRole) -> &mut PlannedServer {
+        self.plan.servers.push(PlannedServer::new(host.to_owned(), role));
+        self.plan.servers.last_mut().unwrap()
+    }
+
+    /// The object with this leaf.
+    pub(crate) fn object(&mut self, name: &str) -> &mut Entry {
+        let start = format!("CN={name},CN=Computers,");
+        self.entries.iter_mut().find(|entry| entry.dn.starts_with(&start)).unwrap()
+    }
+
+    /// Sets an attribute of an account; with no values, it is not set.
+    pub(crate) fn set(&mut self, name: &str, attribute: &str, values: &[&str]) {
+        let values: Vec<_> = values.iter().map(|value| Value::Text((*value).to_owned())).collect();
+        let attributes = &mut self.object(name).attributes;
+        attributes.remove(attribute);
+        if !values.is_empty() {
+            attributes.insert(attribute.to_owned(), values);
+        }
+    }
+
+    /// Takes an SPN from an account.
+    pub(crate) fn take(&mut self, name: &str, spn: &str) {
+        let spns = self.object(name).attributes.get_mut("servicePrincipalName").unwrap();
+        let before = spns.len();
+        spns.retain(|held| held.text() != Some(spn));
+        assert_eq!(spns.len() + 1, before, "{name} has no {spn}");
+    }
+
+    /// Gives an SPN to an account.
+    pub(crate) fn give(&mut self, name: &str, spn: &str) {
+        let spns = self.object(name).attributes.entry("servicePrincipalName".to_owned()).or_default();
+        spns.push(Value::Text(spn.to_owned()));
+    }
+
+    /// All that can be learnt for a check, and the estate that comes of it.
+    pub(crate) fn learn(&self, check: &'static dyn Check) -> (Estate, Evidence) {
+        let mut evidence = Evidence::default();
+        loop {
+            let new: Vec<_> =
+                wanted(&self.plan, &[check], &evidence).into_iter().filter(|ask| !evidence.holds(ask)).collect();
+            if new.is_empty() {
+                return (Estate::learn(&self.plan, &evidence), evidence);
+            }
+            for ask in new {
+                let reply = self.reply(&ask);
+                evidence.insert(Observation { ask, reply, when: Timestamp::UNIX_EPOCH });
+            }
+        }
+    }
+
+    /// What a check finds, with what the engine adds to it.
+    pub(crate) fn findings(&self, check: &'static dyn Check) -> Vec<Finding> {
+        judge(&self.plan, &[check], &self.learn(check).1)
+    }
+
+    /// `subject verdict code` of every finding that is no Pass and no Skip.
+    pub(crate) fn troubles(&self, check: &'static dyn Check) -> Vec<String> {
+        self.words(check, |verdict| verdict.is_trouble())
+    }
+
+    /// The same of the findings of these verdicts.
+    pub(crate) fn words(&self, check: &'static dyn Check, wanted: impl Fn(Verdict) -> bool) -> Vec<String> {
+        let findings = self.findings(check).into_iter().filter(|finding| wanted(finding.verdict));
+        let mut words: Vec<_> = findings
+            .map(|finding| format!("{} {} {}", finding.subject, finding.verdict, finding.code.unwrap_or("-")))
+            .collect();
+        words.sort();
+        words
+    }
+
+    /// What is said of a subject.
+    pub(crate) fn finding(&self, check: &'static dyn Check, subject: &str) -> Finding {
+        let mut findings = self.findings(check).into_iter();
+        findings.find(|finding| finding.subject.to_string() == subject).unwrap()
+    }
+
+    fn reply(&self, ask: &Ask) -> Reply {
+        let miss =
+            |stage, reason| Reply { facts: None, end: End::Miss(Miss { stage, reason, took: SignedDuration::ZERO }) };
+        match &ask.what {
+            Question::DnsLookup(lookup) if self.lost_names.contains(&lookup.name) => miss(Stage::Reply, Reason::Silent),
+            Question::DnsLookup(lookup) => told(Facts::DnsLookup(self.lookup(lookup))),
+            _ if ask.to.host == "dc1.contoso.com" && self.silent.contains(&ask.to.port) => {
+                miss(Stage::Connect, Reason::Silent)
+            }
+            Question::RootDse(RootDse { transport: Transport::Tcp }) if ask.to.host.starts_with("dc") => {
+                told(Facts::RootDse(root_dse(&ask.to.host)))
+            }
+            Question::DirectorySearch(_) if self.refuses => {
+                miss(Stage::Bind, Reason::ServerSaid("data 52e: the password is wrong".to_owned()))
+            }
+            Question::DirectorySearch(search) => told(Facts::DirectorySearch(self.search(search))),
+            _ => miss(Stage::Connect, Reason::Refused),
+        }
+    }
+
+    fn lookup(&self, lookup: &DnsLookup) -> DnsAnswer {
+        let known = self.names.get(&lookup.name);
+        match lookup.records {
+            RecordKind::Srv if lookup.name.starts_with('_') && lookup.name.ends_with("contoso.com") => {
+                let controllers = self.names.keys().filter(|name| name.starts_with("dc"));
+                let record = |host: &String| Record::Srv { priority: 0, weight: 100, port: 389, target: host.clone() };
+                DnsAnswer::Records(controllers.map(record).collect())
+            }
+            RecordKind::A if known.is_some() => {
+                DnsAnswer::Records(known.into_iter().flatten().map(|address| Record::Address(*address)).collect())
+            }
+            _ if known.is_some() => DnsAnswer::NoRecords,
+            _ => DnsAnswer::NoSuchName,
+        }
+    }
+
+    /// A base that is not there has no entries and its own result code.
+    fn search(&self, search: &DirectorySearch) -> DirectoryEntries {
+        let is_there = search.base.is_empty() || self.entries.iter().any(|entry| is_same_dn(&entry.dn, &search.base));
+        let filter = Filter::read(&search.filter);
+        let found = self.entries.iter().filter(|entry| is_in_scope(entry, search) && filter.takes(entry));
+        let shown = |entry: &Entry| {
+            let wanted = |name: &String| search.attributes.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
+            let attributes = entry.attributes.iter().filter(|(name, _)| wanted(name));
+            Entry {
+                dn: entry.dn.clone(),
+                attributes: attributes.map(|(name, values)| (name.clone(), values.clone())).collect(),
+            }
+        };
+        let entries: Vec<_> = found.map(shown).collect();
+        let is_missing = !is_there && entries.is_empty() && search.scope == SearchScope::Base;
+        let result = if is_missing { result::NO_SUCH_OBJECT } else { result::SUCCESS };
+        DirectoryEntries { entries, references: 0, result: Some(result) }
+    }
+}
+
+fn told(facts: Facts) -> Reply {
+    Reply { facts: Some(facts), end: End::Ok }
+}
+
+fn root_dse(host: &str) -> RootDseReply {
+    let attributes = [
+        ("dnsHostName", host),
+        ("defaultNamingContext", DOMAIN),
+        ("rootDomainNamingContext", DOMAIN),
+        ("configurationNamingContext", CONFIGURATION),
+        ("isGlobalCatalogReady", "TRUE"),
+    ];
+    let span = Span { sent: Timestamp::UNIX_EPOCH, received: Timestamp::UNIX_EPOCH };
+    RootDseReply {
+        span,
+        attributes: attributes.map(|(name, value)| (name.to_string(), vec![value.to_string()])).into(),
+    }
+}
+
+fn is_in_scope(entry: &Entry, search: &DirectorySearch) -> bool {
+    let is_base = is_same_dn(&entry.dn, &search.base);
+    match search.scope {
+        SearchScope::Base => is_base,
+        SearchScope::OneLevel => parent(&entry.dn).is_some_and(|holder| is_same_dn(holder, &search.base)),
+        SearchScope::Subtree => {
+            search.base.is_empty()
+                || is_base
+                || entry.dn.to_lowercase().ends_with(&format!(",{}", search.base.to_lowercase()))
+        }
+    }
+}
+
+/// RFC 4515, as far as searches use it.
+enum Filter {
+    All(Vec<Filter>),
+    Any(Vec<Filter>),
+    Not(Box<Filter>),
+    Item { attribute: String, value: String, is_beginning: bool },
+}
+
+impl Filter {
+    fn read(text: &str) -> Self {
+        let (filter, rest) = Self::begin(text);
+        assert_eq!(rest, "", "{text}");
+        filter
+    }
+
+    fn begin(text: &str) -> (Self, &str) {
+        let inner = text.strip_prefix('(').unwrap();
+        match inner.as_bytes()[0] {
+            kind @ (b'&' | b'|' | b'!') => {
+                let (mut parts, mut rest) = (Vec::new(), &inner[1..]);
+                while !rest.starts_with(')') {
+                    let (part, after) = Self::begin(rest);
+                    parts.push(part);
+                    rest = after;
+                }
+                let filter = match kind {
+                    b'&' => Self::All(parts),
+                    b'|' => Self::Any(parts),
+                    _ => Self::Not(Box::new(parts.pop().unwrap())),
+                };
+                (filter, &rest[1..])
+            }
+            _ => {
+                let (item, rest) = inner.split_once(')').unwrap();
+                let (attribute, value) = item.split_once('=').unwrap();
+                let (value, is_beginning) = value.strip_suffix('*').map_or((value, false), |value| (value, true));
+                (Self::Item { attribute: attribute.to_owned(), value: unescaped(value), is_beginning }, rest)
+            }
+        }
+    }
+
+    fn takes(&self, entry: &Entry) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.takes(entry)),
+            Self::Any(parts) => parts.iter().any(|part| part.takes(entry)),
+            Self::Not(part) => !part.takes(entry),
+            Self::Item { attribute, value, is_beginning } => entry.values(attribute).iter().any(|held| {
+                let (held, value) = (held.text().unwrap_or_default().to_lowercase(), value.to_lowercase());
+                if *is_beginning { held.starts_with(&value) } else { held == value }
+            }),
+        }
+    }
+}
+
+fn unescaped(value: &str) -> String {
+    let mut parts = value.split('\\');
+    let mut plain = parts.next().unwrap().as_bytes().to_vec();
+    for part in parts {
+        plain.extend(hex::decode(&part[..2]).unwrap());
+        plain.extend(part[2..].as_bytes());
+    }
+    String::from_utf8(plain).unwrap()
+}

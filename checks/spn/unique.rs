@@ -1,0 +1,203 @@
+//! `spn-unique`: of a name that two accounts hold, a KDC knows nothing.
+
+use crate::{
+    facts::spn::{self, Spn},
+    model::{
+        accounts::{Account, Accounts, customary, is_told, needed, search_of_name, short_name, web},
+        check::{Check, Need},
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Subject, Trouble, Verdict},
+        meta::{Basis, Fold, Meta, Tier},
+        principals::{Principals, Question, beside, needs_of, of_peers, web_names},
+    },
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+/// See the module.
+pub struct Unique;
+
+static META: Meta = Meta {
+    id: "spn-unique",
+    area: "spn",
+    title: "SPNs are on one account only",
+    question: "Does no second account of the forest hold an SPN of a server, or of a name that web clients use?",
+    healthy: "one account holds it, letter case aside",
+    why: "For an SPN that two accounts hold a KDC answers as if there were none, and writes event 11. Disabled accounts count, and so does what is left of a conflict. setspn refuses to make one; two controllers at once, scripts and migrations do not.",
+    remedy: &[
+        "Take it from the wrong account, never from the server's own: setspn -D <SPN> <WRONG ACCOUNT>",
+        "Check in the whole forest: setspn -F -Q <SPN>",
+    ],
+    references: &[
+        "MS-ADTS section 3.1.1.5.1.3",
+        "MS-ADTS section 3.1.1.13.6",
+        "Kerberos KDC event 11 (Microsoft Learn)",
+        "setspn (Microsoft Learn)",
+    ],
+    symptoms: &[
+        "454 4.7.0 Temporary authentication failure",
+        "MSExchangeTransport event 1035",
+        "MSExchangeTransport event 2017",
+        "KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN (7)",
+        "KDC event 11",
+    ],
+    tier: Tier::User,
+    fold: Fold::BestInformed,
+    evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
+};
+
+impl Check for Unique {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+        needs_of(&questions(estate, evidence), estate, evidence)
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let accounts = Accounts::seen(estate, evidence);
+        let principals = Principals::new(estate, evidence, &accounts);
+        let questions = questions(estate, evidence);
+        let watched = watched(&principals, &questions, estate, evidence);
+        let keys: BTreeSet<_> = principals.shared().map(|(key, _)| key).collect();
+        let unshared = watched.iter().filter(|(key, _)| !keys.contains(key.as_str()));
+        // Of customary ones only what somebody holds: what is missing is another check's to tell.
+        let is_asked = |spn: &Spn| questions.iter().any(|(about, _)| *about == Subject::Spn(spn.to_string()));
+        let alone = unshared.filter(|(_, (spn, _))| is_asked(spn) || !principals.holders(spn).is_empty());
+        let alone = alone.map(|(_, (spn, _))| judge_alone(spn, &principals));
+        let shared = principals.shared().map(|(key, holders)| {
+            let (spn, host) = watched.get(key).map_or((None, None), |(spn, host)| (Some(spn), host.as_deref()));
+            judge_shared(&spn.map_or_else(|| spelling(key, holders), ToString::to_string), host, holders, &principals)
+        });
+        alone.chain(shared).chain(beside(&META, &questions, estate, evidence)).collect()
+    }
+}
+
+fn questions(estate: &Estate, evidence: &Evidence) -> Vec<Question> {
+    let names = web_names(estate, evidence).into_iter();
+    let names = names.map(|name| (Subject::Spn(web(&name).to_string()), search_of_name(&name)));
+    of_peers(estate, |host| Subject::Spn(needed(host).to_string())).into_iter().chain(names).collect()
+}
+
+/// Every SPN of which all holders are told, by its key, and whose it is.
+fn watched(
+    principals: &Principals<'_>,
+    questions: &[Question],
+    estate: &Estate,
+    evidence: &Evidence,
+) -> BTreeMap<String, (Spn, Option<String>)> {
+    let mut watched = BTreeMap::new();
+    for host in principals.peers() {
+        let all = customary(host).into_iter().chain([web(host), web(short_name(host))]);
+        watched.extend(all.map(|spn| (spn.key(), (spn, Some(host.to_string())))));
+    }
+    let is_all_told = |name: &String| {
+        let subject = Subject::Spn(web(name).to_string());
+        questions.iter().any(|(about, search)| *about == subject && is_told(search, estate, evidence))
+    };
+    let names = web_names(estate, evidence).into_iter().filter(is_all_told);
+    watched.extend(names.map(|name| (web(&name).key(), (web(&name), None))));
+    watched
+}
+
+/// As the first of those who hold it spells it.
+fn spelling(key: &str, holders: &[&Account]) -> String {
+    let spelt = holders.iter().flat_map(|account| &account.spns).find(|held| spn::key(held) == key);
+    spelt.map_or_else(|| key.to_string(), Clone::clone)
+}
+
+fn judge_alone(spn: &Spn, principals: &Principals<'_>) -> Finding {
+    let finding = |verdict, seen: String| Finding::new(&META, Subject::Spn(spn.to_string()), verdict, seen);
+    match principals.holders(spn) {
+        [holder] => finding(Verdict::Pass, format!("on {} alone", holder.name)),
+        _ => finding(Verdict::Skip, "on no account".to_string()),
+    }
+}
+
+/// The needed SPN fails where it is shared; of all others nothing between servers hangs on.
+fn judge_shared(spn: &str, host: Option<&str>, holders: &[&Account], principals: &Principals<'_>) -> Finding {
+    let is_needed = host.is_some_and(|host| spn == needed(host).to_string());
+    let verdict = if is_needed { Verdict::Fail } else { Verdict::Warn };
+    let seen = format!("on {} accounts: {}", holders.len(), principals.describe_all(holders));
+    let finding = Finding::new(&META, Subject::Spn(spn.to_string()), verdict, seen).code("duplicate");
+    // Of an SPN of the web, `web-spn` knows how much hangs on it.
+    let is_of_web = spn::key(spn).starts_with("http/");
+    let trouble = Trouble::SpnWrong(spn.to_string());
+    let finding = if is_of_web { finding.suspects(trouble) } else { finding.is(trouble) };
+    let own = host.and_then(|host| principals.own(host));
+    let (Some(own), Some(host)) = (own, host) else {
+        let start = finding.remedy("Take it from the account that is not to have it:");
+        return holders.iter().fold(start, |finding, holder| finding.remedy(principals.take(spn, holder)));
+    };
+    let wrong = || holders.iter().filter(|holder| holder.guid != own.guid);
+    let names: Vec<_> = wrong().map(|holder| principals.describe(holder)).collect();
+    let finding = finding.expected(format!("on the server's own account {} alone", own.name)).remedy(format!(
+        "Take it from {}, never from {}:",
+        names.join(" and "),
+        own.name
+    ));
+    let finding = wrong().fold(finding, |finding, holder| finding.remedy(principals.take(spn, holder)));
+    // Also where the server has it: then setspn only says so.
+    finding.remedy(principals.give(spn, host)).remedy(format!("    setspn -F -Q {}", principals.word(spn)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::Forest;
+
+    #[test]
+    fn two_spellings_on_one_account_are_no_duplicate() {
+        let mut forest = Forest::new();
+        forest.give("EX01", "SMTPSVC/EX01.CONTOSO.COM");
+        assert_eq!(forest.troubles(&Unique), Vec::<String>::new());
+        let passed = forest.words(&Unique, |verdict| verdict == Verdict::Pass);
+        assert!(passed.contains(&"SMTPSVC/ex01.contoso.com pass -".to_string()), "{passed:?}");
+    }
+
+    #[test]
+    fn two_holders_fail_whatever_the_letter_case() {
+        let mut forest = Forest::new();
+        forest.user("svc-relay", &[("servicePrincipalName", &["smtpsvc/EX01.contoso.com"])]);
+        assert_eq!(forest.troubles(&Unique), ["SMTPSVC/ex01.contoso.com fail duplicate"]);
+        let remedy = forest.finding(&Unique, "SMTPSVC/ex01.contoso.com").remedy;
+        assert!(remedy.contains(&"    setspn -D SMTPSVC/ex01.contoso.com svc-relay".to_string()), "{remedy:?}");
+        assert!(!remedy.iter().any(|line| line.contains("-D SMTPSVC/ex01.contoso.com EX01")), "{remedy:?}");
+    }
+
+    #[test]
+    fn disabled_accounts_and_what_is_left_of_conflicts_count() {
+        let mut forest = Forest::new();
+        forest.computer(
+            "EX02\nCNF:2ad3a5e2-0e0a-4a64-9b3a-1d3c0e8ff0b1",
+            &[("userAccountControl", &["4098"]), ("servicePrincipalName", &["SMTPSVC/ex02.contoso.com"])],
+        );
+        assert_eq!(forest.troubles(&Unique), ["SMTPSVC/ex02.contoso.com fail duplicate"]);
+    }
+
+    #[test]
+    fn any_other_duplicate_is_a_warning() {
+        let mut forest = Forest::new();
+        forest.virtual_directory("EX01", "owa (Default Web Site)", Some("https://mail.contoso.com/owa"));
+        for account in ["web1", "web2"] {
+            forest.user(account, &[("servicePrincipalName", &["http/mail.contoso.com", "RELAY/x", "SMTP/EX01"])]);
+        }
+        assert_eq!(
+            forest.troubles(&Unique),
+            ["HTTP/mail.contoso.com warn duplicate", "RELAY/x warn duplicate", "SMTP/ex01 warn duplicate"]
+        );
+    }
+
+    #[test]
+    fn an_unread_catalog_is_one_unknown() {
+        let mut forest = Forest::new();
+        forest.silent.insert(3268);
+        assert_eq!(forest.troubles(&Unique), ["estate unknown -"]);
+    }
+}

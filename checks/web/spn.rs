@@ -1,0 +1,289 @@
+//! `web-spn`: front ends log on to back ends by HTTP/<server>, and clients to all of them by a common name.
+
+use crate::{
+    facts::spn::{Spn, class},
+    model::{
+        accounts::{Account, Accounts, is_told, search_of_name, web},
+        check::{Check, Need},
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Subject, Trouble, Verdict},
+        informants::{Holding, needs},
+        meta::{Basis, Fold, Meta, Tier},
+        organisation::{Told, searches},
+        principals::{Principals, Question, beside, needs_of, of_peers, web_names},
+    },
+};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+/// See the module.
+pub struct WebSpn;
+
+static META: Meta = Meta {
+    id: "web-spn",
+    area: "web",
+    title: "Web services have their SPNs",
+    question: "Does HTTP/<SERVER> lead to the server's own account, and no name that web clients use to two accounts?",
+    healthy: "HTTP/<SERVER> leads to the server's own account, by itself or by HOST",
+    why: "The front end of a server logs on to the back end of another one, and to its own, with a ticket for HTTP/<SERVER>. HOST stands for it until somebody registers it elsewhere: then the ticket is for that account, and the back end cannot read it.",
+    remedy: &[
+        "Take it from the wrong account: setspn -D HTTP/<SERVER'S FULL NAME> <WRONG ACCOUNT>",
+        "HOST of the server then stands for it again; see that it is there: setspn -S HOST/<SERVER'S FULL NAME> <SERVER>",
+        "A name that web clients use belongs to one account alone, the alternate service account if there is one: setspn -F -Q HTTP/<NAME>",
+    ],
+    references: &[
+        "MS-DRSR section 4.1.4.2.19",
+        "setspn (Microsoft Learn)",
+        "Configuring Kerberos authentication for load-balanced client access services (Microsoft Learn)",
+    ],
+    symptoms: &[
+        "MSExchange OWA event 71",
+        "MSExchange Front End HTTP Proxy event 1003",
+        "KRB_AP_ERR_MODIFIED (41)",
+        "Kerberos event 4",
+    ],
+    tier: Tier::User,
+    fold: Fold::BestInformed,
+    evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
+};
+
+impl Check for WebSpn {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+        let mut all = needs_of(&questions(estate, evidence), estate, evidence);
+        if let Some(service) = estate.informants.first().map(searches::service) {
+            for (subject, _) in of_peers(estate, subject) {
+                all.extend(needs(&subject, &service, Holding::Domain, estate, evidence));
+            }
+        }
+        all
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let accounts = Accounts::seen(estate, evidence);
+        let principals = Principals::new(estate, evidence, &accounts);
+        let names = web_names(estate, evidence);
+        let told = names.iter().filter(|name| is_told(&search_of_name(name), estate, evidence));
+        let of_names = told.map(|name| judge_name(name, &principals));
+        let judge =
+            ServerJudge { names: names.iter().map(|name| web(name)).collect(), principals: &principals, estate };
+        let of_servers = principals.peers().map(|host| judge.judge(host));
+        of_servers.chain(of_names).chain(beside(&META, &questions(estate, evidence), estate, evidence)).collect()
+    }
+}
+
+fn subject(name: &str) -> Subject {
+    Subject::Spn(web(name).to_string())
+}
+
+fn questions(estate: &Estate, evidence: &Evidence) -> Vec<Question> {
+    let names = web_names(estate, evidence).into_iter().map(|name| (subject(&name), search_of_name(&name)));
+    of_peers(estate, subject).into_iter().chain(names).collect()
+}
+
+/// Judges the names of servers themselves.
+struct ServerJudge<'a> {
+    /// What web clients ask for.
+    names: Vec<Spn>,
+    principals: &'a Principals<'a>,
+    estate: &'a Estate,
+}
+
+impl ServerJudge<'_> {
+    fn judge(&self, host: &str) -> Finding {
+        let spn = web(host);
+        let explicit = self.principals.holders(&spn);
+        if !explicit.is_empty() {
+            return self.judge_holders(host, &spn, explicit);
+        }
+        // Where nobody holds it, another class stands for it.
+        let mappings = match &self.estate.organisation.mappings {
+            Told::Is(mappings) => mappings,
+            Told::Unread => {
+                return finding(
+                    host,
+                    Verdict::Unknown,
+                    "no account holds it, and whether HOST stands for it is not shown (sPNMappings)",
+                )
+                .code("mappings-unread")
+                .suspects(Trouble::Credential)
+                .suspects(Trouble::DirectoryUnread)
+                .remedy(
+                    "Log on as a user of the domain who may read CN=Directory Service of the Configuration partition.",
+                );
+            }
+            Told::NotSet => return self.nobody(host, "no account holds it, and sPNMappings is empty"),
+        };
+        let Some(alias) = mappings.alias_of(class::HTTP) else {
+            return self.nobody(host, "no account holds it, and by sPNMappings nothing stands for HTTP");
+        };
+        let alias = Spn::new(&alias.to_uppercase(), host);
+        match self.principals.holders(&alias) {
+            [] => self.nobody(host, &format!("no account holds it, nor {alias}")),
+            holders => self.judge_holders(host, &alias, holders),
+        }
+    }
+
+    fn judge_holders(&self, host: &str, spn: &Spn, holders: &[&Account]) -> Finding {
+        let text = spn.to_string();
+        let by = if *spn == web(host) { String::new() } else { format!("by {spn}, ") };
+        let Some(own) = self.principals.own(host) else {
+            let seen =
+                format!("{by}on {}; the server's own account is not shown", self.principals.describe_all(holders));
+            return finding(host, Verdict::Unknown, &seen).code("no-account");
+        };
+        let wrong: Vec<&Account> = holders.iter().filter(|holder| holder.guid != own.guid).copied().collect();
+        if wrong.is_empty() {
+            return finding(host, Verdict::Pass, &format!("{by}on {}", own.name));
+        }
+        let seen = format!("{by}on {}", self.principals.describe_all(holders));
+        // The account that servers share for web clients can read the ticket where its password is on the server.
+        let is_shared = |account: &&Account| self.names.iter().any(|name| account.holds(name));
+        let (verdict, code) = match holders {
+            [_, _, ..] => (Verdict::Fail, "duplicate"),
+            [only] if is_shared(only) => (Verdict::Warn, "shared"),
+            _ => (Verdict::Fail, "foreign"),
+        };
+        let found = finding(host, verdict, &seen)
+            .expected(format!("on the server's own account {}, or on none, so that HOST stands for it", own.name))
+            .code(code)
+            .is(Trouble::SpnWrong(web(host).to_string()))
+            .remedy(format!("Take it from {}:", self.principals.describe_all(&wrong)));
+        let found = wrong.iter().fold(found, |found, account| found.remedy(self.principals.take(&text, account)));
+        found
+            .remedy("HOST of the server stands for it then, if it is there:")
+            .remedy(self.principals.give(&Spn::new(class::HOST, host).to_string(), host))
+    }
+
+    fn nobody(&self, host: &str, seen: &str) -> Finding {
+        // What is hidden is not missing: a computer has a HOST at the least.
+        if !self.principals.own(host).is_some_and(|own| !own.spns.is_empty()) {
+            return finding(host, Verdict::Unknown, &format!("{seen}; of the server's own account no SPN is shown"))
+                .code("account-unread");
+        }
+        finding(host, Verdict::Fail, seen)
+            .code("missing")
+            .is(Trouble::SpnWrong(web(host).to_string()))
+            .remedy("HOST stands for it where sPNMappings of the forest are as they were made. Register it:")
+            .remedy(self.principals.give(&Spn::new(class::HOST, host).to_string(), host))
+            .remedy("Where sPNMappings were changed, HTTP itself:")
+            .remedy(self.principals.give(&web(host).to_string(), host))
+    }
+}
+
+fn finding(host: &str, verdict: Verdict, seen: &str) -> Finding {
+    Finding::new(&META, subject(host), verdict, seen)
+}
+
+/// A name that several servers share: without an account of its own, clients log on by NTLM.
+fn judge_name(name: &str, principals: &Principals<'_>) -> Finding {
+    let spn = web(name).to_string();
+    let holders = principals.holders(&web(name));
+    match holders {
+        [] => finding(name, Verdict::Pass, "on no account: clients log on by NTLM"),
+        [only] => finding(name, Verdict::Pass, &format!("on {} alone", only.name)),
+        _ => {
+            let found = finding(
+                name,
+                Verdict::Warn,
+                &format!("on {} accounts: {}", holders.len(), principals.describe_all(holders)),
+            )
+            .expected("on one account, or on none")
+            .code("duplicate")
+            .is(Trouble::SpnWrong(spn.clone()))
+            .remedy("Leave it to the alternate service account, if there is one, and take it from the others:");
+            holders.iter().fold(found, |found, account| found.remedy(principals.take(&spn, account)))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::testing::Forest;
+
+    const EX01: &str = "HTTP/ex01.contoso.com";
+
+    fn with_name() -> Forest {
+        let mut forest = Forest::new();
+        forest.virtual_directory("EX01", "owa (Default Web Site)", Some("https://mail.contoso.com/owa"));
+        forest
+    }
+
+    #[test]
+    fn host_stands_for_http() {
+        let words = with_name().words(&WebSpn, |_| true);
+        assert_eq!(
+            words,
+            ["HTTP/ex01.contoso.com pass -", "HTTP/ex02.contoso.com pass -", "HTTP/mail.contoso.com pass -"]
+        );
+    }
+
+    #[test]
+    fn what_is_registered_goes_before_the_alias() {
+        let mut forest = with_name();
+        forest.user("svc-web", &[("servicePrincipalName", &["http/EX01.contoso.com"])]);
+        assert_eq!(forest.troubles(&WebSpn), ["HTTP/ex01.contoso.com fail foreign"]);
+        let remedy = forest.finding(&WebSpn, EX01).remedy;
+        assert!(remedy.contains(&"    setspn -D HTTP/ex01.contoso.com svc-web".to_string()), "{remedy:?}");
+        forest.give("EX01", EX01);
+        assert_eq!(forest.troubles(&WebSpn), ["HTTP/ex01.contoso.com fail duplicate"]);
+    }
+
+    #[test]
+    fn the_account_that_servers_share_only_warns() {
+        let mut forest = with_name();
+        forest.computer("EXCHASA", &[("servicePrincipalName", &["HTTP/mail.contoso.com", EX01])]);
+        assert_eq!(forest.troubles(&WebSpn), ["HTTP/ex01.contoso.com warn shared"]);
+    }
+
+    #[test]
+    fn the_alias_is_read_and_not_taken_for_granted() {
+        let set = |values: Option<&str>| {
+            let mut forest = Forest::new();
+            let service =
+                forest.entries.iter_mut().find(|entry| entry.dn.starts_with("CN=Directory Service,")).unwrap();
+            service.attributes.remove("sPNMappings");
+            let values = values.map(|value| [crate::facts::search::Value::Text(value.to_string())].into());
+            service.attributes.extend(values.map(|values| ("sPNMappings".to_string(), values)));
+            forest.finding(&WebSpn, EX01)
+        };
+        assert_eq!(set(Some("host=alerter")).code, Some("missing"));
+        assert_eq!(set(None).code, Some("missing"));
+        let mut forest = Forest::new();
+        forest.entries.retain(|entry| !entry.dn.starts_with("CN=Directory Service,"));
+        assert_eq!(forest.finding(&WebSpn, EX01).code, Some("mappings-unread"));
+    }
+
+    #[test]
+    fn without_host_it_is_on_no_account() {
+        let mut forest = Forest::new();
+        forest.take("EX01", "HOST/ex01.contoso.com");
+        assert_eq!(forest.troubles(&WebSpn), ["HTTP/ex01.contoso.com fail missing"]);
+        forest.set("EX01", "servicePrincipalName", &[]);
+        assert_eq!(forest.troubles(&WebSpn), ["HTTP/ex01.contoso.com unknown account-unread"]);
+    }
+
+    #[test]
+    fn a_common_name_on_two_accounts_is_a_warning() {
+        let mut forest = with_name();
+        for account in ["web1", "web2"] {
+            forest.user(account, &[("servicePrincipalName", &["HTTP/mail.contoso.com"])]);
+        }
+        assert_eq!(forest.troubles(&WebSpn), ["HTTP/mail.contoso.com warn duplicate"]);
+    }
+
+    #[test]
+    fn an_unread_catalog_is_one_unknown() {
+        let mut forest = with_name();
+        forest.silent.insert(3268);
+        assert_eq!(forest.troubles(&WebSpn), ["estate unknown -"]);
+    }
+}
