@@ -57,7 +57,12 @@ pub fn judge(plan: &Plan, checks: &[&dyn Check], evidence: &Evidence) -> Vec<Fin
         let subjects =
             |finding: &Finding| [&finding.subject].into_iter().chain(&finding.speaks_for).cloned().collect::<Vec<_>>();
         let judged: BTreeSet<Subject> = found.iter().flat_map(subjects).collect();
-        let needs = check.needs(&estate, evidence).into_iter().filter(|need| !judged.contains(&need.subject));
+        let is_silent = |need: &Need| {
+            // What all told about the estate as such may have become findings about its parts.
+            let is_told = || need.subject == Subject::Estate && !judged.is_empty() && is_answered(need, evidence);
+            !judged.contains(&need.subject) && !is_told()
+        };
+        let needs = check.needs(&estate, evidence).into_iter().filter(is_silent);
         let unanswered: Vec<_> = needs.map(|need| unanswered(meta, need, evidence)).collect();
         // A way that this machine does not have says nothing beside one that it had and that led nowhere.
         let untold: BTreeSet<Subject> = unanswered
@@ -80,6 +85,10 @@ fn skipped(plan: &Plan, meta: &Meta) -> Option<&'static str> {
             .then_some("it needs a user of the domain, any will do: state one with --user")
     };
     plan.selection.reason_to_skip(meta.id, meta.area).or_else(nobody_logs_on)
+}
+
+fn is_answered(need: &Need, evidence: &Evidence) -> bool {
+    evidence.find(&need.ask).is_some_and(|observation| observation.reply.end == End::Ok)
 }
 
 fn unanswered(meta: &'static Meta, need: Need, evidence: &Evidence) -> Finding {
