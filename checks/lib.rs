@@ -9,8 +9,10 @@ extern crate alloc;
 
 /// One file a protocol: its questions, what answers them, parsing and arithmetic without opinion.
 pub mod facts {
+    pub mod account;
     pub mod certificate;
     pub mod chain;
+    pub mod connector;
     pub mod directory;
     pub mod dns;
     pub mod kerberos;
@@ -21,6 +23,7 @@ pub mod facts {
     pub mod search;
     pub mod smb;
     pub mod smtp;
+    pub mod spn;
     pub mod time;
     pub mod tls;
     pub mod trust;
@@ -30,6 +33,7 @@ pub mod facts {
 
 /// The shapes that data takes on its way from a question to a verdict.
 pub mod model {
+    pub mod accounts;
     pub mod ask;
     pub mod cause;
     pub mod certificates;
@@ -40,8 +44,10 @@ pub mod model {
     pub mod fetch;
     pub mod finding;
     pub mod holder;
+    pub mod informants;
     pub mod listeners;
     pub mod meta;
+    pub mod organisation;
     pub mod plan;
     pub mod reach;
 }
@@ -61,6 +67,7 @@ pub mod clock {
 /// Domain controllers: are they found, reached, ready?
 pub mod directory {
     pub mod located;
+    pub mod logon;
     pub mod reachable;
     pub mod ready;
 }
@@ -105,6 +112,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &directory::located::Located,
     &directory::reachable::Reachable,
     &directory::ready::Ready,
+    &directory::logon::LogOn,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
     &smtp::reachable::Reachable,

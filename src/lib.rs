@@ -4,6 +4,7 @@
 pub mod cli;
 pub mod compare;
 pub mod discover;
+pub mod draft;
 pub mod password;
 pub mod plan_file;
 pub mod recording;

@@ -4,7 +4,7 @@ use anstream::StripStream;
 use clap::Parser;
 use exchange_preflight::{
     cli::{Cli, CompareArgs, DiscoverArgs, Format, Output, ReplayArgs, RunArgs, SchemaOf, Target, Telling, Verb},
-    compare, discover, password,
+    compare, discover, draft, password,
     plan_file::{self, Draft, store_name},
     recording::Recording,
     render::{checks, escape::printable, json, text},
@@ -119,7 +119,7 @@ fn draft_plan(args: DiscoverArgs) -> Done {
              exchange-preflight run --domain {domain} --only directory-located"
         ));
     }
-    let plan = discover::draft(&recording.plan, &recording.evidence);
+    let plan = draft::draft(&recording.plan, &recording.evidence);
     to_stdout(|out| out.write_all(plan.as_bytes()))
 }
 
@@ -238,8 +238,7 @@ fn log(verbose: u8) {
 /// now.
 fn planned(draft: &mut Draft, name: String, role: ServerRole) -> &mut PlannedServer {
     let at = draft.servers.iter().position(|known| known.name == name).unwrap_or_else(|| {
-        let (outward, web) = (Vec::new(), Vec::new());
-        draft.servers.push(PlannedServer { name, role, state: ServerState::Active, outward, web, client_auth: false });
+        draft.servers.push(PlannedServer::new(name, role));
         draft.servers.len() - 1
     });
     draft.servers[at].state = ServerState::Active;

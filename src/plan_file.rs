@@ -4,7 +4,7 @@ use exchange_preflight_checks::{
     CHECKS,
     facts::{
         dns::{canonical_name, is_host_name},
-        trust::{MOZILLA, SYSTEM},
+        trust::{FOREST, MOZILLA, SYSTEM},
     },
     model::plan::{ClockLimits, Logon, LogonWay, Plan, PlannedServer, Selection, ServerRole, ServerState, StatedStore},
 };
@@ -158,7 +158,7 @@ pub fn store_name(text: &str) -> Result<String, String> {
     if text.is_empty() || !is_plain {
         return Err(format!("{text:?} is no name for a store; use letters, digits, dots, hyphens and underscores"));
     }
-    if [MOZILLA, SYSTEM].contains(&text) {
+    if [FOREST, MOZILLA, SYSTEM].contains(&text) {
         return Err(format!("{text:?} is the name of a store that is always asked; choose another"));
     }
     Ok(text.to_string())

@@ -13,7 +13,7 @@ use exchange_preflight_checks::{
         estate::Estate,
         evidence::Vantage,
         finding::{Finding, Subject, Verdict, fold},
-        meta::Meta,
+        meta::{Meta, Tier},
     },
 };
 use jiff::Timestamp;
@@ -64,10 +64,8 @@ pub struct Report {
     pub certificates: Vec<SeenCertificate>,
     /// Every port that speaks TLS and was connected to, in the order of the evidence.
     pub connections: Vec<Connections>,
-    /// The checks that were left out in every run because somebody said so.
-    pub left_out: Vec<&'static str>,
-    /// The checks that found nothing that they could judge.
-    pub idle: Vec<&'static str>,
+    /// Checks that judged nothing, by why.
+    pub unjudged: Unjudged,
     /// What is worth saying and judges nothing.
     pub notes: Vec<String>,
     /// A run was interrupted.
@@ -103,6 +101,17 @@ impl Counts {
     }
 }
 
+/// Checks that judged nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Unjudged {
+    /// They were not to run.
+    pub left_out: Vec<&'static str>,
+    /// They need somebody who has logged on, and nobody has.
+    pub for_users: Vec<&'static str>,
+    /// There was nothing for them to judge.
+    pub idle: Vec<&'static str>,
+}
+
 impl Report {
     /// Judges. The recordings must be of one estate; the error names what differs.
     pub fn of(recordings: &[Recording], strictness: Strictness) -> Result<Self, String> {
@@ -128,9 +137,8 @@ impl Report {
         let interrupted = recordings.iter().any(|recording| recording.interrupted);
         let mut gate = gate(&findings, strictness, interrupted);
         if estate.servers.is_empty() {
-            gate.reason.push_str(" (no server that carries mail was stated)");
+            gate.reason.push_str(" (no server that carries mail is known)");
         }
-        let (left_out, idle) = unjudged(recordings, &findings);
         let runs = || recordings.iter().zip(&vantages);
         Ok(Self {
             tool: format!("exchange-preflight {}", env!("CARGO_PKG_VERSION")),
@@ -144,8 +152,7 @@ impl Report {
             connections: runs().flat_map(|(run, vantage)| sightings::connections(run, &vantage.host)).collect(),
             notes: notes(recordings, &vantages, &estate, &findings),
             vantages,
-            left_out,
-            idle,
+            unjudged: unjudged(recordings, &findings),
             interrupted,
             findings,
             gate,
@@ -220,8 +227,7 @@ fn vantages(recordings: &[Recording]) -> Vec<Vantage> {
     named.collect()
 }
 
-/// The checks that judged nothing: those that nobody wanted, and those that found nothing to judge.
-fn unjudged(recordings: &[Recording], findings: &[Finding]) -> (Vec<&'static str>, Vec<&'static str>) {
+fn unjudged(recordings: &[Recording], findings: &[Finding]) -> Unjudged {
     let is_judged = |meta: &Meta| {
         let said = |finding: &Finding| finding.verdict != Verdict::Skip || finding.subject != Subject::Estate;
         findings.iter().any(|finding| finding.check.id == meta.id && said(finding))
@@ -229,10 +235,19 @@ fn unjudged(recordings: &[Recording], findings: &[Finding]) -> (Vec<&'static str
     let is_unwanted = |meta: &Meta| {
         recordings.iter().all(|recording| recording.plan.selection.reason_to_skip(meta.id, meta.area).is_some())
     };
-    let unjudged = CHECKS.iter().map(|check| check.meta()).filter(|meta| !is_judged(meta));
-    let (left_out, idle): (Vec<_>, Vec<_>) = unjudged.partition(|meta| is_unwanted(meta));
-    let ids = |metas: Vec<&'static Meta>| metas.into_iter().map(|meta| meta.id).collect();
-    (ids(left_out), ids(idle))
+    let nobody_logged_on = recordings.iter().all(|recording| recording.plan.logon.is_none());
+    let mut unjudged = Unjudged::default();
+    for meta in CHECKS.iter().map(|check| check.meta()).filter(|meta| !is_judged(meta)) {
+        let why = if is_unwanted(meta) {
+            &mut unjudged.left_out
+        } else if meta.tier == Tier::User && nobody_logged_on {
+            &mut unjudged.for_users
+        } else {
+            &mut unjudged.idle
+        };
+        why.push(meta.id);
+    }
+    unjudged
 }
 
 /// The subject of a finding in a sentence: a certificate by its name and the first of its places.
@@ -326,9 +341,14 @@ fn notes(recordings: &[Recording], called: &[Vantage], estate: &Estate, findings
     }
     if estate.servers.is_empty() && !estate.controllers.is_empty() {
         notes.push(
-            "No server that carries mail was stated, and without logging on none can be found: only controllers were \
-             judged. Name them with --server or in a plan."
-                .into(),
+            if estate.plan.logon.is_some() {
+                "No server that carries mail was stated, and the directory shows none: only controllers were judged. Name \
+                 them with --server or in a plan."
+            } else {
+                "No server that carries mail was stated, and without logging on (--user) none can be found: only \
+                 controllers were judged. Name them with --server or in a plan."
+            }
+            .into(),
         );
     }
     notes
@@ -385,10 +405,12 @@ mod tests {
     fn what_was_left_out_is_told_from_what_had_nothing_to_judge() {
         let at = "2026-11-23T00:00:00Z";
         let report = Report::of(&[recording("vm", at, &["clock"])], Strictness::default()).unwrap();
-        assert_eq!(report.left_out, ["clock-agreement", "clock-source", "clock-witnesses"]);
-        assert!(report.idle.contains(&"certificate-single") && report.idle.contains(&"smtp-reachable"));
+        assert_eq!(report.unjudged.left_out, ["clock-agreement", "clock-source", "clock-witnesses"]);
+        assert!(
+            report.unjudged.idle.contains(&"certificate-single") && report.unjudged.idle.contains(&"smtp-reachable")
+        );
         // Where one of two runs looked, nobody left it out.
         let both = [recording("vm", at, &["clock"]), recording("other", at, &[])];
-        assert_eq!(Report::of(&both, Strictness::default()).unwrap().left_out, [""; 0]);
+        assert_eq!(Report::of(&both, Strictness::default()).unwrap().unjudged.left_out, [""; 0]);
     }
 }

@@ -86,7 +86,12 @@ pub mod filter {
         let mut escaped = String::with_capacity(value.len());
         for letter in value.chars() {
             match letter {
-                '\0' | '(' | ')' | '*' | '\\' => escaped.push_str(&format!("\\{:02x}", u32::from(letter))),
+                '\0' | '(' | ')' | '*' | '\\' => {
+                    let mut byte = [0];
+                    letter.encode_utf8(&mut byte);
+                    escaped.push('\\');
+                    escaped.push_str(&hex::encode(byte));
+                }
                 other => escaped.push(other),
             }
         }

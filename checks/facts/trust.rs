@@ -10,6 +10,9 @@ pub const MOZILLA: &str = "mozilla";
 /// The roots of this machine's operating system.
 pub const SYSTEM: &str = "system";
 
+/// The authorities in the forest's own directory, which every member of a domain trusts.
+pub const FOREST: &str = "forest";
+
 /// Which roots of a store bear this subject?
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct RootsNamed {

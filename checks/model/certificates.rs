@@ -7,7 +7,7 @@ use crate::{
         raw::Raw,
         smtp::{SmtpSession, Upgrade},
         tls::{Offer, TlsSeen, TlsSession},
-        trust::{MOZILLA, RootsNamed, SYSTEM},
+        trust::{FOREST, MOZILLA, RootsNamed, SYSTEM},
         web::HttpFetch,
     },
     model::{
@@ -143,6 +143,11 @@ impl Certificates {
         }
         for (name, is_public) in stores(estate) {
             certificates.stores.push(Store { name, is_public, roots: Vec::new() });
+        }
+        let of_forest: Vec<_> = estate.organisation.authorities.iter().cloned().map(Raw).collect();
+        if !of_forest.is_empty() {
+            let roots = certificates.read_all(&of_forest);
+            certificates.stores.push(Store { name: FOREST.into(), is_public: false, roots });
         }
         for (_, question, answer) in evidence.all::<RootsNamed>() {
             let found: Vec<usize> =

@@ -35,7 +35,7 @@ pub struct Need {
 /// Ordered, without repetition.
 pub fn wanted(plan: &Plan, checks: &[&dyn Check], evidence: &Evidence) -> BTreeSet<Ask> {
     let estate = Estate::learn(plan, evidence);
-    let mut asks: BTreeSet<Ask> = estate.discovery(plan).into_iter().collect();
+    let mut asks: BTreeSet<Ask> = estate.discovery(plan, evidence).into_iter().collect();
     for check in checks.iter().filter(|check| skipped(plan, check.meta()).is_none()) {
         asks.extend(check.needs(&estate, evidence).into_iter().map(|need| need.ask));
     }

@@ -12,6 +12,8 @@ use crate::{
         certificates::Certificates,
         check::Need,
         evidence::Evidence,
+        informants::{self, Holding, Informant, informants},
+        organisation::{Organisation, searches},
         plan::{Plan, PlannedServer, ServerRole, ServerState},
     },
 };
@@ -68,7 +70,11 @@ pub struct Estate {
     pub strange_targets: BTreeSet<String>,
     /// How many controllers there were beyond [`MOST_CONTROLLERS`].
     pub controllers_left_out: usize,
-    /// The servers of the plan by name.
+    /// Whom the directory is asked, in this order.
+    pub informants: Vec<Informant>,
+    /// What the directory tells whoever has logged on.
+    pub organisation: Organisation,
+    /// The servers by name: those of the plan, and those that the directory tells.
     pub servers: BTreeMap<String, PlannedServer>,
     /// How many addresses there were beyond [`MOST_ADDRESSES`] a host.
     pub addresses_left_out: usize,
@@ -112,6 +118,8 @@ impl Estate {
             controllers: BTreeMap::new(),
             strange_targets: BTreeSet::new(),
             controllers_left_out: 0,
+            informants: Vec::new(),
+            organisation: Organisation::default(),
             servers: BTreeMap::new(),
             addresses_left_out: 0,
             time_roots: BTreeMap::new(),
@@ -128,6 +136,9 @@ impl Estate {
         }
         estate.learn_from_controllers(evidence);
         estate.learn_from_forest(evidence);
+        estate.informants = informants(&estate, evidence);
+        estate.organisation = Organisation::learn(&estate, evidence);
+        estate.learn_servers();
         estate.controllers_left_out = estate.controllers.len().saturating_sub(MOST_CONTROLLERS);
         while estate.controllers.len() > MOST_CONTROLLERS {
             estate.controllers.pop_last();
@@ -136,7 +147,7 @@ impl Estate {
     }
 
     /// What the estate itself has to learn, whichever checks run.
-    pub fn discovery(&self, plan: &Plan) -> Vec<Ask> {
+    pub fn discovery(&self, plan: &Plan, evidence: &Evidence) -> Vec<Ask> {
         let resolver = resolver(plan.resolver);
         let lookup = |name: String, records| Ask::new(resolver.clone(), DnsLookup { name, records });
         let mut asks: Vec<Ask> = self.locator_names().into_iter().map(|name| lookup(name, RecordKind::Srv)).collect();
@@ -149,6 +160,13 @@ impl Estate {
                 asks.push(Ask::new(to.clone(), NetlogonPing { domain: plan.domain.clone() }));
                 asks.push(Ask::new(to, RootDse { transport: Transport::Tcp }));
             }
+        }
+        if let Some(first) = self.informants.first() {
+            asks.extend(
+                searches::ALL
+                    .iter()
+                    .flat_map(|search| informants::asks(&search(first), Holding::Domain, self, evidence)),
+            );
         }
         asks
     }
@@ -210,6 +228,15 @@ impl Estate {
     pub fn is_outsider(&self, host: &str) -> bool {
         self.servers.get(host).is_some_and(|server| server.role != ServerRole::Mailbox)
             && !self.controllers.contains_key(host)
+    }
+
+    /// Adds the servers that carry mail by the word of the directory. What is stated about one counts more.
+    fn learn_servers(&mut self) {
+        for (host, server) in &self.organisation.servers {
+            if let Some(role) = server.role() {
+                self.servers.entry(host.clone()).or_insert_with(|| PlannedServer::new(host.clone(), role));
+            }
+        }
     }
 
     fn learn_records(&mut self, lookup: &DnsLookup, answer: &DnsAnswer) {

@@ -67,13 +67,26 @@ pub enum Subject {
     Port(String, u16, Transport),
     /// A certificate by its SHA-1 thumbprint, as Windows names it: `sha1:` and 40 hexadecimal digits.
     Certificate(String),
+    /// A service principal name: `SMTPSVC/ex01.contoso.com`.
+    Spn(String),
+    /// An account that is no server's: `EXCHASA$`.
+    Account(String),
+    /// Something that a server has in the directory, a connector or a virtual directory: `EX01/Default Frontend EX01`.
+    Configured(String, String),
+    /// A site of Active Directory: `site/Berlin`.
+    Site(String),
 }
 
 impl Subject {
     /// The host that it belongs to.
     pub fn host(&self) -> Option<&str> {
         match self {
-            Self::Estate | Self::Certificate(_) => None,
+            Self::Estate
+            | Self::Certificate(_)
+            | Self::Spn(_)
+            | Self::Account(_)
+            | Self::Configured(..)
+            | Self::Site(_) => None,
             Self::Host(host) | Self::Port(host, ..) => Some(host),
         }
     }
@@ -83,7 +96,9 @@ impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Estate => f.pad("estate"),
-            Self::Host(host) => f.pad(host),
+            Self::Host(name) | Self::Spn(name) | Self::Account(name) => f.pad(name),
+            Self::Configured(server, name) => f.pad(&format!("{server}/{name}")),
+            Self::Site(name) => f.pad(&format!("site/{name}")),
             Self::Port(host, port, Transport::Tcp) => f.pad(&format!("{host}:{port}")),
             Self::Port(host, port, Transport::Udp) => f.pad(&format!("{host}:{port}/udp")),
             Self::Certificate(thumbprint) => f.pad(&format!("sha1:{thumbprint}")),
@@ -103,6 +118,8 @@ pub enum Trouble {
     HostDark(String),
     /// A port is shut.
     PortShut(Subject),
+    /// The directory could not be read.
+    DirectoryUnread,
     /// A host's clock is off.
     ClockOff(String),
     /// An SPN is on no account, on two, or on the wrong one.

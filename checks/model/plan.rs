@@ -46,6 +46,25 @@ pub struct Plan {
     pub selection: Selection,
 }
 
+impl Plan {
+    /// Nothing is stated but the domain.
+    pub fn of(domain: &str) -> Self {
+        Self {
+            domain: domain.into(),
+            resolver: None,
+            servers: Vec::new(),
+            clock: ClockLimits::default(),
+            stores: Vec::new(),
+            outlive: None,
+            forbid_old_tls: false,
+            logon: None,
+            exchange_vantage: false,
+            deep: false,
+            selection: Selection::default(),
+        }
+    }
+}
+
 /// As whom the directory is read. The password is in nobody's plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Logon {
@@ -115,6 +134,13 @@ pub struct PlannedServer {
     /// A peer demands that the certificate of its port 25 may also be used as a client's.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub client_auth: bool,
+}
+
+impl PlannedServer {
+    /// One that works, and of which nothing is stated but what it does.
+    pub fn new(name: String, role: ServerRole) -> Self {
+        Self { name, role, state: ServerState::Active, outward: Vec::new(), web: Vec::new(), client_auth: false }
+    }
 }
 
 /// A trust store of the plan. Its roots stay in the wire's hands; those that matter become evidence.

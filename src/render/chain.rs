@@ -8,7 +8,7 @@ use crate::sightings::{Break, Link, Origin, Peer, PeerWord, SeenCertificate, Sta
 use exchange_preflight_checks::{
     facts::{
         certificate::Signed,
-        trust::{MOZILLA, SYSTEM},
+        trust::{FOREST, MOZILLA, SYSTEM},
     },
     model::{
         certificates::Trust,
@@ -146,6 +146,7 @@ fn stores(certificate: &SeenCertificate) -> String {
     let name = |trust: &Trust| match trust.store.as_str() {
         MOZILLA => "Mozilla's list".to_string(),
         SYSTEM => "this machine".to_string(),
+        FOREST => "the forest".to_string(),
         other => format!("the store {other}"),
     };
     let mut names: Vec<_> = certificate.stores.iter().map(name).collect();

@@ -106,8 +106,9 @@ struct JsonFinding {
     area: &'static str,
     /// The word.
     verdict: JsonVerdict,
-    /// A host, an endpoint (`host:port`, `host:port/udp`), a certificate (`sha1:` and 40 hexadecimal digits), or `estate`; the
-    /// same whatever address answered.
+    /// A host, an endpoint (`host:port`, `host:port/udp`), a certificate (`sha1:` and 40 hexadecimal digits), an SPN, an account,
+    /// a connector or virtual directory (`EX01/Default EX01`), a site (`site/Berlin`), or `estate`; the same whatever address
+    /// answered.
     subject: String,
     /// Other subjects for which it speaks as well: the endpoints at which a certificate is shown.
     speaks_for: Vec<String>,

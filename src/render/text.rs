@@ -3,7 +3,7 @@
 use crate::{
     compare::{Change, Kind, exit_code},
     render::{chain, escape::printable},
-    report::{Gate, Report, called},
+    report::{Gate, Report, Unjudged, called},
     sightings::{Connections, SeenCertificate},
 };
 use anstyle::{AnsiColor, Style};
@@ -215,7 +215,13 @@ fn judged(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {area_shown:<11} {id:<22} {}", told.join(", "))?;
         area_before = area;
     }
-    for (why, checks) in [("left out, as you asked", &report.left_out), ("had nothing to judge", &report.idle)] {
+    let Unjudged { left_out, for_users, idle } = &report.unjudged;
+    let reasons = [
+        ("left out, as you asked", left_out),
+        ("need any user of the domain (--user)", for_users),
+        ("had nothing to judge", idle),
+    ];
+    for (why, checks) in reasons {
         if !checks.is_empty() {
             wrapped(&format!("{why}: {}", checks.join(", ")), "  ", "    ", out)?;
         }

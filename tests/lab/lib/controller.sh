@@ -5,6 +5,7 @@ write_smb_conf() { # write_smb_conf HOST
     mkdir -p "$dir"/{etc,run,cache,private}
     # -dnsupdate: it would put back, behind our back, the records that a fault takes away. The build registers them once.
     # -nbt -wrepl: NetBIOS is of no use here.
+    # log level: who has logged on, and who has changed what, for ./audit.
     # allow dns updates: a lab needs no signed ones, and faults are planted by nsupdate.
     cat >"$dir/etc/smb.conf" <<END
 [global]
@@ -27,6 +28,7 @@ write_smb_conf() { # write_smb_conf HOST
 	ntp signd socket directory = $dir/run/ntp_signd
 	logging = file
 	log file = $dir/log.samba
+	log level = 1 dsdb_json_audit:5@$dir/log.audit auth_json_audit:3@$dir/log.audit
 	tls keyfile = $dir/private/tls/key.pem
 	tls certfile = $dir/private/tls/cert.pem
 	tls cafile =

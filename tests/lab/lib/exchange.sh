@@ -5,6 +5,7 @@ start_exchange() { # start_exchange HOST
     if is_edge "$host"; then
         role=edge certificate=("$host" public-issuing) internal=$host-internal
     fi
+    ! is_of_2010 "$host" || role=2010
     mkdir -p "$ROOT/$host/settings"
     # Exchange greets with its local time.
     TZ=CET-1 start_daemon "$host" exchange "$(setting "$host" clock)" "$LAB/exchange-endpoint" --role "$role" --name "$(fqdn "$host")" \

@@ -27,18 +27,23 @@ throw_switches() { # throw_switches plant|mend FAULT
         [ "$fault" = "$wanted" ] || return 0
         found=yes
         ! is_controller dc2 && [[ "$host $arguments" == *dc2* ]] && return 0
+        [ "$switch" != - ] || return 0
         [ "$arguments" != - ] || arguments=
+        local -
+        set -f # words, not patterns of file names
         "$LAB/switches/$switch" "$action" "$fault" "$host" $(fill_in "$arguments")
     }
     for_each_row throw "$FAULTS"
     [ -n "$found" ] || die "no fault '$wanted' in $FAULTS"
 }
 
-# {domain}, for each role {dc2} (its name), {dc2.short} (its NetBIOS name), {dc2.ipv4} and {dc2.ipv6}, and {cert:web} (the
-# thumbprint of a certificate of certificates.tsv).
+# {domain}, for each role {dc2} (its name), {dc2.host} and {dc2.short} (its first part, and that as NetBIOS name), {dc2.ipv4} and
+# {dc2.ipv6}, {asa}, {service} and {retired} (accounts), and {cert:web} (the thumbprint of a certificate of certificates.tsv).
 fill_in() {
     local text=${1//'{domain}'/$DOMAIN} role name thumbprint
+    text=${text//'{asa}'/$ASA\$} text=${text//'{service}'/$SERVICE} text=${text//'{retired}'/$RETIRED}
     for role in "${!NAME[@]}"; do
+        text=${text//"{$role.host}"/${NAME[$role]}}
         text=${text//"{$role}"/$(fqdn "$role")}
         text=${text//"{$role.short}"/${NAME[$role]^^}}
     done

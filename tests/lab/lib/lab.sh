@@ -23,7 +23,7 @@ wait_for() { # wait_for WHAT COMMAND...
     done
 }
 
-for part in world options packages network daemon ntp certificates controller exchange gateways pki state raise faults; do
+for part in world options packages network daemon ntp certificates controller organisation exchange gateways pki state raise faults; do
     . "$LAB/lib/$part.sh"
 done
 unset part

@@ -9,6 +9,7 @@ read_options() {
         --seed) draw_world "$2"; shift 2 ;;
         --world) . "$2"; shift 2 ;;
         --one-dc) DCS=(dc1); shift ;;
+        --with-2010) SERVERS+=(ex10); shift ;;
         --plant) IFS=, read -ra PLANT <<<"$2"; shift 2 ;;
         --faulty) mapfile -t PLANT < <(faulty_faults); shift ;;
         --) shift; break ;;

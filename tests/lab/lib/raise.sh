@@ -6,7 +6,9 @@ raise() { # raise STATE
     print_world >"$ROOT/world"
     print_environment >"$ROOT/environment"
     print_plan >"$ROOT/plan.toml"
+    print_bare_plan >"$ROOT/plan-bare.toml"
     print_chains_plan >"$ROOT/chains.toml"
+    print_krb5_conf >"$ROOT/krb5.conf"
 
     network_up
     tar -C "$ROOT" --xattrs --xattrs-include='*' -I zstd -xf "$1"

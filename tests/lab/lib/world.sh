@@ -11,14 +11,22 @@ DOMAIN=contoso.com
 NETBIOS=CONTOSO
 NET4=10.53.0 # a /24
 NET6=fd53::  # a /64
-# dc9 is the name and the address of nobody: records that point at it are stale. mail is what edge01 is called outside, and
-# mail and autodiscover are what web clients call the servers.
+# dc9 is the name and the address of nobody: records that point at it are stale. ex09 is a server that the directory knows because
+# it was provisioned, and that was never installed. ex10 is there with --with-2010 only. mail is what edge01 is called outside, and mail
+# and autodiscover are what web clients call the servers.
 declare -A NAME=([dc1]=dc1 [dc2]=dc2 [ex01]=ex01 [ex02]=ex02 [ex03]=ex03 [edge01]=edge01 [mx]=mx [pki]=pki [client]=client
-    [dc9]=dc9 [mail]=mail [autodiscover]=autodiscover)
+    [ex09]=ex09 [ex10]=ex10 [dc9]=dc9 [mail]=mail [autodiscover]=autodiscover)
 # The last part of each address, IPv4 and IPv6 alike. Those from 130 on belong to the rows of chains.tsv.
-declare -A NUMBER=([dc1]=11 [dc2]=12 [ex01]=21 [ex02]=22 [ex03]=23 [edge01]=31 [mx]=41 [pki]=42 [client]=100 [dc9]=9)
+declare -A NUMBER=([dc1]=11 [dc2]=12 [ex01]=21 [ex02]=22 [ex03]=23 [ex10]=24 [edge01]=31 [mx]=41 [pki]=42 [client]=100 [dc9]=9)
 
 ADMIN_PASSWORD='Lab-Passw0rd!'
+# Accounts of the directory: a user without any rights, by whom the program may log on; the account of a service that relays mail, of
+# another one that was disabled, and the account that stands for all servers where clients use their common names.
+READER=reader
+READER_PASSWORD='Lab-Reader-1'
+SERVICE=svc-relay
+RETIRED=svc-old
+ASA=EXCHASA
 
 realm() { echo "${DOMAIN^^}"; }
 fqdn() { echo "${NAME[$1]}.$DOMAIN"; }
@@ -27,6 +35,9 @@ ipv6() { echo "$NET6${NUMBER[$1]}"; }
 hosts() { echo "${DCS[@]}" "${SERVERS[@]}" "${OTHERS[@]}" client; }
 is_controller() { [[ " ${DCS[*]} " == *" $1 "* ]]; }
 is_edge() { [[ $1 == edge* ]]; }
+is_of_2010() { [[ $1 == ex10 ]]; }
+mailbox_servers() { for server in "${SERVERS[@]}"; do is_edge "$server" || is_of_2010 "$server" || echo "$server"; done | xargs; }
+servers_of_2010() { for server in "${SERVERS[@]}"; do ! is_of_2010 "$server" || echo "$server"; done | xargs; }
 
 # Draws every name and address from a seed: the same seed, the same world.
 draw_world() {
@@ -56,8 +67,11 @@ draw_world() {
     NAME[ex01]=$house-mx-$first
     NAME[ex02]=$house-mx-$((first + 1))
     NAME[ex03]=$house-mx-$((first + 4))
+    NAME[ex09]=$house-mx-$((first + 6))
+    NAME[ex10]=$house-mx-$((first + 8))
     NAME[edge01]=$house-gate
     NAME[client]=$house-desk
+    READER=$house.reader SERVICE=$house-relay RETIRED=$house-scanner ASA=${house^^}-WEB
 
     draw 256; NET4=10.$drawn
     draw 256; NET4+=.$drawn
@@ -66,11 +80,12 @@ draw_world() {
         draw 12; number=$((number + 1 + drawn))
         NUMBER[$role]=$number
     done
+    NUMBER[ex10]=$((number + 1))
 }
 
 # The world as bash text: kept in a running lab for plant and mend, and part of the key of a built state.
 print_world() {
-    declare -p DCS SERVERS OTHERS DOMAIN NETBIOS NET4 NET6 NAME NUMBER ADMIN_PASSWORD
+    declare -p DCS SERVERS OTHERS DOMAIN NETBIOS NET4 NET6 NAME NUMBER ADMIN_PASSWORD READER READER_PASSWORD SERVICE RETIRED ASA
 }
 
 # The world as CMD sees it: names and addresses in the environment.
@@ -79,9 +94,21 @@ print_environment() {
     echo "export LAB='$LAB' LAB_PLAN='$ROOT/plan.toml' LAB_DOMAIN='$DOMAIN' LAB_REALM='$(realm)' LAB_DC9='$(fqdn dc9)'"
     echo "export EXCHANGE_PREFLIGHT_PLAN='$ROOT/plan.toml'" # so that `run` alone knows the servers
     echo "export LAB_CHAINS_PLAN='$ROOT/chains.toml' LAB_CERTIFICATES='$CERTIFICATES'"
+    echo "export LAB_MAIL='$(fqdn mail)' LAB_AUTODISCOVER='$(fqdn autodiscover)'"
+    echo "export LAB_EX09='$(fqdn ex09)' LAB_ASA='$ASA\$' LAB_SVC='$SERVICE' LAB_BARE_PLAN='$ROOT/plan-bare.toml'"
+    echo "export LAB_READER='$READER@$DOMAIN' LAB_READER_PASSWORD='$READER_PASSWORD' LAB_KRB5_CONF='$ROOT/krb5.conf'"
     for role in $(hosts); do
         echo "export LAB_${role^^}='$(fqdn "$role")' LAB_${role^^}_ADDR='$(ipv4 "$role")' LAB_${role^^}_ADDR6='$(ipv6 "$role")'"
     done
+}
+
+# Kerberos of a client that is told its KDCs, so that no fault of DNS keeps a user from a ticket.
+print_krb5_conf() {
+    local dc
+    printf '[libdefaults]\ndefault_realm = %s\nrdns = false\ndns_canonicalize_hostname = false\n' "$(realm)"
+    printf '[realms]\n%s = {\n' "$(realm)"
+    for dc in "${DCS[@]}"; do echo "kdc = $(ipv4 "$dc")"; done
+    printf '}\n[domain_realm]\n.%s = %s\n' "$DOMAIN" "$(realm)"
 }
 
 # The estate as its administrator would state it to the command under test.
@@ -97,6 +124,12 @@ print_plan() {
         ex01) echo "web = [\"$(fqdn mail)\", \"$(fqdn autodiscover)\"]" ;;
         esac
     done
+    print_stores
+}
+
+# The same estate for somebody who leaves it to the directory to say which servers there are.
+print_bare_plan() {
+    echo "domain = \"$DOMAIN\""
     print_stores
 }
 
