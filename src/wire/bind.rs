@@ -191,3 +191,89 @@ fn said(why: String) -> Trouble {
 fn strange(what: &str) -> Trouble {
     Trouble::not_the_protocol(what).at(Stage::Bind)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{DuplexStream, duplex};
+
+    /// A context that says one thing after another, and is sealed at its end.
+    struct Says(Vec<&'static str>);
+
+    impl Context for Says {
+        async fn step(&mut self, _token: &[u8]) -> Result<Option<Vec<u8>>, Trouble> {
+            Ok(self.0.pop().map(|word| word.as_bytes().to_vec()))
+        }
+
+        fn is_sealed(&self) -> bool {
+            self.0.is_empty()
+        }
+    }
+
+    /// A server that answers each request with the next of these results.
+    async fn answers(mut stream: DuplexStream, results: &'static [u32], behind: &'static [u8]) -> Vec<Vec<u8>> {
+        let mut heard = Vec::new();
+        for (id, code) in (1..).zip(results) {
+            let mut request = vec![0; 1024];
+            let Ok(length @ 1..) = stream.read(&mut request).await else { break };
+            request.truncate(length);
+            heard.push(request);
+            let code = lber::structures::Enumerated { inner: i64::from(*code), ..Default::default() };
+            let inner = vec![Tag::Enumerated(code), message::octets(""), message::octets("words")];
+            let mut bytes = message::request(id, Sequence { class: TagClass::Application, id: 1, inner });
+            bytes.extend(behind);
+            let _ = stream.write_all(&bytes).await;
+        }
+        heard
+    }
+
+    async fn sasl(
+        results: &'static [u32],
+        words: &[&'static str],
+        behind: &'static [u8],
+    ) -> (Result<(), Trouble>, usize) {
+        let (near, far) = duplex(4096);
+        let mut context = Says(words.to_vec());
+        let bound = async { Line::new(near).sasl(&mut context, LogonWay::Kerberos).await.map(drop) };
+        let (bound, heard) = tokio::join!(bound, answers(far, results, behind));
+        (bound, heard.len())
+    }
+
+    #[tokio::test]
+    async fn a_logon_ends_well_only_when_both_have_proven_themselves() {
+        assert_eq!(sasl(&[14, 14, 0], &["two", "one"], b"").await, (Ok(()), 3));
+        let (early, _) = sasl(&[0], &["three", "two", "one"], b"").await;
+        assert!(matches!(early, Err(Trouble { stage: Stage::Bind, reason: Reason::NotTheProtocol(_) })), "{early:?}");
+        let (injected, _) = sasl(&[0], &["one"], b"plain").await;
+        assert!(matches!(injected, Err(Trouble { reason: Reason::NotTheProtocol(_), .. })), "{injected:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_and_a_logon_without_end_has_one() {
+        let (refused, _) = sasl(&[14, 8], &["two", "one"], b"").await;
+        let Err(Trouble { stage: Stage::Bind, reason: Reason::ServerSaid(words) }) = refused else {
+            panic!("{refused:?}")
+        };
+        assert!(words.contains("--logon ldaps"), "{words}");
+        let (endless, heard) = sasl(&[14; 20], &[], b"").await;
+        assert!(endless.is_err());
+        assert_eq!(heard, MOST_STEPS);
+    }
+
+    #[tokio::test]
+    async fn what_answers_no_request_is_no_answer() {
+        for bytes in [
+            &b"HTTP/1.1 400 Bad Request\r\n\r\n"[..],
+            b"0\x84\x7f\xff\xff\xff",
+            b"0\x0c\x02\x01\x07a\x07\n\x01\0\x04\0\x04\0",
+        ] {
+            let (near, mut far) = duplex(4096);
+            far.write_all(bytes).await.expect("there is room");
+            let answer = Line::new(near).start_tls().await.err();
+            assert!(
+                matches!(answer, Some(Trouble { stage: Stage::Tls, reason: Reason::NotTheProtocol(_) })),
+                "{answer:?}"
+            );
+        }
+    }
+}

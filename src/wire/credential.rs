@@ -174,7 +174,7 @@ impl Attempt {
     /// The server refused it, for these words.
     pub(super) fn refused(&mut self, why: &str) -> Trouble {
         self.is_sent = false;
-        let why = text::cut(&format!("{why}; so said {}, and it is not tried again", self.server));
+        let why = text::cut(&format!("{why}; {} refused it, and no other server is asked", self.server));
         self.gate.close(Reason::ServerSaid(why.clone()));
         Trouble::new(Stage::Bind, Reason::ServerSaid(why))
     }

@@ -80,11 +80,14 @@ pub(super) async fn search(wire: &Wire, to: SocketAddr, endpoint: &Endpoint, que
     let trouble = match ended {
         Ok(()) => None,
         Err(Stop::Refused(trouble)) => Some(trouble),
+        // A page may have ended well, and the search did not.
         Err(Stop::Enough(trouble)) => {
+            found.entries.result = None;
             slot.close();
             Some(trouble)
         }
         Err(Stop::Broken(trouble)) => {
+            found.entries.result = None;
             slot.fail(trouble.clone());
             Some(trouble)
         }

@@ -70,7 +70,7 @@ fn system() -> Result<Store, String> {
 }
 
 /// Whom a password may be shown to: the holders of certificates that lead to the system's roots, or to what the plan states.
-/// Mozilla's list is not among them: whoever can have a public certificate is not therefore a domain controller.
+/// The list of Mozilla's that we carry is not among them: this machine's administrator has not chosen it.
 pub(super) struct Trust {
     /// Roots, of the system's store and the plan's.
     pub(super) roots: Vec<CertificateDer<'static>>,
