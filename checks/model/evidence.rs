@@ -102,6 +102,8 @@ impl fmt::Display for Miss {
         let after = self.stage > Stage::Connect;
         match &self.reason {
             Reason::Refused => f.write_str("refused"),
+            // It was silent before, and was not asked anew.
+            Reason::Silent if after && self.took.as_secs() == 0 => f.write_str("open, but it gave no answer"),
             Reason::Silent if after => write!(f, "open, but no answer within {:.0} s", self.took.as_secs_f64()),
             Reason::Silent => f.write_str("filtered: no answer at all"),
             Reason::Prohibited => f.write_str("prohibited: a firewall refuses it (ICMP administratively prohibited)"),

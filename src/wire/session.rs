@@ -106,7 +106,8 @@ impl Slot {
     /// The session is of no use any more.
     pub(super) fn fail(&mut self, why: Trouble) {
         self.session = None;
-        self.failures += 1;
+        // Who says nothing would keep every search waiting once more.
+        self.failures = if why.reason == Reason::Silent { MOST_FAILURES } else { self.failures + 1 };
         self.last = Some(why);
     }
 
