@@ -125,7 +125,7 @@ pub mod certificate {
     pub mod usage;
 }
 
-/// Web services of Exchange: MSExchange OWA event 71.
+/// Web services of Exchange: event 71 of OWA.
 pub mod web {
     pub mod internal_url;
     pub mod spn;

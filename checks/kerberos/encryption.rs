@@ -219,6 +219,7 @@ mod tests {
     #[test]
     fn aes_passes_with_rc4_or_without() {
         let mut forest = with_asa(&["24"]);
+        forest.assert_steady(&Encryption);
         forest.set("EX02", "msDS-SupportedEncryptionTypes", &["28"]);
         let passed = forest.words(&Encryption, |_| true);
         assert_eq!(passed, ["EXCHASA$ pass -", "estate pass -", "ex01.contoso.com pass -", "ex02.contoso.com pass -"]);

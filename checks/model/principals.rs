@@ -12,7 +12,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Verdict},
-        informants::{Holding, asks, needs, unread},
+        informants::{Holding, asks, found, needs, unread},
         meta::Meta,
         organisation::searches,
         plan::{ServerRole, ServerState},
@@ -50,7 +50,14 @@ pub fn needs_of(questions: &[Question], estate: &Estate, evidence: &Evidence) ->
 /// What is said beside the verdicts: of what the directory did not tell, of servers that are no peers, and where there is no peer
 /// at all.
 pub fn beside(meta: &'static Meta, questions: &[Question], estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
-    let mut findings = untold(meta, questions, estate, evidence);
+    let strangers: BTreeMap<_, _> =
+        strangers(estate, evidence).into_iter().map(|host| (search_of_host(host), host)).collect();
+    let (of_strangers, questions): (Vec<_>, Vec<_>) =
+        questions.iter().cloned().partition(|(_, search)| strangers.contains_key(search));
+    let mut findings = untold(meta, &questions, estate, evidence);
+    findings.extend(of_strangers.into_iter().map(|(subject, _)| {
+        Finding::new(meta, subject, Verdict::Skip, "the directory knows no Exchange server of this name")
+    }));
     if !findings.iter().any(|finding| finding.subject == Subject::Estate) {
         findings.extend(servers_unread(meta, estate, evidence));
     }
@@ -64,6 +71,20 @@ pub fn beside(meta: &'static Meta, questions: &[Question], estate: &Estate, evid
         ));
     }
     findings
+}
+
+/// Stated servers that the directory, which told all of them, does not know as Exchange servers: a balancer, a gateway.
+pub fn strangers<'e>(estate: &'e Estate, evidence: &Evidence) -> BTreeSet<&'e str> {
+    let known = &estate.organisation.servers;
+    if known.is_empty() || is_unread(estate, evidence) {
+        return BTreeSet::new();
+    }
+    peers(estate).into_iter().filter(|host| !known.contains_key(*host)).collect()
+}
+
+fn is_unread(estate: &Estate, evidence: &Evidence) -> bool {
+    let search = estate.informants.first().map(searches::servers);
+    search.is_none_or(|search| found(&search, Holding::Domain, estate, evidence).complete().is_none())
 }
 
 /// The finding about the estate where the directory did not tell which servers there are.
@@ -134,7 +155,9 @@ impl<'a> Principals<'a> {
     /// The peers of which all was told.
     pub fn peers(&self) -> impl Iterator<Item = &'a str> {
         let (estate, evidence) = (self.estate, self.evidence);
-        peers(estate).into_iter().filter(move |host| accounts::is_told(&search_of_host(host), estate, evidence))
+        let strangers = strangers(estate, evidence);
+        let known = peers(estate).into_iter().filter(move |host| !strangers.contains(host));
+        known.filter(move |host| accounts::is_told(&search_of_host(host), estate, evidence))
     }
 
     /// Everyone.
@@ -186,7 +209,18 @@ impl<'a> Principals<'a> {
 
     /// The same of several.
     pub fn describe_all(&self, accounts: &[&Account]) -> String {
-        accounts.iter().map(|account| self.describe(account)).collect::<Vec<_>>().join(" and ")
+        const SHOWN: usize = 5;
+        let shown: Vec<_> = accounts.iter().take(SHOWN).map(|account| self.describe(account)).collect();
+        let more = accounts.len().saturating_sub(SHOWN);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        format!("{}{more}", shown.join(" and "))
+    }
+
+    /// An account as commands of the module ActiveDirectory take it: by what no shell mistakes.
+    pub fn identity(&self, account: &Account) -> String {
+        let domain = account.domain().filter(|domain| *domain != self.estate.plan.domain && is_host_name(domain));
+        let server = domain.map(|domain| format!(" -Server {domain}")).unwrap_or_default();
+        format!("{}{server}", account.guid)
     }
 
     /// An SPN as a command takes it.

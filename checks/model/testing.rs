@@ -250,6 +250,23 @@ impl Forest {
         }
     }
 
+    /// Whatever comes in first, nothing that was wanted is unwanted later, and in the end the same is known.
+    pub(crate) fn assert_steady(&self, check: &'static dyn Check) {
+        let whole = self.learn(check).1;
+        for is_last_first in [false, true] {
+            let (mut evidence, mut before) = (Evidence::default(), BTreeSet::new());
+            loop {
+                let now = wanted(&self.plan, &[check], &evidence);
+                assert!(before.is_subset(&now), "no longer wanted: {:?}", before.difference(&now).next());
+                let mut new = now.iter().filter(|ask| !evidence.holds(ask));
+                let Some(ask) = (if is_last_first { new.next_back() } else { new.next() }).cloned() else { break };
+                evidence.insert(Observation { reply: self.reply(&ask), ask, when: Timestamp::UNIX_EPOCH });
+                before = now;
+            }
+            assert_eq!(evidence, whole);
+        }
+    }
+
     /// What a check finds, with what the engine adds to it.
     pub(crate) fn findings(&self, check: &'static dyn Check) -> Vec<Finding> {
         judge(&self.plan, &[check], &self.learn(check).1)
@@ -257,7 +274,7 @@ impl Forest {
 
     /// `subject verdict code` of every finding that is no Pass and no Skip.
     pub(crate) fn troubles(&self, check: &'static dyn Check) -> Vec<String> {
-        self.words(check, |verdict| verdict.is_trouble())
+        self.words(check, Verdict::is_trouble)
     }
 
     /// The same of the findings of these verdicts.
@@ -381,28 +398,25 @@ impl Filter {
 
     fn begin(text: &str) -> (Self, &str) {
         let inner = text.strip_prefix('(').unwrap();
-        match inner.as_bytes()[0] {
-            kind @ (b'&' | b'|' | b'!') => {
-                let (mut parts, mut rest) = (Vec::new(), &inner[1..]);
-                while !rest.starts_with(')') {
-                    let (part, after) = Self::begin(rest);
-                    parts.push(part);
-                    rest = after;
-                }
-                let filter = match kind {
-                    b'&' => Self::All(parts),
-                    b'|' => Self::Any(parts),
-                    _ => Self::Not(Box::new(parts.pop().unwrap())),
-                };
-                (filter, &rest[1..])
-            }
-            _ => {
-                let (item, rest) = inner.split_once(')').unwrap();
-                let (attribute, value) = item.split_once('=').unwrap();
-                let (value, is_beginning) = value.strip_suffix('*').map_or((value, false), |value| (value, true));
-                (Self::Item { attribute: attribute.to_owned(), value: unescaped(value), is_beginning }, rest)
-            }
+        let kind = inner.as_bytes()[0];
+        if !b"&|!".contains(&kind) {
+            let (item, rest) = inner.split_once(')').unwrap();
+            let (attribute, value) = item.split_once('=').unwrap();
+            let (value, is_beginning) = value.strip_suffix('*').map_or((value, false), |value| (value, true));
+            return (Self::Item { attribute: attribute.to_owned(), value: unescaped(value), is_beginning }, rest);
         }
+        let (mut parts, mut rest) = (Vec::new(), &inner[1..]);
+        while !rest.starts_with(')') {
+            let (part, after) = Self::begin(rest);
+            parts.push(part);
+            rest = after;
+        }
+        let filter = match kind {
+            b'&' => Self::All(parts),
+            b'|' => Self::Any(parts),
+            _ => Self::Not(Box::new(parts.pop().unwrap())),
+        };
+        (filter, &rest[1..])
     }
 
     fn takes(&self, entry: &Entry) -> bool {
@@ -423,7 +437,7 @@ fn unescaped(value: &str) -> String {
     let mut plain = parts.next().unwrap().as_bytes().to_vec();
     for part in parts {
         plain.extend(hex::decode(&part[..2]).unwrap());
-        plain.extend(part[2..].as_bytes());
+        plain.extend(&part.as_bytes()[2..]);
     }
     String::from_utf8(plain).unwrap()
 }

@@ -95,8 +95,10 @@ fn judge_host(host: &str, principals: &Principals<'_>, estate: &Estate) -> Findi
         .remedy("    ([adsisearcher]\"(sAMAccountName=$env:COMPUTERNAME`$)\").FindOne().Path")
         .remedy("Log on as somebody who may read it, and run again.");
     };
-    let mut flaws: Vec<Flaw> =
-        [state(own), others(host, own, principals), membership(own, estate)].into_iter().flatten().collect();
+    let mut flaws: Vec<Flaw> = [state(own, principals), others(host, own, principals), membership(own, estate)]
+        .into_iter()
+        .flatten()
+        .collect();
     // The weightiest first: it speaks, and the order among equals stays.
     flaws.sort_by_key(|flaw| core::cmp::Reverse(flaw.verdict));
     let Some(Flaw { verdict, code, .. }) = flaws.first() else {
@@ -109,7 +111,7 @@ fn judge_host(host: &str, principals: &Principals<'_>, estate: &Estate) -> Findi
     flaws.into_iter().flat_map(|flaw| flaw.remedy).fold(finding, Finding::remedy)
 }
 
-fn state(own: &Account) -> Option<Flaw> {
+fn state(own: &Account, principals: &Principals<'_>) -> Option<Flaw> {
     match own.is_disabled {
         Some(false) => None,
         Some(true) => Some(Flaw {
@@ -118,7 +120,7 @@ fn state(own: &Account) -> Option<Flaw> {
             seen: format!("its account {} is disabled ({})", own.name, own.dn),
             remedy: vec![
                 "Find out who disabled it and why; then:".to_string(),
-                format!("    Enable-ADAccount -Identity {}", own.guid),
+                format!("    Enable-ADAccount -Identity {}", principals.identity(own)),
             ],
         }),
         None => Some(Flaw {
@@ -145,8 +147,8 @@ fn others(host: &str, own: &Account, principals: &Principals<'_>) -> Option<Flaw
             .into_iter()
             .chain(others.iter().flat_map(|account| {
                 [
-                    format!("    Get-ADObject {} -Properties *", account.guid),
-                    format!("    Remove-ADObject {}", account.guid),
+                    format!("    Get-ADObject {} -Properties *", principals.identity(account)),
+                    format!("    Remove-ADObject {}", principals.identity(account)),
                 ]
             }))
             .collect(),
@@ -201,6 +203,7 @@ mod tests {
 
     #[test]
     fn a_server_of_stock_passes() {
+        Forest::new().assert_steady(&ServerAccount);
         assert_eq!(
             Forest::new().words(&ServerAccount, |_| true),
             ["ex01.contoso.com pass -", "ex02.contoso.com pass -"]

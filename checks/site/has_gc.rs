@@ -236,6 +236,7 @@ mod tests {
         let mut forest = Forest::new();
         forest.silent.insert(3268);
         forest.controller("dc2", SITE, true);
+        forest.assert_steady(&HasGc);
         assert_eq!(forest.words(&HasGc, |_| true), [format!("{SUBJECT} pass -")]);
     }
 

@@ -94,7 +94,7 @@ fn judge_spn(spn: &Spn, host: &str, if_foreign: Verdict, principals: &Principals
         return finding(if_foreign, &seen)
             .code("holder-disabled")
             .suspects(Trouble::SpnWrong(needed(host).to_string()))
-            .remedy(format!("    Enable-ADAccount -Identity {}", own.guid));
+            .remedy(format!("    Enable-ADAccount -Identity {}", principals.identity(own)));
     }
     finding(Verdict::Pass, &format!("on {}", own.name))
 }
@@ -145,7 +145,9 @@ mod tests {
 
     #[test]
     fn each_server_holds_its_own() {
-        assert_eq!(Forest::new().troubles(&Owner), Vec::<String>::new());
+        let forest = Forest::new();
+        forest.assert_steady(&Owner);
+        assert_eq!(forest.troubles(&Owner), Vec::<String>::new());
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use crate::{
     facts::spn::{Spn, class},
     model::{
-        accounts::{Account, Accounts, customary, needed},
+        accounts::{Accounts, customary, needed},
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         meta::{Basis, Fold, Meta, Tier},
+        organisation::ExchangeServer,
         principals::{Principals, beside, needs_of, of_peers},
     },
 };
@@ -68,7 +69,7 @@ fn subject(host: &str) -> Subject {
 
 fn judge_host(host: &str, principals: &Principals<'_>, estate: &Estate) -> Vec<Finding> {
     let needed = needed(host);
-    let is_of_2010 = estate.organisation.servers.get(host).is_some_and(|server| server.is_of_2010());
+    let is_of_2010 = estate.organisation.servers.get(host).is_some_and(ExchangeServer::is_of_2010);
     // What 2010 registered hung on its roles; of all of them only the mail's are sure (KB 979174, step 3).
     let is_customary = |spn: &Spn| !is_of_2010 || [class::SMTP, class::SMTPSVC].contains(&spn.class.as_str());
     let others = customary(host).into_iter().filter(|spn| *spn != needed && is_customary(spn));
@@ -82,7 +83,8 @@ fn judge_spn(spn: &Spn, host: &str, if_missing: Verdict, principals: &Principals
     if !holders.is_empty() {
         return finding(Verdict::Pass, format!("on {}", holders.join(" and ")));
     }
-    let Some(own) = principals.own(host).filter(|own| is_read(own)) else {
+    let Some(own) = principals.own(host).filter(|own| !own.spns.is_empty()) else {
+        // A computer has a HOST at the least: where none is shown, they are hidden and not absent.
         let seen = match principals.own(host) {
             Some(own) => format!("no SPN of {} is shown to us, so nobody knows which it has", principals.describe(own)),
             None => "no account shows it, and the server's own account is not shown either".to_string(),
@@ -101,11 +103,6 @@ fn judge_spn(spn: &Spn, host: &str, if_missing: Verdict, principals: &Principals
         .remedy(format!("    setspn -Q {spn}"))
 }
 
-/// A computer has a HOST at the least: where none is shown, they are hidden and not absent.
-fn is_read(account: &&Account) -> bool {
-    !account.spns.is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,6 +111,7 @@ mod tests {
     #[test]
     fn a_server_of_stock_has_all() {
         let forest = Forest::new();
+        forest.assert_steady(&Registered);
         assert_eq!(forest.troubles(&Registered), Vec::<String>::new());
         let passed = forest.words(&Registered, |verdict| verdict == Verdict::Pass);
         assert!(passed.contains(&"SMTPSVC/ex01.contoso.com pass -".to_string()), "{passed:?}");
@@ -161,9 +159,14 @@ mod tests {
     fn who_is_no_peer_is_skipped() {
         let mut forest = Forest::new();
         forest.planned("edge01.contoso.com", ServerRole::Edge);
+        forest.planned("balancer.contoso.com", ServerRole::Mailbox);
         forest.exchange_server("EX09", &[("msExchCurrentServerRoles", &["4096"])]);
         let skipped = forest.words(&Registered, |verdict| verdict == Verdict::Skip);
-        assert_eq!(skipped, ["edge01.contoso.com skip -", "ex09.contoso.com skip -"]);
+        assert_eq!(
+            skipped,
+            ["SMTPSVC/balancer.contoso.com skip -", "edge01.contoso.com skip -", "ex09.contoso.com skip -"]
+        );
+        assert_eq!(forest.troubles(&Registered), Vec::<String>::new());
     }
 
     #[test]

@@ -156,6 +156,8 @@ mod tests {
     fn two_spellings_on_one_account_are_no_duplicate() {
         let mut forest = Forest::new();
         forest.give("EX01", "SMTPSVC/EX01.CONTOSO.COM");
+        forest.virtual_directory("EX01", "owa (Default Web Site)", Some("https://mail.contoso.com/owa"));
+        forest.assert_steady(&Unique);
         assert_eq!(forest.troubles(&Unique), Vec::<String>::new());
         let passed = forest.words(&Unique, |verdict| verdict == Verdict::Pass);
         assert!(passed.contains(&"SMTPSVC/ex01.contoso.com pass -".to_string()), "{passed:?}");

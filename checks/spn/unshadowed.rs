@@ -20,6 +20,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use core::fmt::Write as _;
 
 /// See the module.
 pub struct Unshadowed;
@@ -171,7 +172,10 @@ fn judge_spn(watched: &Watched, spellings: &Spellings<'_>, principals: &Principa
             .code("upn")
             .is(Trouble::SpnWrong(spn.to_string()))
             .remedy("Give that account a name of its own:")
-            .remedy(format!("    Set-ADObject {} -Replace @{{userPrincipalName='<USER>@<DOMAIN>'}}", first.guid))
+            .remedy(format!(
+                "    Set-ADObject {} -Replace @{{userPrincipalName='<USER>@<DOMAIN>'}}",
+                principals.identity(first)
+            ))
             .remedy("If it was made with ktpass for an SPN, see first who uses that keytab.");
     }
     let twins = spellings.twins(spn, principals);
@@ -187,7 +191,7 @@ fn judge_spn(watched: &Watched, spellings: &Spellings<'_>, principals: &Principa
     let finding = finding(verdict, format!("what looks like it: {}", named.join("; ")))
         .code("confusable")
         .is(Trouble::SpnWrong(spn.to_string()));
-    twins.iter().fold(finding, |finding, (twin, holder)| remove(finding, twin, holder))
+    twins.iter().fold(finding, |finding, (twin, holder)| remove(finding, twin, holder, principals))
 }
 
 fn judge_strange(spn: &str, holder: &Account, watched: &[Watched], principals: &Principals<'_>) -> Finding {
@@ -198,13 +202,17 @@ fn judge_strange(spn: &str, holder: &Account, watched: &[Watched], principals: &
     let look = spn::look(spn);
     let alike = watched.iter().map(|watched| watched.spn.to_string()).filter(|watched| spn::look(watched) == look);
     let finding = alike.fold(finding, |finding, spn| finding.suspects(Trouble::SpnWrong(spn)));
-    remove(finding, spn, holder)
+    remove(finding, spn, holder, principals)
 }
 
-fn remove(finding: Finding, spn: &str, holder: &Account) -> Finding {
-    finding
-        .remedy("Unless somebody knows what it is for (PowerShell; the letters are spelt by number):")
-        .remedy(format!("    Set-ADObject {} -Remove @{{servicePrincipalName={}}}", holder.guid, in_powershell(spn)))
+fn remove(finding: Finding, spn: &str, holder: &Account, principals: &Principals<'_>) -> Finding {
+    finding.remedy("Unless somebody knows what it is for (PowerShell; the letters are spelt by number):").remedy(
+        format!(
+            "    Set-ADObject {} -Remove @{{servicePrincipalName={}}}",
+            principals.identity(holder),
+            in_powershell(spn)
+        ),
+    )
 }
 
 /// Each letter that is not ASCII by its number.
@@ -226,7 +234,8 @@ fn in_powershell(spn: &str) -> String {
             text.push(letter);
         } else {
             for unit in letter.encode_utf16(&mut units) {
-                text.push_str(&format!("$([char]0x{unit:04x})"));
+                // Writing to a String never fails.
+                let _ = write!(text, "$([char]0x{unit:04x})");
             }
         }
     }
@@ -270,7 +279,9 @@ mod tests {
 
     #[test]
     fn in_order_nothing_is_shadowed() {
-        assert_eq!(Forest::new().troubles(&Unshadowed), Vec::<String>::new());
+        let forest = Forest::new();
+        forest.assert_steady(&Unshadowed);
+        assert_eq!(forest.troubles(&Unshadowed), Vec::<String>::new());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
         informants::{Holding, unread},
         listeners::quote,
         meta::{Basis, Fold, Meta, Tier},
-        organisation::{Told, VirtualDirectory, searches},
+        organisation::{ExchangeServer, Told, VirtualDirectory, searches},
         principals::{bystanders, servers_unread},
     },
 };
@@ -169,7 +169,7 @@ fn judge_address(
 ) -> Finding {
     let server = estate.organisation.server_called(&directory.server).map(|(_, server)| server);
     // Since 2013 a front end goes to its back end by the server's own name, whatever InternalUrl holds.
-    let verdict = if server.is_some_and(|server| server.is_of_2010()) { Verdict::Fail } else { Verdict::Warn };
+    let verdict = if server.is_some_and(ExchangeServer::is_of_2010) { Verdict::Fail } else { Verdict::Warn };
     finding(verdict, format!("the address {host} stands in place of a name: no SPN can be registered for it"))
         .code("address")
         .remedy("Set a name:")
@@ -226,6 +226,7 @@ mod tests {
         forest.name("mail.contoso.com");
         forest.virtual_directory("EX01", "PowerShell (Default Web Site)", Some("http://ex01.contoso.com/powershell"));
         forest.virtual_directory("EX01", "Autodiscover (Default Web Site)", None);
+        forest.assert_steady(&InternalUrl);
         let words = forest.words(&InternalUrl, |_| true);
         assert_eq!(
             words,

@@ -164,7 +164,7 @@ impl ServerJudge<'_> {
 
     fn nobody(&self, host: &str, seen: &str) -> Finding {
         // What is hidden is not missing: a computer has a HOST at the least.
-        if !self.principals.own(host).is_some_and(|own| !own.spns.is_empty()) {
+        if self.principals.own(host).is_none_or(|own| own.spns.is_empty()) {
             return finding(host, Verdict::Unknown, &format!("{seen}; of the server's own account no SPN is shown"))
                 .code("account-unread");
         }
@@ -219,6 +219,7 @@ mod tests {
 
     #[test]
     fn host_stands_for_http() {
+        with_name().assert_steady(&WebSpn);
         let words = with_name().words(&WebSpn, |_| true);
         assert_eq!(
             words,
