@@ -87,17 +87,19 @@ impl Check for Pinned {
         }
         let organisation = &estate.organisation;
         let receive = organisation.receive_connectors.iter();
-        let receive = receive.filter_map(|connector| judge_receive(connector, estate, evidence));
+        let mut findings: Vec<_> = receive.filter_map(|connector| judge_receive(connector, estate, evidence)).collect();
+        if findings.is_empty() {
+            findings.push(nobody(estate));
+        }
         let send = organisation.send_connectors.iter().filter_map(judge_send);
         let hybrid = organisation.hybrid.as_ref().and_then(|hybrid| hybrid.pin.as_ref());
         let hybrid =
             hybrid.map(|pin| as_client(Subject::Configured("hybrid".into(), "TlsCertificateName".into()), pin));
-        let findings: Vec<_> = receive.chain(send).chain(hybrid).collect();
-        if findings.is_empty() { vec![nobody(estate)] } else { findings }
+        findings.into_iter().chain(send).chain(hybrid).collect()
     }
 }
 
-/// No connector names a certificate, as far as that is shown.
+/// No receive connector names a certificate, as far as that is shown.
 fn nobody(estate: &Estate) -> Finding {
     let connectors = &estate.organisation.receive_connectors;
     let unread = connectors.iter().filter(|connector| connector.pin == Told::Unread).count();
@@ -109,7 +111,7 @@ fn nobody(estate: &Estate) -> Finding {
             format!("whether {unread} of {} connectors name one is not shown to this user", connectors.len()),
         )
     } else {
-        (Verdict::Pass, "no connector names a certificate: each shows the one that fits its Fqdn".to_string())
+        (Verdict::Pass, "no receive connector names a certificate: each shows the one that fits its Fqdn".to_string())
     };
     Finding::new(&META, Subject::Estate, verdict, seen)
 }
@@ -178,7 +180,8 @@ fn judge_receive(connector: &ReceiveConnector, estate: &Estate, evidence: &Evide
         }
     }
     let unheard = || Finding::new(&META, subject(connector), Verdict::Unknown, "it listens where nothing was asked");
-    let finding = worst.unwrap_or_else(unheard);
+    let host = connector.host.clone().unwrap_or_default();
+    let finding = worst.unwrap_or_else(unheard).suspects(Trouble::Name(host));
     let fitting = fitting(connector, &name, &certificates);
     if finding.verdict < Verdict::Warn && fitting.len() > 1 {
         return Some(two_fit(connector, &fitting));

@@ -16,7 +16,7 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         informants::{self, Holding, estate_needs, found},
-        listeners::smtp_port,
+        listeners::{quote, smtp_port},
         meta::Meta,
         organisation::{ReceiveConnector, SearchOf, searches},
     },
@@ -132,7 +132,7 @@ impl<'e> Connectors<'e> {
         if !self.at(to).is_empty() || self.all.iter().any(|connector| !connector.unreadable.is_empty()) {
             return None;
         }
-        let disabled: Vec<_> = self.bound(to).iter().map(|c| format!("{:?}", c.name)).collect();
+        let disabled: Vec<_> = self.bound(to).iter().map(|connector| quote(&connector.name)).collect();
         Some(match disabled.as_slice() {
             [] => format!("the directory has no connector of it for {to}"),
             names => format!("the directory has it disabled: {}", names.join(", ")),

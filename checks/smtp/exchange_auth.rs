@@ -12,7 +12,7 @@ use crate::{
         evidence::{Evidence, Reason},
         finding::{Finding, Trouble, Verdict},
         listeners::{
-            Listener, Look, is_absent_in_2010, peer_listeners, server_name, servers_of_2010, smtp_port,
+            Listener, Look, is_absent_in_2010, peer_listeners, quote, server_name, servers_of_2010, smtp_port,
             unresolved_peers,
         },
         meta::{Basis, Fold, Meta, Tier},
@@ -85,7 +85,7 @@ impl Check for ExchangeAuth {
                 inspected(&listener, why)
             } else if !is_dialled(&listener) {
                 return None;
-            } else if is_absent && look.reach() == Some(Reach::Refused) {
+            } else if is_absent && look.reach().is_some_and(|reach| reach != Reach::Open) {
                 let seen = "Exchange 2010 does not listen here; its peers authenticate on 25";
                 Finding::new(&META, listener.subject(), Verdict::Skip, seen)
             } else {
@@ -128,7 +128,7 @@ impl<'e> Behind<'e> {
         const SHOWN: usize = 3;
         let is_deaf = |other: &&&ReceiveConnector| other.mechanisms.value().is_some_and(|m| !m.exchange_server());
         let deaf = self.others.iter().filter(is_deaf).take(SHOWN);
-        deaf.map(|other| format!("{:?} for {}", other.name, ranges(other))).collect()
+        deaf.map(|other| format!("{} for {}", quote(&other.name), ranges(other))).collect()
     }
 }
 
@@ -239,8 +239,8 @@ fn flag_off(listener: &Listener, look: &Look<'_>, behind: &Behind<'_>, front: &F
     };
     let (verdict, dialler) = gravity(port, front);
     let seen = format!(
-        "{:?} has AuthMechanism {}, without ExchangeServer{heard}{dialler}",
-        connector.name,
+        "{} has AuthMechanism {}, without ExchangeServer{heard}{dialler}",
+        quote(&connector.name),
         mechanisms.names()
     );
     let (identity, groups) = (identity(connector), groups(port, front));
@@ -261,7 +261,7 @@ fn flag_off(listener: &Listener, look: &Look<'_>, behind: &Behind<'_>, front: &F
 
 /// The directory has `ExchangeServer`, and this machine, which is no peer, was not offered it.
 fn wire_off(listener: &Listener, behind: &Behind<'_>) -> Finding {
-    let (host, name) = (server_name(&listener.to.host), &behind.connector.name);
+    let (host, name) = (server_name(&listener.to.host), quote(&behind.connector.name));
     let deaf = behind.deaf();
     let why = if deaf.is_empty() {
         "no other connector of this port lets servers in less, so a device on the way that inspects SMTP is likelier"
@@ -269,7 +269,7 @@ fn wire_off(listener: &Listener, behind: &Behind<'_>) -> Finding {
     } else {
         format!("likelier another connector answers this machine: {}", deaf.join("; "))
     };
-    let seen = format!("neither X-EXPS nor X-ANONYMOUSTLS is offered, though {name:?} has ExchangeServer; {why}");
+    let seen = format!("neither X-EXPS nor X-ANONYMOUSTLS is offered, though {name} has ExchangeServer; {why}");
     let finding = Finding::new(&META, listener.subject(), Verdict::Warn, seen).code("wire-off");
     let finding = if deaf.is_empty() {
         finding.remedy("If the device stands between Exchange servers too, switch its inspection of SMTP off there (Cisco: no inspect esmtp).")

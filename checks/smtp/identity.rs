@@ -176,7 +176,7 @@ fn judge_host(host: &str, listeners: &[Listener], estate: &Estate, evidence: &Ev
 /// A name by which peers ask for a ticket, where it is not the server's own.
 struct Asked<'e> {
     name: String,
-    /// Where the name comes from: the connector of 2525, or what was heard.
+    /// The connector whose name it is; otherwise the name was heard.
     connector: Option<&'e ReceiveConnector>,
     port: u16,
 }
@@ -192,7 +192,8 @@ fn asked_for<'e>(
 ) -> Vec<Asked<'e>> {
     let mut asked: BTreeMap<String, Asked<'e>> = BTreeMap::new();
     let connectors = Connectors::of(host, estate, evidence);
-    for listener in listeners.iter().filter(|listener| listener.to.port != SMTP_PORT) {
+    let is_dialled = |port| port != SMTP_PORT || connectors.as_ref().is_some_and(|all| all.dialled_by(false) == port);
+    for listener in listeners.iter().filter(|listener| is_dialled(listener.to.port)) {
         let (to, port) = (&listener.to, listener.to.port);
         let place = to.address.map(|address| SocketAddr::new(address, port));
         let connector = connectors.as_ref().zip(place).and_then(|(all, place)| all.default_at(place));
@@ -317,7 +318,7 @@ fn restore_fqdn(finding: Finding, host: &str, port: u16, connector: Option<Strin
     let finding = finding
         .remedy(format!("Peers ask for a ticket for SMTPSVC/ and that name. The connector's Fqdn ought to be {host}:"))
         .remedy(format!("    Get-ReceiveConnector -Server {short} | fl Identity,Bindings,Fqdn"));
-    if port != smtp_port::TRANSPORT {
+    if port != smtp_port::TRANSPORT && connector.is_none() {
         return finding;
     }
     let connector = connector.unwrap_or_else(|| format!("\"{short}\\Default {short}\""));

@@ -82,8 +82,8 @@ impl Check for Reachable {
             let is_absent = of_2010.contains(&listener.to.host) && is_absent_in_2010(listener.to.port);
             let finding = match reach {
                 Reach::Open => judge_open(&listener, &look, estate),
-                Reach::Refused if is_absent => {
-                    let seen = "refused, as is every port that came with Exchange 2013: Exchange 2010 has none of them";
+                _ if is_absent => {
+                    let seen = "Exchange 2010 has none of the ports that came with Exchange 2013";
                     Finding::new(&META, listener.subject(), Verdict::Skip, seen)
                 }
                 _ => judge_shut(&listener, reach, estate, evidence),
