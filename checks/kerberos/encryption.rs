@@ -10,7 +10,7 @@ use crate::{
         finding::{Finding, Subject, Verdict},
         informants::{Holding, found, needs, unread},
         meta::{Basis, Fold, Meta, Tier},
-        principals::{Principals, Question, beside, needs_of, of_peers, web_names},
+        principals::{Principals, Question, are_servers_settled, beside, is_word, needs_of, of_peers, web_names},
     },
 };
 use alloc::{
@@ -102,6 +102,9 @@ fn questions(estate: &Estate, evidence: &Evidence) -> Vec<Question> {
 
 /// The servers' own accounts, and those that hold a name of web clients and are no server's: alternate service accounts.
 fn keyholders<'a>(principals: &Principals<'a>, estate: &Estate, evidence: &Evidence) -> Vec<Keyholder<'a>> {
+    if !are_servers_settled(estate, evidence) {
+        return Vec::new();
+    }
     let own = principals.peers().filter_map(|host| {
         let account = principals.own(host)?;
         Some(Keyholder { subject: Subject::Host(host.to_string()), account, is_server: true })
@@ -128,7 +131,8 @@ fn judge_keys(keyholder: &Keyholder<'_>, principals: &Principals<'_>, estate: &E
     let Keyholder { subject, account, .. } = keyholder;
     let finding = |verdict, seen: String| Finding::new(&META, subject.clone(), verdict, seen);
     if let Some(domain) = foreign_domain(keyholder, estate) {
-        return finding(Verdict::Skip, format!("its domain is {domain}; run with --domain {domain}"));
+        let run = if is_word(&domain) { format!("; run with --domain {domain}") } else { String::new() };
+        return finding(Verdict::Skip, format!("its domain is {domain}{run}"));
     }
     let search = search_of_keys(&account.dn);
     if let Some(untold) = unread(&META, &[(search.clone(), Holding::Domain)], estate, evidence) {
@@ -177,10 +181,8 @@ fn mend(finding: Finding, keyholder: &Keyholder<'_>, estate: &Estate) -> Finding
             .remedy(format!("    Get-ADObject {guid} -Properties msDS-SupportedEncryptionTypes,pwdLastSet"));
     }
     let name = keyholder.account.name.as_str();
-    let is_word = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    let is_harmless = name.trim_end_matches('$').chars().all(is_word);
-    let name = if is_harmless { name } else { "<ACCOUNT>" };
-    let netbios = estate.organisation.domains.get(&estate.plan.domain).filter(|name| name.chars().all(is_word));
+    let name = if is_word(name.strip_suffix('$').unwrap_or(name)) { name } else { "<ACCOUNT>" };
+    let netbios = estate.organisation.domains.get(&estate.plan.domain).filter(|name| is_word(name));
     let netbios = netbios.map_or("<DOMAIN>", String::as_str);
     finding
         .remedy("Name AES, and RC4 as long as anything needs it; then give it a new password on all servers:")
@@ -206,7 +208,7 @@ fn judge_shared(keyholders: &[Keyholder<'_>], estate: &Estate, evidence: &Eviden
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::testing::Forest;
+    use crate::model::{plan::ServerRole, testing::Forest};
 
     fn with_asa(types: &[&str]) -> Forest {
         let mut forest = Forest::new();
@@ -219,9 +221,11 @@ mod tests {
     #[test]
     fn aes_passes_with_rc4_or_without() {
         let mut forest = with_asa(&["24"]);
+        forest.computer("FS01", &[("dNSHostName", &["fs01.contoso.com"])]);
+        forest.planned("fs01.contoso.com", ServerRole::Mailbox);
         forest.assert_steady(&Encryption);
         forest.set("EX02", "msDS-SupportedEncryptionTypes", &["28"]);
-        let passed = forest.words(&Encryption, |_| true);
+        let passed = forest.words(&Encryption, |verdict| verdict != Verdict::Skip);
         assert_eq!(passed, ["EXCHASA$ pass -", "estate pass -", "ex01.contoso.com pass -", "ex02.contoso.com pass -"]);
     }
 

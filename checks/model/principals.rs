@@ -35,9 +35,14 @@ pub fn of_peers(estate: &Estate, subject: impl Fn(&str) -> Subject) -> Vec<Quest
 
 /// The names that web clients use. None until the servers are told: a server's own name is none of them.
 pub fn web_names(estate: &Estate, evidence: &Evidence) -> BTreeSet<String> {
-    let Some(first) = estate.informants.first() else { return BTreeSet::new() };
-    let asks = asks(&searches::servers(first), Holding::Domain, estate, evidence);
-    if asks.iter().all(|ask| evidence.holds(ask)) { namespaces(estate) } else { BTreeSet::new() }
+    if are_servers_settled(estate, evidence) { namespaces(estate) } else { BTreeSet::new() }
+}
+
+/// Has everyone who is asked for the servers answered, or failed to? Until then a name may turn out to be a server's, and a stated
+/// server to be none.
+pub fn are_servers_settled(estate: &Estate, evidence: &Evidence) -> bool {
+    let asks = |first| asks(&searches::servers(first), Holding::Domain, estate, evidence);
+    estate.informants.first().is_some_and(|first| asks(first).iter().all(|ask| evidence.holds(ask)))
 }
 
 /// What has to be asked for these.
@@ -216,7 +221,7 @@ impl<'a> Principals<'a> {
         format!("{}{more}", shown.join(" and "))
     }
 
-    /// An account as commands of the module ActiveDirectory take it: by what no shell mistakes.
+    /// An account as `Get-ADObject` and its like take it: by what no shell mistakes.
     pub fn identity(&self, account: &Account) -> String {
         let domain = account.domain().filter(|domain| *domain != self.estate.plan.domain && is_host_name(domain));
         let server = domain.map(|domain| format!(" -Server {domain}")).unwrap_or_default();
@@ -243,26 +248,26 @@ impl<'a> Principals<'a> {
     /// An account as `setspn` takes it; `<ACCOUNT>` for a name that a shell could take for something else.
     fn name_in_command(&self, account: &Account) -> String {
         let name = account.name.strip_suffix('$').unwrap_or(&account.name);
-        if !is_harmless(name) {
+        if !is_word(name) {
             return "<ACCOUNT>".to_string();
         }
         let domain = account.domain().filter(|domain| *domain != self.estate.plan.domain);
         let netbios =
-            domain.and_then(|domain| self.estate.organisation.domains.get(&domain)).filter(|name| is_harmless(name));
+            domain.and_then(|domain| self.estate.organisation.domains.get(&domain)).filter(|name| is_word(name));
         netbios.map_or_else(|| name.to_string(), |netbios| format!("{netbios}\\{name}"))
     }
 }
 
 /// Letters, digits, hyphens, underscores and dots: what no shell takes for anything but a word. No hyphen in front, either: that
 /// would be a switch.
-fn is_harmless(name: &str) -> bool {
+pub fn is_word(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
     !name.is_empty() && !name.starts_with('-') && name.bytes().all(is_plain)
 }
 
 /// An SPN of classes and hosts as they should be is a word in a command; others are left to whoever reads them.
 fn in_command(spn: &str) -> &str {
-    let is_harmless = spn.split_once('/').is_some_and(|(class, host)| is_harmless(class) && is_host_name(host));
+    let is_harmless = spn.split_once('/').is_some_and(|(class, host)| is_word(class) && is_host_name(host));
     if is_harmless { spn } else { "<SPN>" }
 }
 
@@ -273,9 +278,9 @@ mod tests {
 
     #[test]
     fn commands_hold_nothing_but_words() {
-        assert!(is_harmless("svc-relay.2"));
+        assert!(is_word("svc-relay.2"));
         for name in ["", "-D", "a b", "a;b", "$DUPLICATE-1", "a\u{ff11}", "a\\b"] {
-            assert!(!is_harmless(name), "{name}");
+            assert!(!is_word(name), "{name}");
         }
         assert_eq!(in_command("SMTPSVC/ex01.contoso.com"), "SMTPSVC/ex01.contoso.com");
         assert_eq!(in_command("SMTPSVC/ex01;calc"), "<SPN>");
