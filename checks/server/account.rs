@@ -22,7 +22,7 @@ use alloc::{
 /// See the module.
 pub struct ServerAccount;
 
-/// The universal group that Setup puts every server into; its name is never translated.
+/// The universal group that Setup puts every server into.
 const GROUP: &str = "Exchange Servers";
 
 static META: Meta = Meta {
@@ -46,7 +46,6 @@ static META: Meta = Meta {
         "454 4.7.0 Temporary authentication failure",
         "MSExchangeTransport event 1035",
         "MSExchangeTransport event 2017",
-        "NETLOGON event 5719",
     ],
     tier: Tier::User,
     fold: Fold::BestInformed,

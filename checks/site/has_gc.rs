@@ -50,7 +50,7 @@ static META: Meta = Meta {
         "Access to Active Directory by Exchange servers (Microsoft Learn)",
         "Exchange network ports (Microsoft Learn)",
     ],
-    symptoms: &["MSExchange ADAccess events 2070, 2084, 2102, 2103", "MSExchangeADTopology event 2114", "451 4.7.0"],
+    symptoms: &["MSExchange ADAccess events 2102, 2103", "MSExchangeADTopology event 2114", "451 4.7.0"],
     tier: Tier::User,
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],

@@ -32,7 +32,6 @@ static META: Meta = Meta {
     remedy: &[
         "On any machine of the domain, as an administrator of it: setspn -S SMTPSVC/<SERVER'S FULL NAME> <SERVER>",
         "Check: setspn -L <SERVER>, and: setspn -Q SMTPSVC/<SERVER'S FULL NAME>",
-        "Exchange registers its SPNs anew when its services start: Restart-Service MSExchangeTransport",
     ],
     references: &["Microsoft KB 979174, step 3", "MS-DRSR section 4.1.4.2.14", "setspn (Microsoft Learn)"],
     symptoms: &[

@@ -40,12 +40,7 @@ static META: Meta = Meta {
         "setspn (Microsoft Learn)",
         "Configuring Kerberos authentication for load-balanced client access services (Microsoft Learn)",
     ],
-    symptoms: &[
-        "MSExchange OWA event 71",
-        "MSExchange Front End HTTP Proxy event 1003",
-        "KRB_AP_ERR_MODIFIED (41)",
-        "Kerberos event 4",
-    ],
+    symptoms: &["MSExchange OWA event 71", "KRB_AP_ERR_MODIFIED (41)", "Kerberos event 4"],
     tier: Tier::User,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
