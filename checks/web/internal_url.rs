@@ -75,7 +75,12 @@ impl Check for InternalUrl {
                 _ => finding,
             });
         }
-        findings.extend(bystanders(&META, estate));
+        // A server that is let alone is let alone with all its directories, of which some were looked up before it was known.
+        findings.extend(bystanders(&META, estate).into_iter().map(|finding| {
+            let is_its = |directory: &&VirtualDirectory| directory.host.as_deref() == finding.subject.host();
+            let its: Vec<_> = estate.organisation.virtual_directories.iter().filter(is_its).map(subject).collect();
+            its.into_iter().fold(finding, Finding::speaks_for)
+        }));
         if findings.is_empty() {
             findings.push(Finding::new(
                 &META,

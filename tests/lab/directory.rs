@@ -63,7 +63,11 @@ fn a_wrong_password_is_tried_once_in_the_whole_forest() {
         for check in checks_of_users() {
             let findings = seen.findings().iter().filter(|finding| word(finding, "check") == check);
             let words: BTreeSet<_> = findings.map(|finding| word(finding, "verdict")).collect();
-            assert_eq!(words, BTreeSet::from(["unknown"]), "{way}: {check}");
+            // The Edge of the plan is let alone, logon or not.
+            assert!(
+                words.contains("unknown") && words.is_subset(&["unknown", "skip"].into()),
+                "{way}: {check}: {words:?}"
+            );
         }
     }
 }
@@ -133,6 +137,7 @@ fn discover_finds_everything_and_run_needs_only_the_user() {
     let line = format!(
         "unset EXCHANGE_PREFLIGHT_PLAN; {AS_READER} \"$PROGRAM\" discover > $OUT/plan.toml; \
          EXCHANGE_PREFLIGHT_PASSWORD=$LAB_READER_PASSWORD \"$PROGRAM\" run --user $LAB_READER --trust $LAB_CERTIFICATES/company.pem \
+         --trust $LAB_CERTIFICATES/lab-public.pem \
          --format json"
     );
     for options in [&[][..], &["--seed", "41"]] {
