@@ -1,6 +1,7 @@
 //! The program in the lab as somebody who has logged on.
 
-use super::{KEEP_NAMES, Names, Seen, look, word};
+use super::{KEEP_NAMES, Names, Seen, in_lab, look, word};
+use crate::judgement::root;
 use serde_json::Value;
 use std::{collections::BTreeSet, fs};
 
@@ -219,6 +220,33 @@ fn servers_that_need_no_spn_are_let_alone() {
     }
 }
 
+/// However a directory misbehaves, the program ends soon, in little memory, and says that it could not tell.
+#[test]
+#[ignore = "needs root for the lab"]
+fn a_hostile_directory_ends_by_our_budgets() {
+    let script = fs::read_to_string(root().join("tests/lab/hostile-directory")).unwrap();
+    let kinds: Vec<_> = script.lines().filter_map(|line| line.strip_prefix("def answer_")?.split('(').next()).collect();
+    assert!(kinds.len() >= 16, "{kinds:?}");
+    let run = "\"$PROGRAM\" run --plan $LAB_BARE_PLAN --logon ldaps --only directory-logon --format json";
+    let line = format!(
+        "for kind in {}; do {AS_READER} $LAB/hostile $kind timeout 120 {run} > $OUT/$kind 2> $OUT/$kind.kb; echo $? > $OUT/$kind.code; done",
+        kinds.join(" ")
+    );
+    let (output, out) = in_lab(&["--one-dc"], &line);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let read = |name: String| fs::read_to_string(out.path().join(name)).unwrap();
+    for kind in kinds {
+        assert_eq!(read(format!("{kind}.code")).trim(), "3", "{kind}: {}", read(format!("{kind}.kb")));
+        let kilobytes: u32 = read(format!("{kind}.kb")).lines().last().unwrap().parse().unwrap();
+        assert!(kilobytes < 64 * 1024, "{kind} took {kilobytes} kB");
+        let report: Value = serde_json::from_str(&read(kind.to_string())).unwrap();
+        let finding =
+            report["findings"].as_array().unwrap().iter().find(|f| word(f, "check") == "directory-logon").unwrap();
+        assert_eq!(finding["verdict"], "unknown", "{kind}: {finding}");
+        assert!(!finding["seen"].as_str().unwrap().contains('\u{1b}'), "{kind}: {finding}");
+    }
+}
+
 /// The ticket of whoever has logged on to this machine.
 #[cfg(feature = "system-gssapi")]
 #[test]
@@ -241,7 +269,7 @@ fn the_current_logon_is_enough() {
 #[test]
 #[ignore = "needs root for the lab"]
 fn a_ticket_that_this_build_cannot_use_is_said_at_once() {
-    let (output, _) = super::in_lab(&[], "\"$PROGRAM\" run --plan $LAB_BARE_PLAN --logon ticket");
+    let (output, _) = in_lab(&[], "\"$PROGRAM\" run --plan $LAB_BARE_PLAN --logon ticket");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("system-gssapi"));
 }
