@@ -4,7 +4,7 @@ use crate::facts::search::DirectorySearch;
 use crate::model::{
     check::{Check, Need},
     estate::Estate,
-    evidence::{Evidence, Miss, Stage},
+    evidence::{Evidence, Miss, Reason, Stage},
     finding::{Finding, Subject, Trouble, Verdict},
     informants::{Found, Holding, estate_needs, found, unread},
     meta::{Basis, Fold, Meta, Tier},
@@ -59,11 +59,13 @@ impl Check for LogOn {
                 let seen = format!("{} is logged on to {at} {}", who(logon), by(logon.way));
                 Finding::new(&META, Subject::Estate, Verdict::Pass, seen)
             }
-            Found::Missed(miss, at) if miss.stage == Stage::Bind => refused(logon, miss, &at.to_string()),
+            Found::Missed(miss, at) if miss.stage == Stage::Bind && !matches!(miss.reason, Reason::NoLogon(_)) => {
+                refused(logon, miss, &at.to_string())
+            }
             _ => {
                 let searches: Vec<_> = search.into_iter().map(|search| (search, Holding::Domain)).collect();
                 let Some(finding) = nobody(&searches, estate, evidence) else { return Vec::new() };
-                finding.is(Trouble::DirectoryUnread)
+                another_way(logon, finding).is(Trouble::DirectoryUnread)
             }
         };
         vec![finding]
@@ -79,6 +81,18 @@ fn nobody(searches: &[(DirectorySearch, Holding)], estate: &Estate, evidence: &E
     let seen = format!("no controller of {domain} answered as one, so that nobody could log on");
     let finding = Finding::new(&META, Subject::Estate, Verdict::Unknown, seen).suspects(Trouble::Name(domain.clone()));
     Some(estate.controllers.keys().fold(finding, |finding, host| finding.suspects(Trouble::HostDark(host.clone()))))
+}
+
+/// The password was not judged, so that another way may be tried.
+fn another_way(logon: &Logon, finding: Finding) -> Finding {
+    match logon.way {
+        LogonWay::Kerberos | LogonWay::Ticket => finding
+            .remedy("The password was refused by nobody. Kerberos takes ports 88 and 389; where 636 is open, this takes no other:")
+            .remedy("    exchange-preflight run --user <USER> --logon ldaps"),
+        LogonWay::Ldaps | LogonWay::Starttls => finding
+            .remedy("The password was refused by nobody. Where ports 88 and 389 are open, no certificate is needed:")
+            .remedy("    exchange-preflight run --user <USER> --logon kerberos"),
+    }
 }
 
 fn refused(logon: &Logon, miss: &Miss, at: &str) -> Finding {

@@ -79,6 +79,8 @@ pub enum Reason {
     NotTheProtocol(String),
     /// The server answered that it cannot: SERVFAIL, an LDAP result, `421`.
     ServerSaid(String),
+    /// Nobody could log on there, and nobody judged the credential: its KDC is silent, the server is busy or wants another way.
+    NoLogon(String),
     /// This machine could not: out of sockets, a broken resolver configuration.
     Local(String),
     /// The run was interrupted before the answer.
@@ -112,6 +114,7 @@ impl fmt::Display for Miss {
             Reason::Closed => f.write_str("the server closed the connection without an answer"),
             Reason::NotTheProtocol(what) => write!(f, "another protocol answered: {what}"),
             Reason::ServerSaid(what) => write!(f, "the server said: {what}"),
+            Reason::NoLogon(what) => write!(f, "nobody could log on: {what}"),
             Reason::Local(what) => write!(f, "this machine could not ask: {what}"),
             Reason::Interrupted => f.write_str("the run was interrupted before the answer"),
         }

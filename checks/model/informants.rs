@@ -2,7 +2,7 @@
 
 use crate::{
     facts::{
-        directory::{NetlogonPing, RootDse, RootDseReply},
+        directory::{Netlogon, NetlogonPing, RootDse},
         dns::{DnsAnswer, DnsLookup, RecordKind, is_host_name, locator, srv_name},
         net::{KERBEROS_PORT, LDAP_PORT, Transport},
         search::{DirectoryEntries, DirectorySearch},
@@ -11,7 +11,7 @@ use crate::{
         ask::{Ask, Endpoint},
         check::Need,
         estate::Estate,
-        evidence::{Answer, Evidence, Miss, Stage},
+        evidence::{Answer, Evidence, Miss, Reason, Stage},
         finding::{Finding, Subject, Trouble, Verdict},
         meta::Meta,
     },
@@ -89,10 +89,9 @@ pub fn informants(estate: &Estate, evidence: &Evidence) -> Vec<Informant> {
     let mut informants: Vec<(bool, bool, Informant)> = Vec::new();
     for host in located {
         let Some(controller) = estate.controllers.get(&host) else { continue };
-        let answers = estate.endpoints(&host, LDAP_PORT).into_iter();
-        let first = answers
-            .filter_map(|to| Some((to.address?, root_dse(&to, evidence)?)))
-            .find_map(|(address, told)| informant(&host, address, told, estate, controller.is_gc));
+        let places = estate.endpoints(&host, LDAP_PORT);
+        let first = places.iter().find_map(|to| by_root_dse(to, estate, evidence));
+        let first = first.or_else(|| places.iter().find_map(|to| by_ping(to, estate, evidence)));
         let is_near = controller.site.as_ref().is_some_and(|site| estate.our_site.values().any(|ours| ours == site));
         informants.extend(first.map(|informant| (controller.is_read_only, !is_near, informant)));
     }
@@ -121,23 +120,42 @@ fn is_asked(host: &str, estate: &Estate, evidence: &Evidence) -> bool {
     names.into_iter().chain(questions).all(|ask| evidence.holds(&ask))
 }
 
-fn root_dse<'e>(to: &Endpoint, evidence: &'e Evidence) -> Option<&'e RootDseReply> {
-    evidence.get(to, &RootDse { transport: Transport::Tcp }).facts()
-}
-
 /// `None` for who is of another domain, or another host: a ticket would be for somebody else.
-fn informant(host: &str, address: IpAddr, told: &RootDseReply, estate: &Estate, is_gc: bool) -> Option<Informant> {
-    let is_itself = told.value("dnsHostName").is_none_or(|name| name.eq_ignore_ascii_case(host));
+fn by_root_dse(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> Option<Informant> {
+    let told = evidence.get(to, &RootDse { transport: Transport::Tcp }).facts()?;
+    let is_itself = told.value("dnsHostName").is_none_or(|name| name.eq_ignore_ascii_case(&to.host));
     let is_of_domain = told.domain_of("defaultNamingContext").as_deref() == Some(&estate.plan.domain);
     (is_itself && is_of_domain).then_some(())?;
+    let says_so = told.flag("isGlobalCatalogReady");
     Some(Informant {
-        host: host.to_string(),
-        address,
-        is_catalog: is_gc && told.flag("isGlobalCatalogReady") != Some(false),
+        host: to.host.clone(),
+        address: to.address?,
+        is_catalog: says_so.unwrap_or_else(|| ping(to, estate, evidence).is_some_and(|ping| ping.is_gc())),
         configuration: told.value("configurationNamingContext")?.to_string(),
         domain: told.value("defaultNamingContext")?.to_string(),
         root: told.value("rootDomainNamingContext")?.to_string(),
     })
+}
+
+/// Where 389 is shut, 636 may be open: a domain's distinguished name follows from its name (MS-ADTS section 3.1.1.1.5).
+fn by_ping(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> Option<Informant> {
+    let told = ping(to, estate, evidence)?;
+    let is_right = told.host == to.host && told.domain == estate.plan.domain && is_host_name(&told.forest);
+    is_right.then_some(())?;
+    let dn = |domain: &str| domain.split('.').map(|label| format!("DC={label}")).collect::<Vec<_>>().join(",");
+    let root = dn(&told.forest);
+    Some(Informant {
+        host: to.host.clone(),
+        address: to.address?,
+        is_catalog: told.is_gc(),
+        configuration: format!("CN=Configuration,{root}"),
+        domain: dn(&told.domain),
+        root,
+    })
+}
+
+fn ping(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> Option<Netlogon> {
+    evidence.get(to, &NetlogonPing { domain: estate.plan.domain.clone() }).facts()?.netlogon()
 }
 
 /// Everything to be asked for this search by what is known so far. Nothing, where nobody logs on.
@@ -145,13 +163,21 @@ pub fn asks(search: &DirectorySearch, holding: Holding, estate: &Estate, evidenc
     let mut asks = Vec::new();
     for ask in in_turn(search, holding, estate) {
         let answer = evidence.answer::<DirectorySearch>(&ask);
-        let is_next = matches!(answer, Answer::Missed(miss) | Answer::Told(_, Some(miss)) if miss.stage != Stage::Bind);
+        let is_next = answer.miss().is_some_and(is_worth_another);
         asks.push(ask);
         if !is_next {
             break;
         }
     }
     asks
+}
+
+/// Might another controller do better? Not where the credential was refused, nor where the bound is our own.
+fn is_worth_another(miss: &Miss) -> bool {
+    match (miss.stage, &miss.reason) {
+        (Stage::Bind, reason) => matches!(reason, Reason::NoLogon(_)),
+        (_, reason) => !matches!(reason, Reason::Local(_) | Reason::Interrupted),
+    }
 }
 
 /// The same as needs of a check.
@@ -255,7 +281,7 @@ mod tests {
     use super::*;
     use crate::model::{
         ask::Facts,
-        evidence::{End, Observation, Reason, Reply},
+        evidence::{End, Observation, Reply},
         plan::{Logon, LogonWay, Plan},
     };
     use alloc::vec;

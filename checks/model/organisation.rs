@@ -159,13 +159,7 @@ pub mod searches {
 
     /// Virtual directories.
     pub fn virtual_directories(at: &Informant) -> DirectorySearch {
-        let attributes = [
-            "objectClass",
-            "msExchInternalHostName",
-            "msExchExternalHostName",
-            "msExchInternalAuthenticationMethods",
-            "objectGUID",
-        ];
+        let attributes = ["objectClass", "msExchInternalHostName", "msExchExternalHostName"];
         let virtual_directory = filter::equal("objectClass", "msExchVirtualDirectory");
         let no_container = format!("(!{})", filter::equal("objectClass", "container"));
         DirectorySearch::below(exchange(at), filter::all_of([virtual_directory, no_container]), &attributes)

@@ -318,6 +318,8 @@ impl Asking<'_> {
             let why = format!("the KDC at {address} {what}, and no ticket can be had; see kerberos-reachable");
             Trouble::new(Stage::Bind, Reason::Local(why))
         };
+        // Sooner than whoever waits for the logon gives up, so that the KDC is blamed and not the directory.
+        let patience = budgets.reply / 2;
         let mut stream = tcp::connect(*address, budgets).await.map_err(unreachable)?;
         if is_for_service {
             // The library asks for a service only after it could read the user's own ticket.
@@ -325,7 +327,7 @@ impl Asking<'_> {
         } else if self.is_known {
             self.attempt.sent();
         }
-        let (span, message) = tcp::exchange(&mut stream, message, clock, budgets.reply).await.map_err(unreachable)?;
+        let (span, message) = tcp::exchange(&mut stream, message, clock, patience).await.map_err(unreachable)?;
         let reply = KdcReply { span, message: Raw(message) };
         let about = is_for_service.then_some(self.spn);
         self.said = match reply.answer() {

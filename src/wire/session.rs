@@ -41,7 +41,7 @@ use tracing::debug;
 /// message is in memory several times while it is unsealed and read.
 const LONGEST_MESSAGE: usize = 4 * 1024 * 1024;
 
-/// A service that broke off twice is left in peace.
+/// A service that broke off twice is left in peace, and at once where nobody could log on.
 const MOST_FAILURES: usize = 2;
 
 const KDC_PORT: u16 = 88;
@@ -88,7 +88,8 @@ impl Slot {
             if let Some(last) = self.last.as_ref().filter(|_| self.failures >= MOST_FAILURES) {
                 return Err(last.clone());
             }
-            match Box::pin(open(wire, credential, to, host)).await {
+            let opened = Box::pin(open(wire, credential, to, host)).await;
+            match opened.map_err(|trouble| judged(credential, trouble)) {
                 Ok(session) => {
                     debug!(%to, host, way = credential.way.word(), "bound");
                     self.session = Some(session);
@@ -96,6 +97,7 @@ impl Slot {
                 Err(trouble) => {
                     debug!(%to, host, stage = ?trouble.stage, reason = ?trouble.reason, "not bound");
                     self.fail(trouble.clone());
+                    self.failures = MOST_FAILURES;
                     return Err(trouble);
                 }
             }
@@ -192,6 +194,20 @@ impl Ended {
     fn get(&self) -> Option<Trouble> {
         self.0.lock().expect("nothing panics while it holds this lock").clone()
     }
+}
+
+/// Did anybody say no to the credential? What else keeps us from logging on says nothing of the next controller.
+fn judged(credential: &Credential, trouble: Trouble) -> Trouble {
+    if trouble.stage != Stage::Bind || credential.gate.closed().is_some() {
+        return trouble;
+    }
+    let reason = match trouble.reason {
+        Reason::Silent => Reason::NoLogon("it gave no answer".into()),
+        Reason::Closed => Reason::NoLogon("it closed the connection".into()),
+        Reason::ServerSaid(what) | Reason::NotTheProtocol(what) | Reason::Local(what) => Reason::NoLogon(what),
+        other => other,
+    };
+    Trouble::new(Stage::Bind, reason)
 }
 
 async fn open(wire: &Wire, credential: &Credential, to: SocketAddr, host: &str) -> Result<Session, Trouble> {

@@ -63,6 +63,7 @@ pub(super) enum Why {
     Closed,
     NotTheProtocol,
     ServerSaid,
+    NoLogon,
     Local,
     Other,
 }
@@ -78,7 +79,9 @@ pub(super) fn missed(reply: &Reply) -> (Stage, Why) {
 #[track_caller]
 pub(super) fn why(reply: &Reply) -> (Stage, Why) {
     let End::Miss(Miss { stage, reason, .. }) = &reply.end else { panic!("no miss: {reply:?}") };
-    if let Reason::NotTheProtocol(text) | Reason::ServerSaid(text) | Reason::Local(text) = reason {
+    if let Reason::NotTheProtocol(text) | Reason::ServerSaid(text) | Reason::NoLogon(text) | Reason::Local(text) =
+        reason
+    {
         assert!(text.chars().count() <= 200 && !text.chars().any(char::is_control), "{text:?}");
     }
     let why = match reason {
@@ -87,6 +90,7 @@ pub(super) fn why(reply: &Reply) -> (Stage, Why) {
         Reason::Closed => Why::Closed,
         Reason::NotTheProtocol(_) => Why::NotTheProtocol,
         Reason::ServerSaid(_) => Why::ServerSaid,
+        Reason::NoLogon(_) => Why::NoLogon,
         Reason::Local(_) => Why::Local,
         Reason::Prohibited | Reason::Unreachable | Reason::NoRoute | Reason::Interrupted => Why::Other,
     };
