@@ -47,6 +47,12 @@ class Directory:
         self.db.modify(message)
 
 
+def pin(certificate):
+    """As TlsCertificateName has it, with names as .NET prints them."""
+    issuer, subject = (whose.rfc4514_string().replace(",", ", ") for whose in (certificate.issuer, certificate.subject))
+    return f"<I>{issuer}<S>{subject}"
+
+
 def serialized(certificate):
     """As CryptoAPI serializes a certificate with its properties, and Exchange keeps it: for each property its id, 1, the length and
     the value."""
