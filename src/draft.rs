@@ -8,7 +8,7 @@ use exchange_preflight_checks::model::{
     evidence::Evidence,
     informants::{Found, Holding, found},
     organisation::{ExchangeServer, Organisation, ReceiveConnector, SendConnector, Told, VirtualDirectory, searches},
-    plan::{ClockLimits, Logon, Plan, PlannedServer, StatedStore},
+    plan::{ClockLimits, Logon, Plan, PlannedServer, ServerRole, StatedStore},
 };
 use std::collections::BTreeSet;
 
@@ -41,6 +41,19 @@ pub fn draft(plan: &Plan, evidence: &Evidence) -> String {
     // Names in all of it come from the network; none may end its line.
     let lines: Vec<_> = lines.iter().map(|line| printable(line)).collect();
     lines.join("\n") + "\n"
+}
+
+/// Why nothing is known of what only whoever has logged on is told; `None` where nobody wanted to, or something is.
+pub fn untold(estate: &Estate, evidence: &Evidence) -> Option<String> {
+    estate.plan.logon.as_ref()?;
+    let Some(first) = estate.informants.first() else {
+        return Some("no controller answered as one of the domain, so that nobody could log on".to_string());
+    };
+    match found(&searches::servers(first), Holding::Domain, estate, evidence) {
+        Found::Missed(miss, at) => Some(format!("{at} told nothing to whoever logged on: {miss}")),
+        Found::Nobody | Found::NotAsked => Some("nobody could log on to any controller".to_string()),
+        Found::Told(..) => None,
+    }
 }
 
 /// The keys before the first table.
@@ -139,6 +152,9 @@ fn server(server: &PlannedServer, found: &[String]) -> Vec<String> {
             word(serde_json::json!(found))
         ));
     }
+    if *role == ServerRole::Edge && outward.is_empty() {
+        lines.push("# outward = [\"mail.contoso.com\"]   # names by which peers outside reach it: judge its certificate as the world does".into());
+    }
     lines.extend(client_auth.then(|| "client-auth = true".into()));
     lines.push(String::new());
     lines
@@ -163,10 +179,12 @@ fn strangers(estate: &Estate) -> Vec<String> {
 
 /// What whoever has logged on is told.
 fn members(estate: &Estate, evidence: &Evidence) -> Vec<String> {
-    let (Some(_), Some(first)) = (&estate.plan.logon, estate.informants.first()) else { return Vec::new() };
+    if estate.plan.logon.is_none() {
+        return Vec::new();
+    }
     let told = &estate.organisation;
-    if let Found::Missed(miss, at) = found(&searches::servers(first), Holding::Domain, estate, evidence) {
-        return vec![String::new(), format!("# {at} told nothing to whoever logged on: {miss}")];
+    if let Some(why) = untold(estate, evidence) {
+        return vec![String::new(), format!("# {why}")];
     }
     let mut lines = vec![String::new(), "# Found by logging on; nothing of it needs to be stated either:".to_string()];
     let mut tell = |what: &str, value: String| lines.push(format!("#   {what:<12} {value}"));

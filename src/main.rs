@@ -54,6 +54,11 @@ use tracing_subscriber::{
 
 /// Bad arguments, a bad file, or a machine on which nothing can be done.
 const USAGE: u8 = 2;
+/// The check that tells whether the logon was taken.
+const LOGON: &str = "directory-logon";
+
+/// Something could not be told.
+const UNTOLD: u8 = 3;
 const INTERRUPTED: u8 = 130;
 
 fn main() -> ExitCode {
@@ -89,6 +94,10 @@ fn run(args: RunArgs) -> Done {
     let (mut draft, means) = stated(target)?;
     draft.outlive = outlive.or(draft.outlive);
     draft.selection.only.extend(only);
+    // Where nobody could log on, that is one alarm, and not one for each of the checks that were asked for.
+    if draft.logon.is_some() && !draft.selection.only.is_empty() {
+        draft.selection.only.insert(LOGON.into());
+    }
     draft.selection.skip.extend(skip);
     draft.deep |= deep;
     draft.exchange_vantage |= exchange_vantage;
@@ -120,7 +129,14 @@ fn draft_plan(args: DiscoverArgs) -> Done {
         ));
     }
     let plan = draft::draft(&recording.plan, &recording.evidence);
-    to_stdout(|out| out.write_all(plan.as_bytes()))
+    let told = to_stdout(|out| out.write_all(plan.as_bytes()))?;
+    match draft::untold(&estate, &recording.evidence) {
+        Some(why) => {
+            anstream::eprintln!("Only what strangers are told is in the draft: {}", printable(&why));
+            Ok(UNTOLD)
+        }
+        None => Ok(told),
+    }
 }
 
 fn replay(args: &ReplayArgs) -> Done {
@@ -198,6 +214,9 @@ fn stated(target: Target) -> Result<(Draft, Means), String> {
     let read = files.into_iter().map(|(name, file)| Ok((name, trust_file::read(&file)?)));
     let stores = Stores::new(read.collect::<Result<_, String>>()?);
     draft.logon = logging_on(user, logon, draft.logon);
+    if draft.logon.is_none() && password_fd.is_some() {
+        return Err("--password-fd is whose password? state --user as well".into());
+    }
     let mut password = None;
     if let Some(logon) = &draft.logon {
         // What cannot be is said before anybody is asked for anything.

@@ -139,6 +139,14 @@ impl Report {
         if estate.servers.is_empty() {
             gate.reason.push_str(" (no server that carries mail is known)");
         }
+        let unjudged = unjudged(recordings, &findings);
+        match unjudged.for_users.len() {
+            0 => {}
+            _ if gate.exit_code == 2 => {
+                gate.reason = "nothing was judged: it needs a user of the domain (--user)".into();
+            }
+            count => gate.reason += &format!("; {count} checks need a user (--user)"),
+        }
         let runs = || recordings.iter().zip(&vantages);
         Ok(Self {
             tool: format!("exchange-preflight {}", env!("CARGO_PKG_VERSION")),
@@ -152,7 +160,7 @@ impl Report {
             connections: runs().flat_map(|(run, vantage)| sightings::connections(run, &vantage.host)).collect(),
             notes: notes(recordings, &vantages, &estate, &findings),
             vantages,
-            unjudged: unjudged(recordings, &findings),
+            unjudged,
             interrupted,
             findings,
             gate,

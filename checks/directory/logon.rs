@@ -57,7 +57,17 @@ impl Check for LogOn {
         let finding = match found {
             Found::Told(_, None, at) => {
                 let seen = format!("{} is logged on to {at} {}", who(logon), by(logon.way));
-                Finding::new(&META, Subject::Estate, Verdict::Pass, seen)
+                let finding = |verdict, seen: String| Finding::new(&META, Subject::Estate, verdict, seen);
+                if shows_nothing(estate, evidence) {
+                    finding(Verdict::Unknown, format!("{seen}, and is shown no Exchange server"))
+                        .code("no-servers")
+                        .expected("the directory shows the Exchange servers of the forest to any user")
+                        .remedy("Is Exchange in another forest? Or may this user not read it? As an administrator of Exchange:")
+                        .remedy("    Get-ExchangeServer | fl Name,Fqdn,ServerRole,AdminDisplayVersion")
+                        .remedy("If that lists servers, let a user read them who may: the role View-Only Organization Management.")
+                } else {
+                    finding(Verdict::Pass, seen)
+                }
             }
             Found::Missed(miss, at) if miss.stage == Stage::Bind && !matches!(miss.reason, Reason::NoLogon(_)) => {
                 refused(logon, miss, &at.to_string())
@@ -70,6 +80,13 @@ impl Check for LogOn {
         };
         vec![finding]
     }
+}
+
+/// The search for servers was answered in full, and found none: "not shown" looks like "not there".
+fn shows_nothing(estate: &Estate, evidence: &Evidence) -> bool {
+    let search = estate.informants.first().map(searches::servers);
+    let told = search.and_then(|search| found(&search, Holding::Domain, estate, evidence).complete());
+    told.is_some_and(|told| told.entries.is_empty())
 }
 
 /// No controller came as far as a logon.

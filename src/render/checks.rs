@@ -6,6 +6,9 @@ use textwrap::Options;
 
 const WIDTH: usize = 80;
 
+/// More explanations than these are more than a screen, and begin with a list.
+const A_FEW: usize = 3;
+
 /// One line a check, by area.
 pub fn list(out: &mut dyn Write) -> io::Result<()> {
     let mut area_before = "";
@@ -20,6 +23,13 @@ pub fn list(out: &mut dyn Write) -> io::Result<()> {
 /// Explains every check that `about` names or points to. False if there is none.
 pub fn explain(about: &str, out: &mut dyn Write) -> io::Result<bool> {
     let found: Vec<_> = CHECKS.iter().map(|check| check.meta()).filter(|meta| is_about(meta, about)).collect();
+    if found.len() > A_FEW {
+        writeln!(out, "{} checks lead to it; each is explained below, and run --only ID runs one.\n", found.len())?;
+        for meta in &found {
+            writeln!(out, "  {:<22} {}", meta.id, meta.title)?;
+        }
+        writeln!(out)?;
+    }
     for (index, meta) in found.iter().enumerate() {
         if index > 0 {
             writeln!(out)?;

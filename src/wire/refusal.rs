@@ -79,10 +79,12 @@ pub(super) fn of_kdc(code: i64, spn: Option<&str>) -> Refusal {
         });
     }
     match code {
-        6 => is_final("the KDC knows no such user (6); write reader@contoso.com or CONTOSO\\reader"),
+        6 => is_final("the KDC knows no such user (6); a user is written as reader@contoso.com or CONTOSO\\reader"),
         12 => is_final("this user may not log on now or from here (12); use another"),
         14 => is_final("the account has no AES key (14); set its password anew, or use --logon ldaps"),
-        18 => is_final("the account is locked, disabled or expired (18); Unlock-ADAccount or Enable-ADAccount"),
+        18 => is_final(
+            "the account is locked, disabled or expired (18), --logon ldaps tells which; Unlock-ADAccount, Enable-ADAccount or Clear-ADAccountExpiration",
+        ),
         23 => is_final("the password has expired or must be changed (23); set a new one"),
         24 => is_final("wrong password (24); check it"),
         29 | 52 => open(format!("the KDC cannot answer now ({code}, {})", describe_error(code))),
