@@ -145,7 +145,7 @@ impl Report {
             _ if gate.exit_code == 2 => {
                 gate.reason = "nothing was judged: it needs a user of the domain (--user)".into();
             }
-            count => gate.reason += &format!("; {count} checks need a user (--user)"),
+            count => gate.reason = format!("{}; {count} checks need a user (--user)", gate.reason),
         }
         let runs = || recordings.iter().zip(&vantages);
         Ok(Self {

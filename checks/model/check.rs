@@ -1,7 +1,7 @@
 //! What a check is, and the two things that an engine does with all of them: ask what they need, and let them judge.
 
 use crate::model::{
-    ask::{Ask, Endpoint},
+    ask::{Ask, Endpoint, Question},
     estate::Estate,
     evidence::{End, Evidence, Reply},
     finding::{Finding, Subject, Trouble, Verdict},
@@ -57,13 +57,17 @@ pub fn judge(plan: &Plan, checks: &[&dyn Check], evidence: &Evidence) -> Vec<Fin
         let subjects =
             |finding: &Finding| [&finding.subject].into_iter().chain(&finding.speaks_for).cloned().collect::<Vec<_>>();
         let judged: BTreeSet<Subject> = found.iter().flat_map(subjects).collect();
-        let is_silent = |need: &Need| {
-            // What all told about the estate as such may have become findings about its parts.
-            let is_told = || need.subject == Subject::Estate && !judged.is_empty() && is_answered(need, evidence);
-            !judged.contains(&need.subject) && !is_told()
+        let needs = check.needs(&estate, evidence);
+        let answered: BTreeSet<&Question> =
+            needs.iter().filter(|need| is_answered(need, evidence)).map(|need| &need.ask.what).collect();
+        let is_silent = |need: &&Need| {
+            // What somebody told about the estate as such may have become findings about its parts.
+            let is_of_whole = need.subject == Subject::Estate && !judged.is_empty();
+            let is_told = is_of_whole && answered.contains(&need.ask.what);
+            !judged.contains(&need.subject) && !is_told
         };
-        let needs = check.needs(&estate, evidence).into_iter().filter(is_silent);
-        let unanswered: Vec<_> = needs.map(|need| unanswered(meta, need, evidence)).collect();
+        let needs: Vec<Need> = needs.iter().filter(is_silent).cloned().collect();
+        let unanswered: Vec<_> = needs.into_iter().map(|need| unanswered(meta, need, evidence)).collect();
         // A way that this machine does not have says nothing beside one that it had and that led nowhere.
         let untold: BTreeSet<Subject> = unanswered
             .iter()
