@@ -241,8 +241,8 @@ pub fn users_of_namespace<'e>(name: &str, estate: &'e Estate) -> BTreeSet<&'e st
         let is_it = host_of_url(directory.internal_url.value()?).as_deref() == Some(name);
         directory.host.as_deref().filter(|_| is_it)
     });
-    let states = |web: &Vec<String>| web.iter().any(|stated| stated.eq_ignore_ascii_case(name));
-    let stated = estate.servers.iter().filter(|(_, server)| states(&server.web)).map(|(host, _)| host.as_str());
+    let has_it = |web: &Vec<String>| web.iter().any(|stated| stated.eq_ignore_ascii_case(name));
+    let stated = estate.servers.iter().filter(|(_, server)| has_it(&server.web)).map(|(host, _)| host.as_str());
     let is_active = |host: &&str| estate.servers.get(*host).is_some_and(|server| server.state == ServerState::Active);
     of_directory.chain(stated).filter(is_active).collect()
 }

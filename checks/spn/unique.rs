@@ -130,13 +130,12 @@ fn judge_shared(spn: &str, host: Option<&str>, holders: &[&Account], principals:
     let is_of_web = spn::key(spn).starts_with("http/");
     let trouble = Trouble::SpnWrong(spn.to_string());
     let finding = if is_of_web { finding.suspects(trouble) } else { finding.is(trouble) };
-    let finding = match host {
-        Some(host) => mend(finding, spn, host, holders, principals),
+    let finding = if let Some(host) = host {
+        mend(finding, spn, host, holders, principals)
+    } else {
         // Of a name that no server has, one that is made for it may have it.
-        None => {
-            let likely = if is_of_web { principals.likely_shared(holders) } else { None };
-            principals.leave_to(finding, likely, spn, holders)
-        }
+        let likely = if is_of_web { principals.likely_shared(holders) } else { None };
+        principals.leave_to(finding, likely, spn, holders)
     };
     purge(finding.remedy(format!("    setspn -F -Q {}", principals.word(spn))))
 }
