@@ -32,7 +32,7 @@ static META: Meta = Meta {
     why: "Controllers give RC4 up (CVE-2026-20833: AES alone where nothing is set, and no way back in the end). For an account that names RC4 alone they give no ticket any more, and one that names nothing hangs on their default.",
     remedy: &[
         "A server: by group policy, as Windows writes the attribute itself: Network security: Configure encryption types allowed for Kerberos; then gpupdate /force",
-        "The alternate service account: Set-ADComputer <ASA> -KerberosEncryptionType RC4,AES128,AES256, and a new password on all servers: .\\RollAlternateServiceAccountPassword.ps1 -ToEntireForest -GenerateNewPasswordFor <DOMAIN>\\<ASA>$",
+        "The alternate service account, if Get-ClientAccessService -IncludeAlternateServiceAccountCredentialStatus shows it (2010 and 2013: Get-ClientAccessServer): Set-ADComputer <ASA> -KerberosEncryptionType RC4,AES128,AES256, and a new password on all servers: .\\RollAlternateServiceAccountPassword.ps1 -ToEntireForest -GenerateNewPasswordFor <DOMAIN>\\<ASA>$",
     ],
     references: &[
         "MS-KILE section 2.2.7",
@@ -62,9 +62,8 @@ impl Check for Encryption {
         let accounts = Accounts::seen(estate, evidence);
         let principals = Principals::new(estate, evidence, &accounts);
         let mut all = needs_of(&questions(estate, evidence), estate, evidence);
-        for keyholder in
-            keyholders(&principals, estate, evidence).iter().filter(|one| foreign_domain(one, estate).is_none())
-        {
+        let keyholders = keyholders(&principals, estate, evidence);
+        for keyholder in keyholders.iter().filter(|one| foreign_domain(one, estate).is_none()) {
             let search = search_of_keys(&keyholder.account.dn);
             all.extend(needs(&keyholder.subject, &search, Holding::Domain, estate, evidence));
         }
@@ -76,7 +75,7 @@ impl Check for Encryption {
         let principals = Principals::new(estate, evidence, &accounts);
         let keyholders = keyholders(&principals, estate, evidence);
         let mut findings: Vec<_> =
-            keyholders.iter().map(|keyholder| judge_keys(keyholder, &principals, estate, evidence)).collect();
+            keyholders.iter().map(|keyholder| judge_keyholder(keyholder, &principals, estate, evidence)).collect();
         // A server without an account is told of by `server-account`.
         let unknown = principals.peers().filter(|host| principals.own(host).is_none()).map(|host| {
             Finding::new(
@@ -100,7 +99,8 @@ fn questions(estate: &Estate, evidence: &Evidence) -> Vec<Question> {
     of_peers(estate, |host| Subject::Host(host.to_string())).into_iter().chain(names).collect()
 }
 
-/// The servers' own accounts, and those that hold a name of web clients and are no server's: alternate service accounts.
+/// The servers' own accounts, and those that hold a name of web clients and are made like alternate service accounts. Whether they
+/// are, only the servers know.
 fn keyholders<'a>(principals: &Principals<'a>, estate: &Estate, evidence: &Evidence) -> Vec<Keyholder<'a>> {
     if !are_servers_settled(estate, evidence) {
         return Vec::new();
@@ -112,7 +112,7 @@ fn keyholders<'a>(principals: &Principals<'a>, estate: &Estate, evidence: &Evide
     let names = web_names(estate, evidence);
     let holders = names.iter().flat_map(|name| principals.holders(&web(name)).to_vec());
     let shared: BTreeMap<&str, &Account> = holders
-        .filter(|account| !principals.is_of_server(account) && !account.is_conflict())
+        .filter(|account| principals.is_like_shared(account))
         .map(|account| (account.guid.as_str(), account))
         .collect();
     let shared = shared.into_values().map(|account| {
@@ -120,6 +120,23 @@ fn keyholders<'a>(principals: &Principals<'a>, estate: &Estate, evidence: &Evide
         Keyholder { subject, account, is_server: false }
     });
     own.chain(shared).collect()
+}
+
+/// Where several hold the name like this one, nobody can tell which of them it is that servers share, and `spn-unique` tells of it.
+fn judge_keyholder(
+    keyholder: &Keyholder<'_>,
+    principals: &Principals<'_>,
+    estate: &Estate,
+    evidence: &Evidence,
+) -> Finding {
+    let is_it = |holders: &[&Account]| {
+        principals.likely_shared(holders).is_some_and(|likely| likely.guid == keyholder.account.guid)
+    };
+    if keyholder.is_server || web_names(estate, evidence).iter().any(|name| is_it(principals.holders(&web(name)))) {
+        return judge_keys(keyholder, principals, estate, evidence);
+    }
+    let seen = "another account like it holds the same name: spn-unique tells of it";
+    Finding::new(&META, keyholder.subject.clone(), Verdict::Skip, seen)
 }
 
 /// The attribute is in no global catalog, and of other domains we ask nobody.
@@ -162,7 +179,7 @@ fn judge_keys(keyholder: &Keyholder<'_>, principals: &Principals<'_>, estate: &E
         (false, false) => mend(
             finding(
                 Verdict::Warn,
-                format!("{} names nothing, so it hangs on the controllers' default{age}", account.name),
+                format!("{}, perhaps an alternate service account, names nothing, so it hangs on the controllers' default{age}", account.name),
             ),
             keyholder,
             estate,
@@ -185,6 +202,8 @@ fn mend(finding: Finding, keyholder: &Keyholder<'_>, estate: &Estate) -> Finding
     let netbios = estate.organisation.domains.get(&estate.plan.domain).filter(|name| is_word(name));
     let netbios = netbios.map_or("<DOMAIN>", String::as_str);
     finding
+        .remedy("Only if this shows the account, which makes it an alternate service account (2010 and 2013: Get-ClientAccessServer):")
+        .remedy("    Get-ClientAccessService -IncludeAlternateServiceAccountCredentialStatus | fl Name,Alternate*")
         .remedy("Name AES, and RC4 as long as anything needs it; then give it a new password on all servers:")
         .remedy(format!("    Set-ADObject {guid} -Replace @{{'msDS-SupportedEncryptionTypes'=28}}"))
         .remedy(format!(
@@ -200,9 +219,9 @@ fn judge_shared(keyholders: &[Keyholder<'_>], estate: &Estate, evidence: &Eviden
         return finding(Verdict::Skip, "no name is known that web clients use for several servers".to_string());
     }
     if shared.is_empty() {
-        return finding(Verdict::Skip, "no account is shared for the names that web clients use".to_string());
+        return finding(Verdict::Skip, "no account is made for the names that web clients use".to_string());
     }
-    finding(Verdict::Pass, format!("shared for the names that web clients use: {}", shared.join(", ")))
+    finding(Verdict::Pass, format!("made for the names that web clients use: {}", shared.join(", ")))
 }
 
 #[cfg(test)]
@@ -242,6 +261,25 @@ mod tests {
         forest.set("EX02", "msDS-SupportedEncryptionTypes", &["0"]);
         assert_eq!(forest.troubles(&Encryption), ["EXCHASA$ warn unset"]);
         assert!(forest.finding(&Encryption, "EXCHASA$").seen.contains("2024-09-"));
+    }
+
+    #[test]
+    fn users_and_computers_that_are_some_are_no_shared_account() {
+        let name = ("servicePrincipalName", &["HTTP/mail.contoso.com"][..]);
+        let mut forest = with_asa(&["28"]);
+        forest.user("svc-web", &[name]);
+        forest.computer("WEB01", &[name, ("dNSHostName", &["web01.contoso.com"])]);
+        forest.assert_steady(&Encryption);
+        assert_eq!(forest.troubles(&Encryption), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_two_shared_accounts_nobody_can_tell() {
+        let mut forest = with_asa(&["4"]);
+        forest.computer("OLDASA", &[("servicePrincipalName", &["HTTP/mail.contoso.com"])]);
+        forest.assert_steady(&Encryption);
+        assert_eq!(forest.troubles(&Encryption), Vec::<String>::new());
+        assert_eq!(forest.finding(&Encryption, "EXCHASA$").verdict, Verdict::Skip);
     }
 
     #[test]

@@ -85,6 +85,14 @@ impl Account {
         self.spns.iter().any(|held| spn::key(held) == key)
     }
 
+    /// Does it say that it is this host's, or say nothing and is called like it?
+    pub fn claims(&self, host: &str) -> bool {
+        match &self.host {
+            Some(own) => own == host,
+            None => self.name.strip_suffix('$').is_some_and(|name| name.eq_ignore_ascii_case(netbios_name(host))),
+        }
+    }
+
     /// It is what was left when two controllers created one object.
     pub fn is_conflict(&self) -> bool {
         is_conflict(&self.dn)
@@ -127,11 +135,9 @@ impl Accounts {
 
     /// The computer account of a host: the one that says so itself, else the one with its short name.
     pub fn of_host(&self, host: &str) -> Option<&Account> {
-        let short = format!("{}$", short_name(host));
         let computers = || self.all().filter(|account| account.is_computer && !account.is_conflict());
         let by_host = computers().find(|account| account.host.as_deref() == Some(host));
-        by_host
-            .or_else(|| computers().find(|account| account.host.is_none() && account.name.eq_ignore_ascii_case(&short)))
+        by_host.or_else(|| computers().find(|account| account.claims(host)))
     }
 }
 
@@ -165,15 +171,22 @@ pub fn short_name(host: &str) -> &str {
     host.split('.').next().unwrap_or(host)
 }
 
+/// By this name a computer has its account (MS-SAMR section 3.1.1.6): the first 15 characters of `short_name`.
+pub fn netbios_name(host: &str) -> &str {
+    const LONGEST: usize = 15;
+    let short = short_name(host);
+    short.get(..LONGEST).unwrap_or(short)
+}
+
 /// Everything about one server: its computer account with its twins, whoever holds one of its SPNs, and whoever has one for a
-/// user principal name.
+/// user principal name. Not by `dNSHostName`, which no controller has an index of: one such term makes it walk all objects.
 pub fn search_of_host(host: &str) -> DirectorySearch {
     let short = short_name(host);
     let mut parts: Vec<String> = Vec::new();
-    parts.push(filter::equal("dNSHostName", host));
-    parts.push(filter::equal("sAMAccountName", &format!("{}$", short.to_uppercase())));
+    let account = netbios_name(host).to_uppercase();
+    parts.push(filter::equal("sAMAccountName", &format!("{account}$")));
     // What is left of two objects that became one is called by both (MS-DRSR section 4.1.10.6.9).
-    parts.push(filter::begins("cn", &format!("{}\nCNF:", short.to_uppercase())));
+    parts.push(filter::begins("cn", &format!("{account}\nCNF:")));
     let spns = customary(host).into_iter().chain([web(host), web(short)]);
     parts.extend(spns.map(|spn| filter::equal("servicePrincipalName", &spn.to_string())));
     let shadows = [needed(host), Spn::new(class::SMTP, host), web(host)];
@@ -219,6 +232,19 @@ pub fn namespaces(estate: &Estate) -> BTreeSet<String> {
             is_host_name(name) && name.parse::<core::net::IpAddr>().is_err() && !estate.servers.contains_key(name)
         })
         .collect()
+}
+
+/// The active servers that hand this name out to web clients.
+pub fn users_of_namespace<'e>(name: &str, estate: &'e Estate) -> BTreeSet<&'e str> {
+    let directories = estate.organisation.virtual_directories.iter();
+    let of_directory = directories.filter_map(|directory| {
+        let is_it = host_of_url(directory.internal_url.value()?).as_deref() == Some(name);
+        directory.host.as_deref().filter(|_| is_it)
+    });
+    let has_it = |web: &Vec<String>| web.iter().any(|stated| stated.eq_ignore_ascii_case(name));
+    let stated = estate.servers.iter().filter(|(_, server)| has_it(&server.web)).map(|(host, _)| host.as_str());
+    let is_active = |host: &&str| estate.servers.get(*host).is_some_and(|server| server.state == ServerState::Active);
+    of_directory.chain(stated).filter(is_active).collect()
 }
 
 /// The host of a URL, lower case.
@@ -271,6 +297,15 @@ mod tests {
             None,
             "another domain's server of this name is no other server"
         );
+    }
+
+    #[test]
+    fn a_long_name_is_cut_in_an_account_and_nothing_without_an_index_is_asked_for() {
+        let search = search_of_host("exchangeserver-berlin.contoso.com");
+        assert!(search.filter.contains("(sAMAccountName=EXCHANGESERVER-$)"), "{}", search.filter);
+        assert!(!search.filter.contains("dNSHostName"), "{}", search.filter);
+        let accounts = Accounts([account("1", "EXCHANGESERVER-", None, &[])].into());
+        assert!(accounts.of_host("exchangeserver-berlin.contoso.com").is_some());
     }
 
     #[test]

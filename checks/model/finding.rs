@@ -122,6 +122,8 @@ pub enum Trouble {
     DirectoryUnread,
     /// A host's clock is off.
     ClockOff(String),
+    /// A server's account is not there, or not in use.
+    Account(String),
     /// An SPN is on no account, on two, or on the wrong one.
     SpnWrong(String),
     /// A certificate is bad.

@@ -7,7 +7,7 @@ use crate::{
         spn::{self, Spn},
     },
     model::{
-        accounts::{self, Account, Accounts, namespaces, peers, search_of_host, search_of_mail, short_name},
+        accounts::{self, Account, Accounts, namespaces, peers, search_of_host, search_of_mail},
         check::Need,
         estate::Estate,
         evidence::Evidence,
@@ -21,7 +21,7 @@ use crate::{
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
-    string::{String, ToString},
+    string::String,
     vec::Vec,
 };
 
@@ -72,7 +72,7 @@ pub fn beside(meta: &'static Meta, questions: &[Question], estate: &Estate, evid
             meta,
             Subject::Estate,
             Verdict::Skip,
-            "the organisation has no Exchange server that hands mail to others",
+            "the directory shows no Exchange server to this user",
         ));
     }
     findings
@@ -183,25 +183,50 @@ impl<'a> Principals<'a> {
 
     /// The computer account of a host. Of several that claim to be it, one that is in use.
     pub fn own(&self, host: &str) -> Option<&'a Account> {
-        let in_use = self.claimants(host).find(|account| account.is_disabled != Some(true));
+        let in_use = self.claimants(host).find(|account| account.host.is_some() && account.is_disabled != Some(true));
         in_use.or_else(|| self.accounts.of_host(host))
     }
 
-    /// Computer accounts that say of themselves that they are this host's, without what is left of a conflict.
+    /// Computer accounts that say of themselves that they are this host's, or are called like it and say nothing, without what is
+    /// left of a conflict.
     pub fn claimants(&self, host: &str) -> impl Iterator<Item = &'a Account> {
-        let computers = self.all().filter(|account| account.is_computer && !account.is_conflict());
-        computers.filter(move |account| account.host.as_deref() == Some(host))
+        self.all().filter(move |account| account.is_computer && !account.is_conflict() && account.claims(host))
+    }
+
+    /// Those of them that may be in use, where they are several: which of them the server logs on with, only the server knows, so
+    /// that nothing may be taken from any.
+    pub fn rivals(&self, host: &str) -> Vec<&'a Account> {
+        let rivals: Vec<_> = self.claimants(host).filter(|account| account.is_disabled != Some(true)).collect();
+        if rivals.len() > 1 { rivals } else { Vec::new() }
+    }
+
+    /// How to see which of several is the server's.
+    pub fn tell_apart(&self, finding: Finding, host: &str, rivals: &[&Account]) -> Finding {
+        let domains: BTreeSet<_> = rivals.iter().filter_map(|rival| rival.domain()).collect();
+        let named = rivals.iter().map(|rival| format!("    {}", self.describe(rival)));
+        let queries = domains.iter().filter(|domain| is_host_name(domain));
+        let queries = queries.map(|domain| format!("    nltest /server:{host} /sc_query:{domain}"));
+        let start = finding.remedy(format!("Change neither before you have seen which of the two {host} uses:"));
+        named.chain(queries).fold(start, Finding::remedy)
     }
 
     /// Is this a server's account, by its own word?
     pub fn is_of_server(&self, account: &Account) -> bool {
         let mut hosts = self.estate.servers.keys().chain(self.estate.organisation.servers.keys());
-        let name = account.name.trim_end_matches('$');
-        account.is_computer
-            && hosts.any(|host| match &account.host {
-                Some(own) => own == host,
-                None => name.eq_ignore_ascii_case(short_name(host)),
-            })
+        account.is_computer && hosts.any(|host| account.claims(host))
+    }
+
+    /// May it be an alternate service account? Such a one is made as a computer that is none, so that it has no `dNSHostName`.
+    pub fn is_like_shared(&self, account: &Account) -> bool {
+        account.is_computer && account.host.is_none() && !account.is_conflict() && !self.is_of_server(account)
+    }
+
+    /// Of those who hold a name of web clients, the one that they most likely are to ask: the only one made like an alternate service
+    /// account.
+    pub fn likely_shared<'h>(&self, holders: &[&'h Account]) -> Option<&'h Account> {
+        let mut alike = holders.iter().filter(|holder| self.is_like_shared(holder));
+        let first = alike.next().copied();
+        if alike.next().is_some() { None } else { first }
     }
 
     /// `svc-relay (CN=svc-relay,CN=Users,DC=contoso,DC=com; objectGUID ...)`
@@ -221,10 +246,10 @@ impl<'a> Principals<'a> {
         format!("{}{more}", shown.join(" and "))
     }
 
-    /// An account as `Get-ADObject` and its like take it: by what no shell mistakes.
+    /// An account as `Get-ADObject` and its like take it: by what no shell mistakes, and of which there is one.
     pub fn identity(&self, account: &Account) -> String {
-        let domain = account.domain().filter(|domain| *domain != self.estate.plan.domain && is_host_name(domain));
-        let server = domain.map(|domain| format!(" -Server {domain}")).unwrap_or_default();
+        let server = account.domain().filter(|domain| is_host_name(domain));
+        let server = server.map(|domain| format!(" -Server {domain}")).unwrap_or_default();
         format!("{}{server}", account.guid)
     }
 
@@ -235,27 +260,65 @@ impl<'a> Principals<'a> {
 
     /// The command that takes an SPN from an account.
     pub fn take(&self, spn: &str, account: &Account) -> String {
-        format!("    setspn -D {} {}", in_command(spn), self.name_in_command(account))
+        let spn = in_command(spn);
+        self.called(account).map_or_else(
+            || format!("    Set-ADObject {} -Remove @{{servicePrincipalName='{spn}'}}", self.identity(account)),
+            |(kind, name)| format!("    setspn {kind} -D {spn} {name}"),
+        )
     }
 
-    /// The command that gives it to the account of a server, and refuses where another one holds it.
-    pub fn give(&self, spn: &str, host: &str) -> String {
-        let own = self.own(host).map(|own| self.name_in_command(own));
-        let own = own.filter(|name| !name.starts_with('<')).unwrap_or_else(|| short_name(host).to_uppercase());
-        format!("    setspn -S {} {own}", in_command(spn))
+    /// The command that gives it to the account, and as a rule refuses where another one holds it.
+    pub fn give(&self, spn: &str, account: &Account) -> String {
+        let spn = in_command(spn);
+        self.called(account).map_or_else(
+            || format!("    Set-ADObject {} -Add @{{servicePrincipalName='{spn}'}}", self.identity(account)),
+            |(kind, name)| format!("    setspn {kind} -S {spn} {name}"),
+        )
     }
 
-    /// An account as `setspn` takes it; `<ACCOUNT>` for a name that a shell could take for something else.
-    fn name_in_command(&self, account: &Account) -> String {
-        let name = account.name.strip_suffix('$').unwrap_or(&account.name);
-        if !is_word(name) {
-            return "<ACCOUNT>".to_string();
+    /// The command that shows what an account holds.
+    pub fn show(&self, account: &Account) -> String {
+        self.called(account).map_or_else(
+            || format!("    Get-ADObject {} -Properties servicePrincipalName", self.identity(account)),
+            |(kind, name)| format!("    setspn {kind} -L {name}"),
+        )
+    }
+
+    /// Takes an SPN from all but the right one, which is to have it; where nobody knows which that is, from none.
+    pub fn leave_to(&self, finding: Finding, right: Option<&Account>, spn: &str, holders: &[&Account]) -> Finding {
+        let Some(right) = right else {
+            return finding
+                .remedy("Only one of them may have it. Find out which, and take it from the others:")
+                .remedy(format!("    setspn -D {} <WRONG ACCOUNT>", in_command(spn)));
+        };
+        let (has_it, wrong): (Vec<_>, Vec<_>) = holders.iter().partition(|holder| holder.guid == right.guid);
+        let start = finding.remedy(format!("Take it from {}, never from {}:", self.describe_all(&wrong), right.name));
+        let finding = wrong.iter().fold(start, |finding, holder| finding.remedy(self.take(spn, holder)));
+        if has_it.is_empty() {
+            finding.remedy(self.give(spn, right))
+        } else {
+            finding.remedy("Then see that the right one still has it:").remedy(self.show(right))
         }
-        let domain = account.domain().filter(|domain| *domain != self.estate.plan.domain);
-        let netbios =
-            domain.and_then(|domain| self.estate.organisation.domains.get(&domain)).filter(|name| is_word(name));
-        netbios.map_or_else(|| name.to_string(), |netbios| format!("{netbios}\\{name}"))
     }
+
+    /// An account as `setspn` takes it. A bare name would be the computer's where a user has the same, and one of the domain of
+    /// whoever types it. `None` where the domain's own name is not known, or a shell could take it for something else.
+    fn called(&self, account: &Account) -> Option<(&'static str, String)> {
+        let (kind, name) = match account.name.strip_suffix('$') {
+            Some(name) if account.is_computer => ("-C", name),
+            None if !account.is_computer => ("-U", account.name.as_str()),
+            _ => return None,
+        };
+        let netbios = self.estate.organisation.domains.get(&account.domain()?)?;
+        (is_word(name) && is_word(netbios)).then(|| (kind, format!("{netbios}\\{name}")))
+    }
+}
+
+/// Whoever has a ticket for the wrong account keeps it for hours.
+pub fn purge(finding: Finding) -> Finding {
+    finding
+        .remedy("Servers keep their tickets for hours; on each that asks for it, unless you can wait:")
+        .remedy("    klist -li 0x3e7 purge")
 }
 
 /// Letters, digits, hyphens, underscores and dots: what no shell takes for anything but a word. No hyphen in front, either: that

@@ -71,6 +71,17 @@ impl Forest {
         forest.controller("dc1", SITE, true);
         let service = format!("CN=Directory Service,CN=Windows NT,CN=Services,{CONFIGURATION}");
         forest.entry(&service, &[("objectClass", &["nTDSService"]), ("sPNMappings", &["host=alerter,http,w3svc"])]);
+        let partition = format!("CN=CONTOSO,CN=Partitions,{CONFIGURATION}");
+        forest.entry(
+            &partition,
+            &[
+                ("objectClass", &["crossRef"]),
+                ("nCName", &[DOMAIN]),
+                ("dnsRoot", &["contoso.com"]),
+                ("nETBIOSName", &["CONTOSO"]),
+                ("systemFlags", &["3"]),
+            ],
+        );
         forest.server("EX01");
         forest.server("EX02");
         forest

@@ -3,7 +3,7 @@
 use crate::{
     facts::search::leaf,
     model::{
-        accounts::{Account, Accounts, needed, short_name},
+        accounts::{Account, Accounts, customary, netbios_name},
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
@@ -84,15 +84,7 @@ struct Flaw {
 fn judge_host(host: &str, principals: &Principals<'_>, estate: &Estate) -> Finding {
     let finding = |verdict, seen: String| Finding::new(&META, subject(host), verdict, seen);
     let Some(own) = principals.own(host) else {
-        return finding(
-            Verdict::Unknown,
-            "the global catalog shows no computer account of it: it is in another forest, or hidden from us"
-                .to_string(),
-        )
-        .code("no-account")
-        .remedy(format!("Which account has it? On {host}:"))
-        .remedy("    ([adsisearcher]\"(sAMAccountName=$env:COMPUTERNAME`$)\").FindOne().Path")
-        .remedy("Log on as somebody who may read it, and run again.");
+        return judge_absent(host, principals);
     };
     let mut flaws: Vec<Flaw> = [state(own, principals), others(host, own, principals), membership(own, estate)]
         .into_iter()
@@ -105,9 +97,27 @@ fn judge_host(host: &str, principals: &Principals<'_>, estate: &Estate) -> Findi
     };
     let seen: Vec<_> = flaws.iter().map(|flaw| flaw.seen.as_str()).collect();
     let finding = finding(*verdict, seen.join("; ")).code(code);
-    let finding =
-        if own.is_disabled == Some(true) { finding.is(Trouble::SpnWrong(needed(host).to_string())) } else { finding };
+    let finding = if own.is_disabled == Some(true) { finding.is(Trouble::Account(host.to_string())) } else { finding };
     flaws.into_iter().flat_map(|flaw| flaw.remedy).fold(finding, Finding::remedy)
+}
+
+/// Of an account that is not shown, what else of the server is there tells the most.
+fn judge_absent(host: &str, principals: &Principals<'_>) -> Finding {
+    let is_held = customary(host).iter().any(|spn| !principals.holders(spn).is_empty());
+    let seen = if is_held {
+        "the global catalog shows no computer account of it: it is deleted, in another forest, or hidden from us"
+    } else {
+        "the global catalog shows no computer account of it and nobody holds an SPN of it: it is likely deleted, else in another forest, or hidden from us"
+    };
+    let name = netbios_name(host).to_uppercase();
+    Finding::new(&META, subject(host), Verdict::Unknown, seen)
+        .code("no-account")
+        .is(Trouble::Account(host.to_string()))
+        .remedy(format!("Which account has it? On {host}:"))
+        .remedy("    ([adsisearcher]\"(sAMAccountName=$env:COMPUTERNAME`$)\").FindOne().Path")
+        .remedy("Was it deleted? As an administrator of its domain:")
+        .remedy(format!("    Get-ADObject -IncludeDeletedObjects -LDAPFilter '(sAMAccountName={name}$)' -Properties isDeleted,whenChanged"))
+        .remedy("If neither, log on as somebody who may read it, and run again.")
 }
 
 fn state(own: &Account, principals: &Principals<'_>) -> Option<Flaw> {
@@ -142,16 +152,22 @@ fn others(host: &str, own: &Account, principals: &Principals<'_>) -> Option<Flaw
         verdict: Verdict::Warn,
         code: if is_conflict { "twin" } else { "two-accounts" },
         seen: format!("beside {} there is {}", own.name, principals.describe_all(&others)),
-        remedy: ["See that nothing uses it (whenChanged, lastLogonTimestamp), and delete it:".to_string()]
-            .into_iter()
-            .chain(others.iter().flat_map(|account| {
-                [
-                    format!("    Get-ADObject {} -Properties *", principals.identity(account)),
-                    format!("    Remove-ADObject {}", principals.identity(account)),
-                ]
-            }))
-            .collect(),
+        remedy: clear_away(host, &others, principals),
     })
+}
+
+fn clear_away(host: &str, others: &[&Account], principals: &Principals<'_>) -> Vec<String> {
+    let rivals = principals.rivals(host);
+    if !rivals.is_empty() {
+        let nothing = Finding::new(&META, subject(host), Verdict::Warn, "");
+        return principals.tell_apart(nothing, host, &rivals).remedy;
+    }
+    let start = "See that nothing uses it (whenChanged, lastLogonTimestamp), and delete it:".to_string();
+    let commands = others.iter().flat_map(|account| {
+        let identity = principals.identity(account);
+        [format!("    Get-ADObject {identity} -Properties *"), format!("    Remove-ADObject {identity}")]
+    });
+    [start].into_iter().chain(commands).collect()
 }
 
 /// Is it called by the same name, or what a conflict left of one that was?
@@ -159,7 +175,7 @@ fn is_another(account: &Account, host: &str, own: &Account) -> bool {
     let is_called_so = || {
         let name = leaf(&account.dn).unwrap_or_default();
         let name = name.split('\n').next().unwrap_or_default();
-        account.is_conflict() && name.eq_ignore_ascii_case(short_name(host)) && account.domain() == own.domain()
+        account.is_conflict() && name.eq_ignore_ascii_case(netbios_name(host)) && account.domain() == own.domain()
     };
     account.is_computer
         && match &account.host {
@@ -233,9 +249,18 @@ mod tests {
     #[test]
     fn an_old_account_that_is_disabled_is_not_taken_for_the_servers() {
         let mut forest = Forest::new();
-        forest.computer("OLD", &[("dNSHostName", &["ex02.contoso.com"]), ("userAccountControl", &["4098"])]);
+        let spn = ("servicePrincipalName", &["HOST/ex02.contoso.com"][..]);
+        forest.computer("OLD", &[("dNSHostName", &["ex02.contoso.com"]), ("userAccountControl", &["4098"]), spn]);
         forest.entries.rotate_right(1);
         assert_eq!(forest.troubles(&ServerAccount), ["ex02.contoso.com warn two-accounts"]);
+        let removals = |forest: &Forest| {
+            let remedy = forest.finding(&ServerAccount, "ex02.contoso.com").remedy;
+            remedy.iter().filter(|line| line.contains("Remove-")).count()
+        };
+        assert_eq!(removals(&forest), 1);
+        forest.set("OLD", "userAccountControl", &["4096"]);
+        assert_eq!(forest.troubles(&ServerAccount), ["ex02.contoso.com warn two-accounts"]);
+        assert_eq!(removals(&forest), 0, "either may be the one in use");
     }
 
     #[test]
@@ -256,5 +281,8 @@ mod tests {
         let mut forest = Forest::new();
         forest.entries.retain(|entry| !entry.dn.starts_with("CN=EX02,CN=Computers"));
         assert_eq!(forest.troubles(&ServerAccount), ["ex02.contoso.com unknown no-account"]);
+        assert!(forest.finding(&ServerAccount, "ex02.contoso.com").seen.contains("likely deleted"));
+        forest.user("svc-relay", &[("servicePrincipalName", &["SMTPSVC/ex02.contoso.com"])]);
+        assert!(!forest.finding(&ServerAccount, "ex02.contoso.com").seen.contains("likely deleted"));
     }
 }

@@ -88,7 +88,7 @@ impl Check for HasGc {
                 &META,
                 Subject::Estate,
                 Verdict::Skip,
-                "the organisation has no Exchange server that hands mail to others",
+                "the directory shows no Exchange server to this user",
             ));
         }
         findings

@@ -9,7 +9,7 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         meta::{Basis, Fold, Meta, Tier},
-        principals::{Principals, beside, needs_of, of_peers},
+        principals::{Principals, beside, needs_of, of_peers, purge},
     },
 };
 use alloc::{format, string::ToString, vec::Vec};
@@ -25,8 +25,8 @@ static META: Meta = Meta {
     healthy: "the server's own computer account holds it",
     why: "A KDC encrypts the ticket for the account that holds the SPN. Where that is a service account, an old computer or another server, the server that is asked cannot read it and refuses its peers.",
     remedy: &[
-        "Take it from the wrong account, never from the server's own: setspn -D SMTPSVC/<SERVER'S FULL NAME> <WRONG ACCOUNT>",
-        "Then give it to the server: setspn -S SMTPSVC/<SERVER'S FULL NAME> <SERVER>",
+        "Take it from the wrong account, never from the server's own: setspn -U -D SMTPSVC/<SERVER'S FULL NAME> <DOMAIN>\\<USER>, or of a computer: setspn -C -D SMTPSVC/<SERVER'S FULL NAME> <DOMAIN>\\<COMPUTER>",
+        "Then give it to the server: setspn -C -S SMTPSVC/<SERVER'S FULL NAME> <DOMAIN>\\<SERVER>",
         "Peers keep their tickets for hours: klist -li 0x3e7 purge, on each of them, or wait.",
     ],
     references: &["Microsoft KB 979174, step 3", "MS-KILE section 3.3.5.1.1", "setspn (Microsoft Learn)"],
@@ -82,9 +82,9 @@ fn judge_spn(spn: &Spn, host: &str, if_foreign: Verdict, principals: &Principals
     let Some(own) = principals.own(host) else {
         return finding(Verdict::Unknown, &format!("{seen}; the server's own account is not shown"))
             .code("no-account")
-            .remedy(format!("Is that the account of {host}? If not:"))
-            .remedy(principals.take(&spn.to_string(), holder))
-            .remedy(principals.give(&spn.to_string(), host));
+            .suspects(Trouble::Account(host.to_string()))
+            .remedy(format!("See first which account {host} has: server-account tells how. If it is not that one:"))
+            .remedy(format!("    setspn -D {spn} <WRONG ACCOUNT>"));
     };
     if own.guid != holder.guid {
         return judge_foreign(spn, host, holder, own, finding(if_foreign, &seen), principals);
@@ -93,7 +93,8 @@ fn judge_spn(spn: &Spn, host: &str, if_foreign: Verdict, principals: &Principals
         // That the account is disabled, `server-account` says.
         return finding(if_foreign, &seen)
             .code("holder-disabled")
-            .suspects(Trouble::SpnWrong(needed(host).to_string()))
+            .is(Trouble::SpnWrong(spn.to_string()))
+            .suspects(Trouble::Account(host.to_string()))
             .remedy(format!("    Enable-ADAccount -Identity {}", principals.identity(own)));
     }
     finding(Verdict::Pass, &format!("on {}", own.name))
@@ -108,23 +109,17 @@ fn judge_foreign(
     principals: &Principals<'_>,
 ) -> Finding {
     let finding = finding.expected(format!("on the server's own account {}", own.name));
-    if principals.claimants(host).any(|account| account.guid == holder.guid) {
+    let rivals = principals.rivals(host);
+    if rivals.iter().any(|rival| rival.guid == holder.guid) {
         let seen = format!("{}; it and {} both say that they are {host}", finding.seen, principals.describe(own));
-        return Finding { verdict: finding.verdict.min(Verdict::Unknown), seen, ..finding }
-            .code("two-accounts")
-            .remedy(format!("See which of the two {host} uses; on it:"))
-            .remedy("    nltest /sc_verify:$env:USERDNSDOMAIN")
-            .remedy("Then delete the other account, and make sure of the SPN:")
-            .remedy(principals.give(&spn.to_string(), host));
+        let finding = Finding { verdict: finding.verdict.min(Verdict::Unknown), seen, ..finding }.code("two-accounts");
+        return principals.tell_apart(finding, host, &rivals);
     }
-    finding
-        .code("foreign")
-        .is(Trouble::SpnWrong(spn.to_string()))
-        .remedy(format!("Take it from {}, and give it to the server:", principals.describe(holder)))
-        .remedy(principals.take(&spn.to_string(), holder))
-        .remedy(principals.give(&spn.to_string(), host))
-        .remedy("Peers keep their tickets for hours; on each of them, unless you can wait:")
-        .remedy("    klist -li 0x3e7 purge")
+    let finding = finding.code("foreign").is(Trouble::SpnWrong(spn.to_string()));
+    if !rivals.is_empty() {
+        return principals.tell_apart(finding, host, &rivals);
+    }
+    purge(principals.leave_to(finding, Some(own), &spn.to_string(), &[holder]))
 }
 
 #[cfg(test)]
@@ -159,7 +154,10 @@ mod tests {
             let commands: Vec<_> = remedy.iter().filter(|line| line.contains("setspn")).collect();
             assert_eq!(
                 commands,
-                ["    setspn -D SMTPSVC/ex02.contoso.com svc-relay", "    setspn -S SMTPSVC/ex02.contoso.com EX02"]
+                [
+                    "    setspn -U -D SMTPSVC/ex02.contoso.com CONTOSO\\svc-relay",
+                    "    setspn -C -S SMTPSVC/ex02.contoso.com CONTOSO\\EX02"
+                ]
             );
         }
     }
@@ -168,7 +166,9 @@ mod tests {
     fn a_name_that_is_no_word_enters_no_command() {
         let forest = moved_to("svc; rm", &[]);
         let remedy = forest.finding(&Owner, NEEDED).remedy;
-        assert!(remedy.contains(&"    setspn -D SMTPSVC/ex02.contoso.com <ACCOUNT>".to_string()), "{remedy:?}");
+        let end = " -Server contoso.com -Remove @{servicePrincipalName='SMTPSVC/ex02.contoso.com'}";
+        let is_by_guid = |line: &String| line.starts_with("    Set-ADObject ") && line.ends_with(end);
+        assert!(remedy.iter().any(is_by_guid), "{remedy:?}");
         assert!(remedy.iter().any(|line| line.contains("CN=svc; rm,")), "{remedy:?}");
     }
 
@@ -196,6 +196,12 @@ mod tests {
             &[("dNSHostName", &["ex02.contoso.com"]), ("servicePrincipalName", &["SMTPSVC/ex02.contoso.com"])],
         );
         assert_eq!(forest.troubles(&Owner), ["SMTPSVC/ex02.contoso.com unknown two-accounts"]);
+        let remedy = forest.finding(&Owner, NEEDED).remedy;
+        assert!(
+            remedy.contains(&"    nltest /server:ex02.contoso.com /sc_query:contoso.com".to_string()),
+            "{remedy:?}"
+        );
+        assert!(!remedy.iter().any(|line| line.contains("setspn") || line.contains("Remove")), "{remedy:?}");
     }
 
     #[test]

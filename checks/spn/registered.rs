@@ -30,7 +30,7 @@ static META: Meta = Meta {
     healthy: "an account holds it",
     why: "Before a server hands mail over, it asks a KDC for a ticket for SMTPSVC/<SERVER>. What no account holds, no KDC gives a ticket for, and HOST does not stand for it as it does for HTTP.",
     remedy: &[
-        "On any machine of the domain, as an administrator of it: setspn -S SMTPSVC/<SERVER'S FULL NAME> <SERVER>",
+        "On any machine of the domain, as an administrator of it: setspn -C -S SMTPSVC/<SERVER'S FULL NAME> <DOMAIN>\\<SERVER>",
         "Check: setspn -L <SERVER>, and: setspn -Q SMTPSVC/<SERVER'S FULL NAME>",
     ],
     references: &["Microsoft KB 979174, step 3", "MS-DRSR section 4.1.4.2.14", "setspn (Microsoft Learn)"],
@@ -90,15 +90,21 @@ fn judge_spn(spn: &Spn, host: &str, if_missing: Verdict, principals: &Principals
         };
         return finding(Verdict::Unknown, seen)
             .code("account-unread")
+            .suspects(Trouble::Account(host.to_string()))
             .remedy("Log on as somebody who may read the account, and run again. What it has:")
             .remedy(format!("    setspn -Q {spn}"));
     };
-    finding(if_missing, "on no account of the forest".to_string())
+    let finding = finding(if_missing, "on no account of the forest".to_string())
         .code("missing")
         .expected(format!("on the server's own account {}", own.name))
-        .is(Trouble::SpnWrong(spn.to_string()))
+        .is(Trouble::SpnWrong(spn.to_string()));
+    let rivals = principals.rivals(host);
+    if !rivals.is_empty() {
+        return principals.tell_apart(finding, host, &rivals);
+    }
+    finding
         .remedy("Register it; that takes effect when controllers have passed it on to one another:")
-        .remedy(principals.give(&spn.to_string(), host))
+        .remedy(principals.give(&spn.to_string(), own))
         .remedy(format!("    setspn -Q {spn}"))
 }
 
@@ -123,7 +129,10 @@ mod tests {
         forest.take("EX02", "SMTP/EX02");
         assert_eq!(forest.troubles(&Registered), ["SMTP/ex02 warn missing", "SMTPSVC/ex02.contoso.com fail missing"]);
         let finding = forest.finding(&Registered, "SMTPSVC/ex02.contoso.com");
-        assert!(finding.remedy.contains(&"    setspn -S SMTPSVC/ex02.contoso.com EX02".to_string()), "{finding:?}");
+        assert!(
+            finding.remedy.contains(&"    setspn -C -S SMTPSVC/ex02.contoso.com CONTOSO\\EX02".to_string()),
+            "{finding:?}"
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         meta::{Basis, Fold, Meta, Tier},
-        principals::{Principals, Question, beside, needs_of, of_peers, web_names},
+        principals::{Principals, Question, beside, needs_of, of_peers, purge, web_names},
     },
 };
 use alloc::{
@@ -30,7 +30,7 @@ static META: Meta = Meta {
     healthy: "one account holds it, letter case aside",
     why: "For an SPN that two accounts hold a KDC answers as if there were none, and writes event 11. Disabled accounts count, and so does what is left of a conflict. setspn refuses to make one; two controllers at once, scripts and migrations do not.",
     remedy: &[
-        "Take it from the wrong account, never from the server's own: setspn -D <SPN> <WRONG ACCOUNT>",
+        "Take it from the wrong account, never from the server's own: setspn -U -D <SPN> <DOMAIN>\\<USER>, or of a computer: setspn -C -D <SPN> <DOMAIN>\\<COMPUTER>",
         "Check in the whole forest: setspn -F -Q <SPN>",
     ],
     references: &[
@@ -130,21 +130,26 @@ fn judge_shared(spn: &str, host: Option<&str>, holders: &[&Account], principals:
     let is_of_web = spn::key(spn).starts_with("http/");
     let trouble = Trouble::SpnWrong(spn.to_string());
     let finding = if is_of_web { finding.suspects(trouble) } else { finding.is(trouble) };
-    let own = host.and_then(|host| principals.own(host));
-    let (Some(own), Some(host)) = (own, host) else {
-        let start = finding.remedy("Take it from the account that is not to have it:");
-        return holders.iter().fold(start, |finding, holder| finding.remedy(principals.take(spn, holder)));
+    let finding = if let Some(host) = host {
+        mend(finding, spn, host, holders, principals)
+    } else {
+        // Of a name that no server has, one that is made for it may have it.
+        let likely = if is_of_web { principals.likely_shared(holders) } else { None };
+        principals.leave_to(finding, likely, spn, holders)
     };
-    let wrong = || holders.iter().filter(|holder| holder.guid != own.guid);
-    let names: Vec<_> = wrong().map(|holder| principals.describe(holder)).collect();
-    let finding = finding.expected(format!("on the server's own account {} alone", own.name)).remedy(format!(
-        "Take it from {}, never from {}:",
-        names.join(" and "),
-        own.name
-    ));
-    let finding = wrong().fold(finding, |finding, holder| finding.remedy(principals.take(spn, holder)));
-    // Also where the server has it: then setspn only says so.
-    finding.remedy(principals.give(spn, host)).remedy(format!("    setspn -F -Q {}", principals.word(spn)))
+    purge(finding.remedy(format!("    setspn -F -Q {}", principals.word(spn))))
+}
+
+fn mend(finding: Finding, spn: &str, host: &str, holders: &[&Account], principals: &Principals<'_>) -> Finding {
+    let Some(own) = principals.own(host) else {
+        return principals.leave_to(finding.suspects(Trouble::Account(host.to_string())), None, spn, holders);
+    };
+    let rivals = principals.rivals(host);
+    if !rivals.is_empty() {
+        return principals.tell_apart(finding, host, &rivals);
+    }
+    let finding = finding.expected(format!("on the server's own account {} alone", own.name));
+    principals.leave_to(finding, Some(own), spn, holders)
 }
 
 #[cfg(test)]
@@ -169,8 +174,47 @@ mod tests {
         forest.user("svc-relay", &[("servicePrincipalName", &["smtpsvc/EX01.contoso.com"])]);
         assert_eq!(forest.troubles(&Unique), ["SMTPSVC/ex01.contoso.com fail duplicate"]);
         let remedy = forest.finding(&Unique, "SMTPSVC/ex01.contoso.com").remedy;
-        assert!(remedy.contains(&"    setspn -D SMTPSVC/ex01.contoso.com svc-relay".to_string()), "{remedy:?}");
-        assert!(!remedy.iter().any(|line| line.contains("-D SMTPSVC/ex01.contoso.com EX01")), "{remedy:?}");
+        let commands: Vec<_> = remedy.iter().filter(|line| line.starts_with("    ")).map(|line| line.trim()).collect();
+        assert_eq!(
+            commands,
+            [
+                "setspn -U -D SMTPSVC/ex01.contoso.com CONTOSO\\svc-relay",
+                "setspn -C -L CONTOSO\\EX01",
+                "setspn -F -Q SMTPSVC/ex01.contoso.com",
+                "klist -li 0x3e7 purge"
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_is_taken_from_any_that_may_be_the_servers() {
+        let mut forest = Forest::new();
+        let needed = ("servicePrincipalName", &["SMTPSVC/ex02.contoso.com"][..]);
+        forest.computer("EX02NEW", &[("dNSHostName", &["ex02.contoso.com"]), needed]);
+        forest.user("svc-relay", &[needed]);
+        assert_eq!(forest.troubles(&Unique), ["SMTPSVC/ex02.contoso.com fail duplicate"]);
+        let remedy = forest.finding(&Unique, "SMTPSVC/ex02.contoso.com").remedy;
+        assert!(!remedy.iter().any(|line| line.contains("-D") || line.contains("Remove")), "{remedy:?}");
+        assert!(remedy.iter().any(|line| line.contains("CN=EX02NEW,")), "{remedy:?}");
+    }
+
+    #[test]
+    fn of_a_common_name_only_the_account_made_for_it_is_spared() {
+        let mut forest = Forest::new();
+        forest.virtual_directory("EX01", "owa (Default Web Site)", Some("https://mail.contoso.com/owa"));
+        let name = ("servicePrincipalName", &["HTTP/mail.contoso.com"][..]);
+        forest.user("web1", &[name]);
+        forest.user("web2", &[name]);
+        let removals = |forest: &Forest| -> Vec<String> {
+            let remedy = forest.finding(&Unique, "HTTP/mail.contoso.com").remedy;
+            remedy.into_iter().filter(|line| line.contains(" -D ")).collect()
+        };
+        assert_eq!(removals(&forest), ["    setspn -D HTTP/mail.contoso.com <WRONG ACCOUNT>"]);
+        forest.computer("EXCHASA", &[name]);
+        assert_eq!(
+            removals(&forest),
+            ["web1", "web2"].map(|user| format!("    setspn -U -D HTTP/mail.contoso.com CONTOSO\\{user}"))
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::{
     facts::dns::{DnsLookup, RecordKind, is_host_name},
     model::{
-        accounts::{host_of_url, peers},
+        accounts::{host_of_url, peers, short_name},
         ask::Ask,
         check::{Check, Need},
         estate::Estate,
@@ -157,13 +157,31 @@ fn judge_directory(directory: &VirtualDirectory, estate: &Estate, evidence: &Evi
         return finding(Verdict::Unknown, format!("{host} is a short name, and {name} does not resolve"))
             .code("short-name")
             .remedy("Set a full name:")
-            .remedy(set(directory, estate));
+            .remedy(set(directory, estate))
+            .remedy("    iisreset");
     }
-    finding(Verdict::Fail, format!("{name} does not resolve"))
+    if estate.servers.contains_key(&name) {
+        // `directory-located` says the same of the server, and no more than Unknown: it may be that only our DNS does not know it.
+        return finding(Verdict::Unknown, format!("{name}, a server's own name, does not resolve"))
+            .code("unresolved")
+            .suspects(Trouble::Name(name.clone()))
+            .remedy(format!("Let {name} register its name again; on it:"))
+            .remedy("    ipconfig /registerdns");
+    }
+    let finding = finding(Verdict::Fail, format!("{name} does not resolve"))
         .code("unresolved")
         .is(Trouble::Name(name.clone()))
-        .remedy(format!("Add {name} to DNS, or set a name that resolves:"))
-        .remedy(set(directory, estate))
+        .remedy(format!("Add {name} to DNS, or set a name that resolves:"));
+    recycle(finding.remedy(set(directory, estate)))
+}
+
+/// Worker processes read the directory again after a while only.
+fn recycle(finding: Finding) -> Finding {
+    finding
+        .remedy(
+            "It counts after some minutes; to have it at once, on the server (who is logged on there, is logged off):",
+        )
+        .remedy("    iisreset")
 }
 
 fn judge_address(
@@ -175,13 +193,46 @@ fn judge_address(
     let server = estate.organisation.server_called(&directory.server).map(|(_, server)| server);
     // Since 2013 a front end goes to its back end by the server's own name, whatever InternalUrl holds.
     let verdict = if server.is_some_and(ExchangeServer::is_of_2010) { Verdict::Fail } else { Verdict::Warn };
-    finding(verdict, format!("the address {host} stands in place of a name: no SPN can be registered for it"))
-        .code("address")
-        .remedy("Set a name:")
-        .remedy(set(directory, estate))
+    let finding =
+        finding(verdict, format!("the address {host} stands in place of a name: no SPN can be registered for it"))
+            .code("address")
+            .remedy("Set a name:");
+    recycle(finding.remedy(set(directory, estate)))
 }
 
-/// The command that sets it to the server's own name. What could be more than a word is left to whoever reads it.
+/// The name to be set. An address or another name of the server gives way to its own; a name that servers share to none of a server,
+/// but to the one that all other directories have, if they have one.
+fn better_name(directory: &VirtualDirectory, estate: &Estate) -> Option<String> {
+    let organisation = &estate.organisation;
+    let own = directory
+        .host
+        .as_deref()
+        .or_else(|| organisation.server_called(&directory.server).map(|(host, _)| host.as_str()))
+        .filter(|name| is_host_name(name));
+    let old = host_of_url(directory.internal_url.value()?)?;
+    let is_address = |host: &String| host.parse::<IpAddr>().is_ok();
+    let is_of_server = own.is_some_and(|own| short_name(own).eq_ignore_ascii_case(short_name(&old)));
+    if is_address(&old) || is_of_server {
+        return own.filter(|own| *own != old).map(ToString::to_string);
+    }
+    let hosts = organisation.virtual_directories.iter().filter_map(|other| host_of_url(other.internal_url.value()?));
+    let is_server = |host: &String| estate.servers.contains_key(host) || organisation.servers.contains_key(host);
+    let mut names: BTreeSet<_> = hosts.filter(|host| *host != old && !is_address(host) && !is_server(host)).collect();
+    let first = names.pop_first().filter(|name| is_host_name(name) && estate.addresses(name).next().is_some());
+    first.filter(|_| names.is_empty())
+}
+
+/// A port other than that of the scheme.
+fn port_of(url: &str) -> Option<u16> {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest).split(['/', '?', '#']).next()?;
+    authority
+        .rsplit_once(':')
+        .and_then(|(host, port)| (!host.contains(':') || host.ends_with(']')).then_some(port))?
+        .parse()
+        .ok()
+}
+
+/// The command that sets it. What could be more than a word is left to whoever reads it.
 fn set(directory: &VirtualDirectory, estate: &Estate) -> String {
     let is_plain =
         |text: &str, also: &str| text.chars().all(|letter| letter.is_ascii_alphanumeric() || also.contains(letter));
@@ -203,12 +254,9 @@ fn set(directory: &VirtualDirectory, estate: &Estate) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("https", ""));
     let scheme = if scheme.eq_ignore_ascii_case("http") { "http" } else { "https" };
     let path = rest.find('/').and_then(|at| rest.get(at..)).filter(|path| is_plain(path, "/-_.")).unwrap_or("/<PATH>");
-    let name = directory
-        .host
-        .as_deref()
-        .or_else(|| estate.organisation.server_called(&directory.server).map(|(host, _)| host.as_str()));
-    let name = name.filter(|name| is_host_name(name)).unwrap_or("<NAME>");
-    format!("    Set-{kind}VirtualDirectory '{identity}' -InternalUrl {scheme}://{name}{path}")
+    let name = better_name(directory, estate).unwrap_or_else(|| "<NAME>".to_string());
+    let port = port_of(url).map(|port| format!(":{port}")).unwrap_or_default();
+    format!("    Set-{kind}VirtualDirectory '{identity}' -InternalUrl {scheme}://{name}{port}{path}")
 }
 
 #[cfg(test)]
@@ -223,6 +271,37 @@ mod tests {
         let mut forest = Forest::new();
         forest.virtual_directory("EX01", OWA, url);
         forest
+    }
+
+    /// The command that the remedy has.
+    fn set_by(forest: &Forest, subject: &str) -> String {
+        let remedy = forest.finding(&InternalUrl, subject).remedy;
+        remedy.iter().find(|line| line.starts_with("    Set-")).unwrap().trim().to_string()
+    }
+
+    #[test]
+    fn a_dead_common_name_gives_way_to_another_and_to_no_servers_own() {
+        let url = |forest: &Forest| set_by(forest, SUBJECT).rsplit_once(' ').unwrap().1.to_string();
+        let mut forest = with(Some("https://gone.contoso.com:444/owa"));
+        assert_eq!(url(&forest), "https://<NAME>:444/owa");
+        forest.virtual_directory("EX01", "PowerShell (Default Web Site)", Some("http://ex01.contoso.com/powershell"));
+        forest.virtual_directory("EX02", OWA, Some("https://mail.contoso.com/owa"));
+        assert_eq!(url(&forest), "https://<NAME>:444/owa", "that one does not resolve either");
+        forest.name("mail.contoso.com");
+        assert_eq!(url(&forest), "https://mail.contoso.com:444/owa");
+        forest.virtual_directory("EX02", "ecp (Default Web Site)", Some("https://ecp.contoso.com/ecp"));
+        forest.name("ecp.contoso.com");
+        assert_eq!(url(&forest), "https://<NAME>:444/owa");
+        assert_eq!(url(&with(Some("https://ex01.old.contoso.com/owa"))), "https://ex01.contoso.com/owa");
+    }
+
+    #[test]
+    fn a_servers_own_name_that_is_gone_is_told_of_the_server() {
+        let mut forest = with(Some("https://ex01.contoso.com/owa"));
+        forest.names.remove("ex01.contoso.com");
+        let finding = forest.finding(&InternalUrl, SUBJECT);
+        assert_eq!((finding.verdict, finding.code), (Verdict::Unknown, Some("unresolved")));
+        assert_eq!(finding.suspects, [Trouble::Name("ex01.contoso.com".to_string())]);
     }
 
     #[test]
@@ -256,10 +335,8 @@ mod tests {
         forest.virtual_directory("EX10", OWA, Some("https://10.0.0.3/owa"));
         assert_eq!(forest.troubles(&InternalUrl), ["EX10/owa (Default Web Site) fail address"]);
         assert_eq!(
-            forest.finding(&InternalUrl, "EX10/owa (Default Web Site)").remedy.last().map(String::as_str),
-            Some(
-                "    Set-OwaVirtualDirectory 'EX10\\owa (Default Web Site)' -InternalUrl https://ex10.contoso.com/owa"
-            )
+            set_by(&forest, "EX10/owa (Default Web Site)"),
+            "Set-OwaVirtualDirectory 'EX10\\owa (Default Web Site)' -InternalUrl https://ex10.contoso.com/owa"
         );
     }
 
@@ -297,10 +374,9 @@ mod tests {
     fn what_is_in_no_order_enters_no_command() {
         let mut forest = Forest::new();
         forest.virtual_directory("EX01", "x' ; calc '", Some("https://10.0.0.3/a';calc"));
-        let remedy = forest.finding(&InternalUrl, "EX01/x' ; calc '").remedy;
         assert_eq!(
-            remedy.last().map(String::as_str),
-            Some("    Set-OwaVirtualDirectory '<SERVER>\\<DIRECTORY>' -InternalUrl https://ex01.contoso.com/<PATH>")
+            set_by(&forest, "EX01/x' ; calc '"),
+            "Set-OwaVirtualDirectory '<SERVER>\\<DIRECTORY>' -InternalUrl https://ex01.contoso.com/<PATH>"
         );
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     facts::spn::{Spn, class},
     model::{
-        accounts::{Account, Accounts, is_told, search_of_name, web},
+        accounts::{Account, Accounts, is_told, search_of_name, users_of_namespace, web},
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
@@ -11,7 +11,7 @@ use crate::{
         informants::{Holding, needs},
         meta::{Basis, Fold, Meta, Tier},
         organisation::{Told, searches},
-        principals::{Principals, Question, beside, needs_of, of_peers, web_names},
+        principals::{Principals, Question, beside, needs_of, of_peers, purge, web_names},
     },
 };
 use alloc::{
@@ -31,8 +31,8 @@ static META: Meta = Meta {
     healthy: "HTTP/<SERVER> leads to the server's own account, by itself or by HOST",
     why: "The front end of a server logs on to the back end of another one, and to its own, with a ticket for HTTP/<SERVER>. HOST stands for it until somebody registers it elsewhere: then the ticket is for that account, and the back end cannot read it.",
     remedy: &[
-        "Take it from the wrong account: setspn -D HTTP/<SERVER'S FULL NAME> <WRONG ACCOUNT>",
-        "HOST of the server then stands for it again; see that it is there: setspn -S HOST/<SERVER'S FULL NAME> <SERVER>",
+        "Take it from the wrong account: setspn -U -D HTTP/<SERVER'S FULL NAME> <DOMAIN>\\<USER>, or of a computer: setspn -C -D HTTP/<SERVER'S FULL NAME> <DOMAIN>\\<COMPUTER>",
+        "HOST of the server then stands for it again; see that it is there: setspn -C -S HOST/<SERVER'S FULL NAME> <DOMAIN>\\<SERVER>",
         "A name that web clients use belongs to one account alone, the alternate service account if there is one: setspn -F -Q HTTP/<NAME>",
     ],
     references: &[
@@ -66,7 +66,7 @@ impl Check for WebSpn {
         let principals = Principals::new(estate, evidence, &accounts);
         let names = web_names(estate, evidence);
         let told = names.iter().filter(|name| is_told(&search_of_name(name), estate, evidence));
-        let of_names = told.map(|name| judge_name(name, &principals));
+        let of_names = told.map(|name| judge_name(name, &principals, estate));
         let judge =
             ServerJudge { names: names.iter().map(|name| web(name)).collect(), principals: &principals, estate };
         let of_servers = principals.peers().map(|host| judge.judge(host));
@@ -132,7 +132,9 @@ impl ServerJudge<'_> {
         let Some(own) = self.principals.own(host) else {
             let seen =
                 format!("{by}on {}; the server's own account is not shown", self.principals.describe_all(holders));
-            return finding(host, Verdict::Unknown, &seen).code("no-account");
+            return finding(host, Verdict::Unknown, &seen)
+                .code("no-account")
+                .suspects(Trouble::Account(host.to_string()));
         };
         let wrong: Vec<&Account> = holders.iter().filter(|holder| holder.guid != own.guid).copied().collect();
         if wrong.is_empty() {
@@ -146,30 +148,49 @@ impl ServerJudge<'_> {
             [only] if is_shared(only) => (Verdict::Warn, "shared"),
             _ => (Verdict::Fail, "foreign"),
         };
+        let rivals = self.principals.rivals(host);
+        // Where the one that holds it may be the server's own, nobody can tell.
+        let is_untold = holders.len() == 1 && rivals.iter().any(|rival| rival.guid == holders[0].guid);
+        let (verdict, code) = if is_untold { (Verdict::Unknown, "two-accounts") } else { (verdict, code) };
         let found = finding(host, verdict, &seen)
             .expected(format!("on the server's own account {}, or on none, so that HOST stands for it", own.name))
             .code(code)
-            .is(Trouble::SpnWrong(web(host).to_string()))
-            .remedy(format!("Take it from {}:", self.principals.describe_all(&wrong)));
+            .is(Trouble::SpnWrong(web(host).to_string()));
+        if !rivals.is_empty() {
+            return self.principals.tell_apart(found, host, &rivals);
+        }
+        let found = found.remedy(format!("Take it from {}:", self.principals.describe_all(&wrong)));
         let found = wrong.iter().fold(found, |found, account| found.remedy(self.principals.take(&text, account)));
-        found
-            .remedy("HOST of the server stands for it then, if it is there:")
-            .remedy(self.principals.give(&Spn::new(class::HOST, host).to_string(), host))
+        let alias = Spn::new(class::HOST, host);
+        let found = if own.holds(spn) || own.holds(&alias) {
+            found
+                .remedy("Then see that the server still has it, or HOST, which stands for it:")
+                .remedy(self.principals.show(own))
+        } else {
+            found
+                .remedy("HOST of the server stands for it then, once it is there:")
+                .remedy(self.principals.give(&alias.to_string(), own))
+        };
+        purge(found)
     }
 
     fn nobody(&self, host: &str, seen: &str) -> Finding {
         // What is hidden is not missing: a computer has a HOST at the least.
-        if self.principals.own(host).is_none_or(|own| own.spns.is_empty()) {
+        let Some(own) = self.principals.own(host).filter(|own| !own.spns.is_empty()) else {
             return finding(host, Verdict::Unknown, &format!("{seen}; of the server's own account no SPN is shown"))
-                .code("account-unread");
+                .code("account-unread")
+                .suspects(Trouble::Account(host.to_string()));
+        };
+        let found = finding(host, Verdict::Fail, seen).code("missing").is(Trouble::SpnWrong(web(host).to_string()));
+        let rivals = self.principals.rivals(host);
+        if !rivals.is_empty() {
+            return self.principals.tell_apart(found, host, &rivals);
         }
-        finding(host, Verdict::Fail, seen)
-            .code("missing")
-            .is(Trouble::SpnWrong(web(host).to_string()))
+        found
             .remedy("HOST stands for it where sPNMappings of the forest are as they were made. Register it:")
-            .remedy(self.principals.give(&Spn::new(class::HOST, host).to_string(), host))
+            .remedy(self.principals.give(&Spn::new(class::HOST, host).to_string(), own))
             .remedy("Where sPNMappings were changed, HTTP itself:")
-            .remedy(self.principals.give(&web(host).to_string(), host))
+            .remedy(self.principals.give(&web(host).to_string(), own))
     }
 }
 
@@ -178,11 +199,29 @@ fn finding(host: &str, verdict: Verdict, seen: &str) -> Finding {
 }
 
 /// A name that several servers share: without an account of its own, clients log on by NTLM.
-fn judge_name(name: &str, principals: &Principals<'_>) -> Finding {
+fn judge_name(name: &str, principals: &Principals<'_>, estate: &Estate) -> Finding {
     let spn = web(name).to_string();
     let holders = principals.holders(&web(name));
+    let users = users_of_namespace(name, estate);
     match holders {
         [] => finding(name, Verdict::Pass, "on no account: clients log on by NTLM"),
+        [only] if only.is_disabled == Some(true) => {
+            finding(name, Verdict::Warn, &format!("on {}: no KDC gives a ticket for it", principals.describe(only)))
+                .expected("on an account in use, or on none")
+                .code("holder-disabled")
+                .remedy("Unless the account is to be enabled again, take it from it; clients then log on by NTLM:")
+                .remedy(principals.take(&spn, only))
+        }
+        [only] if users.len() > 1 && principals.is_of_server(only) => {
+            let users = users.into_iter().collect::<Vec<_>>().join(", ");
+            let seen =
+                format!("on {}, one server's own, and used for {users}: the others cannot read the ticket", only.name);
+            finding(name, Verdict::Warn, &seen)
+                .expected("on an account that these servers share, or on none")
+                .code("one-server")
+                .remedy("Leave it to an alternate service account, or to none: clients then log on by NTLM. Take it from the server (this one alone, nothing else of it):")
+                .remedy(principals.take(&spn, only))
+        }
         [only] => finding(name, Verdict::Pass, &format!("on {} alone", only.name)),
         _ => {
             let found = finding(
@@ -193,8 +232,9 @@ fn judge_name(name: &str, principals: &Principals<'_>) -> Finding {
             .expected("on one account, or on none")
             .code("duplicate")
             .is(Trouble::SpnWrong(spn.clone()))
-            .remedy("Leave it to the alternate service account, if there is one, and take it from the others:");
-            holders.iter().fold(found, |found, account| found.remedy(principals.take(&spn, account)))
+            .remedy("It belongs to the alternate service account, if there is one:")
+            .remedy("    Get-ClientAccessService -IncludeAlternateServiceAccountCredentialStatus | fl Name,Alternate*");
+            purge(principals.leave_to(found, principals.likely_shared(holders), &spn, holders))
         }
     }
 }
@@ -228,7 +268,7 @@ mod tests {
         forest.user("svc-web", &[("servicePrincipalName", &["http/EX01.contoso.com"])]);
         assert_eq!(forest.troubles(&WebSpn), ["HTTP/ex01.contoso.com fail foreign"]);
         let remedy = forest.finding(&WebSpn, EX01).remedy;
-        assert!(remedy.contains(&"    setspn -D HTTP/ex01.contoso.com svc-web".to_string()), "{remedy:?}");
+        assert!(remedy.contains(&"    setspn -U -D HTTP/ex01.contoso.com CONTOSO\\svc-web".to_string()), "{remedy:?}");
         forest.give("EX01", EX01);
         assert_eq!(forest.troubles(&WebSpn), ["HTTP/ex01.contoso.com fail duplicate"]);
     }
@@ -274,6 +314,32 @@ mod tests {
             forest.user(account, &[("servicePrincipalName", &["HTTP/mail.contoso.com"])]);
         }
         assert_eq!(forest.troubles(&WebSpn), ["HTTP/mail.contoso.com warn duplicate"]);
+    }
+
+    #[test]
+    fn a_common_name_on_one_servers_account_is_a_warning_where_others_use_it() {
+        let mut forest = with_name();
+        forest.give("EX01", "HTTP/mail.contoso.com");
+        assert_eq!(forest.troubles(&WebSpn), Vec::<String>::new());
+        forest.virtual_directory("EX02", "owa (Default Web Site)", Some("https://mail.contoso.com/owa"));
+        assert_eq!(forest.troubles(&WebSpn), ["HTTP/mail.contoso.com warn one-server"]);
+    }
+
+    #[test]
+    fn a_disabled_account_holds_a_common_name_in_vain() {
+        let mut forest = with_name();
+        let control = ("userAccountControl", &["4098"][..]);
+        forest.computer("EXCHASA", &[("servicePrincipalName", &["HTTP/mail.contoso.com"]), control]);
+        assert_eq!(forest.troubles(&WebSpn), ["HTTP/mail.contoso.com warn holder-disabled"]);
+    }
+
+    #[test]
+    fn on_one_of_two_that_say_they_are_the_server_nobody_can_tell() {
+        let mut forest = Forest::new();
+        forest.computer("EX01NEW", &[("dNSHostName", &["ex01.contoso.com"]), ("servicePrincipalName", &[EX01])]);
+        assert_eq!(forest.troubles(&WebSpn), ["HTTP/ex01.contoso.com unknown two-accounts"]);
+        let remedy = forest.finding(&WebSpn, EX01).remedy;
+        assert!(!remedy.iter().any(|line| line.contains("setspn")), "{remedy:?}");
     }
 
     #[test]
