@@ -182,14 +182,14 @@ fn every_fault_is_named_when_planted_and_gone_when_mended() {
     // Two labs at once: most of the time is waiting for what is dark.
     std::thread::scope(|scope| {
         scope.spawn(|| plant_and_mend("21", &left, &rows));
-        scope.spawn(|| plant_and_mend("22", &right, &rows));
+        scope.spawn(|| plant_and_mend("11", &right, &rows));
     });
 }
 
 fn plant_and_mend(seed: &str, faults: &[&str], rows: &[Row]) {
     let line = format!(
         "{KEEP_NAMES}; for fault in {}; do \
-             \"$LAB/plant\" $fault && {AS_READER} {RUN} > $OUT/$fault.planted; {RUN} > $OUT/$fault.seen-by-strangers; \
+             \"$LAB/plant\" $fault && {AS_READER} {RUN} > $OUT/$fault.planted; \
              \"$LAB/mend\" $fault && {AS_READER} {RUN} > $OUT/$fault.mended; \
          done",
         faults.join(" ")
@@ -206,11 +206,10 @@ fn plant_and_mend(seed: &str, faults: &[&str], rows: &[Row]) {
             });
             Seen { exit_code: None, report, out: tempfile::tempdir().unwrap() }
         };
-        let (planted, strangers, mended) = (read("planted"), read("seen-by-strangers"), read("mended"));
+        let (planted, mended) = (read("planted"), read("mended"));
         for row in rows.iter().filter(|row| row.fault == *fault) {
             let line = names.fill_in(&row.line);
-            // What only the wire shows, the directory may contradict: then whoever reads it is told a lesser word.
-            let said: BTreeSet<_> = planted.findings().iter().chain(strangers.findings()).map(key).collect();
+            let said: BTreeSet<_> = planted.findings().iter().map(key).collect();
             assert!(said.contains(&line), "{fault}: {line:?} was not said; troubles: {:#?}", planted.root_troubles());
         }
         assert_eq!(mended.root_troubles(), BTreeSet::new(), "{fault} is mended");
@@ -264,7 +263,7 @@ fn a_runner_an_hour_off_says_so_and_judges_the_same() {
 #[test]
 #[ignore = "needs root for the lab"]
 fn every_chain_is_told_by_its_cause() {
-    for options in [&[][..], &["--seed", "31"]] {
+    for options in [&[][..], &["--seed", "11"]] {
         let run = "\"$PROGRAM\" run --plan $LAB_CHAINS_PLAN --only certificate,smtp-starttls --format json";
         let seen = look(options, &format!("{KEEP_NAMES}; {run} --record $OUT/recording"));
         let recording = fs::read_to_string(seen.out.path().join("recording")).unwrap();
