@@ -18,6 +18,9 @@ use core::{
 pub struct AuthMechanism(pub i64);
 
 impl AuthMechanism {
+    /// What a connector has that says nothing: Tls, BasicAuth, BasicAuthRequireTLS and ExchangeServer, the default of the schema.
+    pub const DEFAULT: Self = Self(29);
+
     const NAMES: [(i64, &'static str); 6] = [
         (1, "Tls"),
         (2, "Integrated"),
@@ -79,9 +82,15 @@ impl TransportRole {
     }
 }
 
-/// Reads a value of `msExchSmtpReceiveBindings`: `0.0.0.0:25`, `[::]:25`.
+/// Reads a value of `msExchSmtpReceiveBindings`: `0.0.0.0:25`, `[::]:25`; as Exchange 2007 and 2010 write it, `:::25`.
 pub fn binding(text: &str) -> Option<SocketAddr> {
-    text.trim().parse().ok()
+    let bare = || {
+        let (address, port) = text.rsplit_once(':')?;
+        let address = address.trim();
+        let address = address.strip_prefix('[').and_then(|inside| inside.strip_suffix(']')).unwrap_or(address);
+        Some(SocketAddr::new(address.parse().ok()?, port.trim().parse().ok()?))
+    };
+    text.trim().parse().ok().or_else(bare)
 }
 
 /// Do two bindings take connections to the same place? `0.0.0.0` and `::` are every address of their family.
@@ -374,6 +383,19 @@ mod tests {
         assert_eq!(AuthMechanism(0).names(), "None");
         assert_eq!(AuthMechanism(33).with_exchange_server().names(), "Tls,ExchangeServer");
         assert!(AuthMechanism(29).exchange_server() && !AuthMechanism(15).exchange_server());
+    }
+
+    #[test]
+    fn bindings_of_every_age_are_read() {
+        let is = |text: &str, as_today: &str| assert_eq!(binding(text), as_today.parse().ok(), "{text}");
+        is(" 0.0.0.0:25 ", "0.0.0.0:25");
+        is("0.0.0.0 : 25", "0.0.0.0:25");
+        is(":::25", "[::]:25");
+        is("fd53::1:25", "[fd53::1]:25");
+        is("[::] :25", "[::]:25");
+        for wrong in ["", ":25", "0.0.0.0", "::", "0.0.0.0:", "0.0.0.0:70000", "mail:25", "[::1:25"] {
+            assert_eq!(binding(wrong), None, "{wrong}");
+        }
     }
 
     #[test]
