@@ -18,7 +18,7 @@ use core::{
 pub struct AuthMechanism(pub i64);
 
 impl AuthMechanism {
-    /// What a connector has that says nothing: Tls, BasicAuth, BasicAuthRequireTLS and ExchangeServer, the default of the schema.
+    /// What a connector has that says nothing, the default of the schema: `Tls,BasicAuth,BasicAuthRequireTLS,ExchangeServer`.
     pub const DEFAULT: Self = Self(29);
 
     const NAMES: [(i64, &'static str); 6] = [
@@ -150,6 +150,26 @@ impl IpRange {
     /// Is this address in it?
     pub fn holds(&self, address: IpAddr) -> bool {
         self.from.is_ipv4() == address.is_ipv4() && self.from <= address && address <= self.to
+    }
+
+    /// What is left of it without this address.
+    pub fn without(self, address: IpAddr) -> Vec<Self> {
+        if !self.holds(address) {
+            return vec![self];
+        }
+        let (before, after) = match address {
+            IpAddr::V4(address) => {
+                let at = |bits: Option<u32>| bits.map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits)));
+                (at(address.to_bits().checked_sub(1)), at(address.to_bits().checked_add(1)))
+            }
+            IpAddr::V6(address) => {
+                let at = |bits: Option<u128>| bits.map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)));
+                (at(address.to_bits().checked_sub(1)), at(address.to_bits().checked_add(1)))
+            }
+        };
+        let below = before.map(|to| Self { to, ..self });
+        let above = after.map(|from| Self { from, ..self });
+        below.into_iter().chain(above).filter(|left| left.from <= left.to).collect()
     }
 
     /// How many addresses beside one it holds: of several ranges that hold an address, the one with the fewest wins ("the most
@@ -409,6 +429,17 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,60}") {
             let _ = (binding(&text), IpRange::read(&text), CertificateName::read(&text), is_same(&text, "CN=x"));
+        }
+
+        #[test]
+        fn what_is_left_holds_all_but_one(from in 0u32..20, size in 0u32..20, hole in 0u32..40) {
+            let address = |bits: u32| IpAddr::from(Ipv4Addr::from_bits(bits));
+            let range = IpRange { from: address(from), to: address(from + size) };
+            let left = range.without(address(hole));
+            for bits in 0..60 {
+                let is_left = left.iter().any(|range| range.holds(address(bits)));
+                prop_assert_eq!(is_left, bits != hole && range.holds(address(bits)));
+            }
         }
 
         #[test]

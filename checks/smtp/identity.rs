@@ -197,7 +197,8 @@ fn asked_for<'e>(
 ) -> Vec<Asked<'e>> {
     let mut asked: BTreeMap<String, Asked<'e>> = BTreeMap::new();
     let connectors = Connectors::of(host, estate, evidence);
-    let is_dialled = |port| port != SMTP_PORT || connectors.as_ref().is_some_and(|all| all.dialled_by(false) == port);
+    let is_dialled =
+        |port| port != SMTP_PORT || connectors.as_ref().is_some_and(|all| all.dialled_by(false) == Some(port));
     for listener in listeners.iter().filter(|listener| is_dialled(listener.to.port)) {
         let (to, port) = (&listener.to, listener.to.port);
         let place = to.address.map(|address| SocketAddr::new(address, port));
@@ -460,9 +461,8 @@ mod tests {
 
     #[test]
     fn the_ticket_has_to_be_for_the_server() {
-        let own = |spns: &[&str]| {
-            account(1, "EX01$", Some("ex01.contoso.com"), &[spns, &["HOST/ex01.contoso.com"]].concat())
-        };
+        let own =
+            |spns: &[&str]| account(1, "EX01$", Some("ex01.contoso.com"), &[spns, &["HOST/ex01.contoso.com"]].concat());
         let relay = || account(2, "svc-relay", None, &["smtpsvc/MAIL2.contoso.com"]);
         let pass = ["pass ex01.contoso.com"];
         assert_eq!(judge("ex01.contoso.com", Some(vec![own(&[])])), pass, "spn-registered speaks of it");
