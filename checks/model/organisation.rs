@@ -727,11 +727,8 @@ mod tests {
     #[test]
     fn separate_roles_of_2013_are_told_apart() {
         let of = |version, roles| {
-            let server = ExchangeServer {
-                version: Told::Is(version),
-                roles: Told::Is(roles),
-                ..ExchangeServer::default()
-            };
+            let server =
+                ExchangeServer { version: Told::Is(version), roles: Told::Is(roles), ..ExchangeServer::default() };
             (server.is_front_alone(), server.is_back_alone())
         };
         assert_eq!(of((15, 0), 16385), (true, false));
