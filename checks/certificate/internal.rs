@@ -160,13 +160,11 @@ impl<'e> Sight<'e> {
             Told::Is(None) => {
                 finding(Verdict::Unknown, "what the directory has for it holds no certificate that can be read".into())
             }
-            Told::NotSet => {
-                let seen = format!(
-                    "the directory names none for it, so that X-ANONYMOUSTLS ends with the next restart{}",
-                    self.shows()
-                );
-                make_another(finding(Verdict::Warn, seen).code("not-set"), self.host)
-            }
+            // Exchange writes its name before it shows it: likelier this user is not shown the attribute.
+            Told::NotSet if !self.shown.is_empty() || !self.suppressed.is_empty() => finding(
+                Verdict::Unknown,
+                format!("the directory shows this user none for it, so that nothing can be compared{}", self.shows()),
+            ),
             Told::Is(Some(told)) if self.shown.keys().any(|shown| *shown != told.thumbprint) => {
                 let seen = format!("the directory names {}{}", told.thumbprint, self.shows());
                 restart(finding(Verdict::Warn, seen).code("differs"), self.host, &told.thumbprint)
@@ -326,7 +324,7 @@ mod tests {
         let pass = ["pass ex01.contoso.com"];
         assert_eq!(judge(is(ONE), 445, &BOTH, Some(ONE)), pass);
         assert_eq!(judge(is(OTHER), 445, &BOTH, Some(ONE)), ["warn ex01.contoso.com differs"]);
-        assert_eq!(judge(Told::NotSet, 445, &BOTH, Some(ONE)), ["warn ex01.contoso.com not-set"]);
+        assert_eq!(judge(Told::NotSet, 445, &BOTH, Some(ONE)), ["unknown ex01.contoso.com"]);
         assert_eq!(judge(Told::Is(Err(())), 445, &BOTH, Some(ONE)), ["unknown ex01.contoso.com"]);
         assert_eq!(judge(Told::Unread, 445, &BOTH, Some(ONE)), pass);
     }
@@ -336,6 +334,7 @@ mod tests {
         let exps = ["X-EXPS GSSAPI NTLM"];
         assert_eq!(judge(Told::NotSet, 445, &exps, None), ["fail ex01.contoso.com not-offered"]);
         assert_eq!(judge(Told::Unread, 4541, &exps, None), ["pass ex01.contoso.com"]);
+        assert_eq!(judge(Told::NotSet, 4541, &exps, None), ["unknown ex01.contoso.com"]);
         assert_eq!(judge(Told::Unread, 445, &[], None), ["skip ex01.contoso.com"], "smtp-exchange-auth speaks of it");
     }
 }

@@ -10,17 +10,17 @@ use crate::{
         accounts::peers,
         certificates::Certificates,
         check::{Check, Need},
-        connectors::{Connectors, are_read, identity, needs, subject, unread},
+        connectors::{Connectors, are_read, identity, in_command, needs, subject, unread},
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         listeners::{Listener, peer_listeners, quote, server_name},
         meta::{Basis, Fold, Meta, Tier},
-        organisation::{ReceiveConnector, SearchOf, SendConnector, Told, searches},
+        organisation::{Organisation, ReceiveConnector, SearchOf, SendConnector, Told, searches},
     },
 };
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     vec,
@@ -184,7 +184,7 @@ fn judge_receive(connector: &ReceiveConnector, estate: &Estate, evidence: &Evide
     let finding = worst.unwrap_or_else(unheard).suspects(Trouble::Name(host));
     let fitting = fitting(connector, &name, &certificates);
     if finding.verdict < Verdict::Warn && fitting.len() > 1 {
-        return Some(two_fit(connector, &fitting));
+        return Some(two_fit(connector, &fitting, &estate.organisation));
     }
     Some(finding)
 }
@@ -272,7 +272,13 @@ fn judge_sight(connector: &ReceiveConnector, pin: &str, listener: &Listener, sig
                 "{port} offers no STARTTLS, though it has Tls: it names {}, which {host} seems not to have",
                 quote(pin)
             );
-            finding(verdict, seen)
+            let finding = finding(verdict, seen);
+            // Where another connector may have answered, this one explains nothing.
+            let finding = match sight {
+                Sight::Gone => finding.is(Trouble::PinStale(listener.subject())),
+                _ => finding,
+            };
+            finding
                 .code("starttls-gone")
                 .remedy("See which certificates it has (event 12014 names the one that it looks for):")
                 .remedy(list())
@@ -298,19 +304,55 @@ fn fitting<'c>(
     leaves.map(|leaf| (leaf.thumbprint.as_str(), leaf)).collect()
 }
 
-fn two_fit(connector: &ReceiveConnector, fitting: &BTreeMap<&str, &Certificate>) -> Finding {
+fn two_fit(
+    connector: &ReceiveConnector,
+    fitting: &BTreeMap<&str, &Certificate>,
+    organisation: &Organisation,
+) -> Finding {
     let mut all: Vec<_> = fitting.values().collect();
     all.sort_by_key(|certificate| certificate.not_before);
     let told = all.iter().map(|one| format!("{} since {}", one.thumbprint, one.not_before.strftime("%Y-%m-%d")));
     let told: Vec<String> = told.collect();
     let old = all.first().map_or("<THUMBPRINT>", |certificate| certificate.thumbprint.as_str());
     let seen = format!("it names {} certificates of the server alike: {}", all.len(), told.join(", "));
-    Finding::new(&META, subject(connector), Verdict::Warn, seen)
-        .code("two-fit")
-        .remedy("Once every service that needs it has the new one, remove the old one, and let both transport services look again:")
-        .remedy(format!("    Remove-ExchangeCertificate -Server {} -Thumbprint {old}", connector_host(connector)))
-        .remedy("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport")
-        .remedy("Where a send connector names it too, first stop MSExchangeTransport on its source servers, set TlsCertificateName to $null, and set it again afterwards.")
+    let finding = Finding::new(&META, subject(connector), Verdict::Warn, seen).code("two-fit");
+    let remove = format!("    Remove-ExchangeCertificate -Server {} -Thumbprint {old}", connector_host(connector));
+    let names_it = |pin: &String| {
+        CertificateName::read(pin).is_some_and(|name| all.iter().any(|certificate| name.names(certificate)))
+    };
+    let senders: Vec<_> = organisation.send_connectors.iter().filter(|c| c.pin.value().is_some_and(names_it)).collect();
+    let is_hybrid = organisation.hybrid.as_ref().and_then(|hybrid| hybrid.pin.as_ref()).is_some_and(names_it);
+    if senders.is_empty() && !is_hybrid {
+        return finding
+            .remedy("Once every service that needs it has the new one, remove the old one, and let both transport services look again:")
+            .remedy(remove)
+            .remedy("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport");
+    }
+    // Exchange refuses to remove a certificate that a send connector names.
+    let sources: BTreeSet<_> = senders.iter().flat_map(|sender| &sender.sources).map(|name| quote(name)).collect();
+    let sources: Vec<_> = sources.into_iter().collect();
+    let sources = if sources.is_empty() { String::new() } else { format!(" ({})", sources.join(", ")) };
+    let names: Vec<_> = match senders.as_slice() {
+        [] => vec![in_command("")],
+        senders => senders.iter().map(|sender| in_command(&sender.name)).collect(),
+    };
+    let each = |finding: Finding, value: &str| {
+        names.iter().fold(finding, |finding, name| {
+            finding.remedy(format!("    Set-SendConnector {name} -TlsCertificateName {value}"))
+        })
+    };
+    let finding = finding
+        .remedy("A send connector or the hybrid configuration names it too, and Exchange keeps what is named. Once every service that needs it has the new one:")
+        .remedy(format!("On every source server{sources} keep mail from going out meanwhile:"))
+        .remedy("    Stop-Service MSExchangeTransport")
+        .remedy("Take the name away, let controllers replicate, and remove the old one:");
+    let finding = each(finding, "$null")
+        .remedy("    repadmin /syncall /AdeP")
+        .remedy(remove)
+        .remedy("Name the new one again, and start what was stopped:")
+        .remedy("    $c = Get-ExchangeCertificate <THUMBPRINT OF THE NEW ONE>");
+    each(finding, "\"<I>$($c.Issuer)<S>$($c.Subject)\"")
+        .remedy("    Start-Service MSExchangeTransport; Restart-Service MSExchangeFrontEndTransport")
 }
 
 fn connector_host(connector: &ReceiveConnector) -> &str {
@@ -349,6 +391,38 @@ mod tests {
         assert_eq!(judge("mail.contoso.com", &["STARTTLS"], Some(SHOWN), &[]), ["warn EX01/Front malformed"]);
         let relay = connector("EX01", "Relay", 25, FrontEnd, 0, &["10.0.0.9"]);
         assert_eq!(judge(PIN, &[], None, &[relay]), ["warn EX01/Front starttls-gone"], "perhaps the relay answered");
+    }
+
+    #[test]
+    fn what_a_send_connector_names_is_set_free_before_it_is_removed() {
+        let certificate = Certificate::parse(SHOWN).unwrap();
+        let fitting = BTreeMap::from([(certificate.thumbprint.as_str(), &certificate)]);
+        let front = connector("EX01", "Front", 25, FrontEnd, 31, &EVERYBODY);
+        let remedy = |organisation: &Organisation| two_fit(&front, &fitting, organisation).remedy.join("\n");
+        let alone = remedy(&Organisation::default());
+        assert!(alone.contains("Remove-ExchangeCertificate -Server ex01") && !alone.contains("Set-SendConnector"));
+        let sender = |name: &str, pin: &str| SendConnector {
+            name: name.into(),
+            smart_hosts: Vec::new(),
+            address_spaces: Vec::new(),
+            fqdn: None,
+            pin: Told::Is(pin.into()),
+            sources: vec!["EX01".into()],
+            is_enabled: true,
+            flags: 0,
+            tls_domain: None,
+        };
+        let send_connectors = vec![sender("Out", PIN), sender("Other", "<S>CN=other.contoso.com")];
+        let named = remedy(&Organisation { send_connectors, ..Organisation::default() });
+        let at = |step: &str| named.find(step).unwrap_or_else(|| panic!("{step} in {named}"));
+        let order = [
+            "Stop-Service",
+            "\"Out\" -TlsCertificateName $null",
+            "Remove-Exchange",
+            "\"Out\" -TlsCertificateName \"<I>",
+        ];
+        assert!(order.map(at).is_sorted(), "{named}");
+        assert!(!named.contains("Other"));
     }
 
     #[test]

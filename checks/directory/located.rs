@@ -3,7 +3,7 @@
 use crate::{
     facts::dns::{DnsAnswer, DnsLookup, Record, RecordKind, is_host_name, locator, site_service, srv_name},
     model::{
-        ask::Ask,
+        ask::{Ask, Question},
         check::{Check, Need},
         connectors::are_read,
         estate::{Estate, MOST_ADDRESSES, MOST_CONTROLLERS},
@@ -345,7 +345,11 @@ fn judge_registered(host: &str, dsa: &Dsa, estate: &Estate, evidence: &Evidence)
 /// Replication looks for its partners by these names alone (MS-ADTS section 6.3.2.4).
 fn judge_alias(host: &str, dsa: &Dsa, estate: &Estate, evidence: &Evidence) -> Option<Finding> {
     let ask = alias(dsa, estate)?;
-    let answer = evidence.answer::<DnsLookup>(&ask).facts()?;
+    let answer = match evidence.answer::<DnsLookup>(&ask) {
+        Answer::Told(answer, _) => answer,
+        Answer::Missed(miss) => return Some(alias_untold(host, &ask, miss, estate)),
+        Answer::NotAsked => return None,
+    };
     let (code, said) = match answer {
         DnsAnswer::Records(records) => {
             let leads =
@@ -368,6 +372,17 @@ fn judge_alias(host: &str, dsa: &Dsa, estate: &Estate, evidence: &Evidence) -> O
             .remedy("    nltest /dsregdns")
             .remedy("    repadmin /showrepl"),
     )
+}
+
+/// Of the alias itself: what is known of the controller's own name must not stand for it.
+fn alias_untold(host: &str, ask: &Ask, miss: &Miss, estate: &Estate) -> Finding {
+    let name = if let Question::DnsLookup(lookup) = &ask.what { lookup.name.clone() } else { host.to_string() };
+    let seen =
+        format!("whether this alias leads to {host}, from which partners replicate by it, could not be told: {miss}");
+    Finding::new(&META, Subject::Host(name), Verdict::Unknown, seen)
+        .expected("the alias of its NTDS Settings object leads to it")
+        .suspects(Trouble::Name(estate.plan.domain.clone()))
+        .remedy(format!("Ask another name server (--resolver), or see why {} does not answer.", name_server(estate)))
 }
 
 fn judge_absent_name(host: &str, estate: &Estate) -> Finding {
@@ -411,7 +426,9 @@ mod tests {
     use crate::model::{
         ask::Facts,
         connectors::testing::{estate, told, words},
+        evidence::{End, Observation, Reason, Reply, Stage},
     };
+    use jiff::{SignedDuration, Timestamp};
 
     const GUID: &str = "2ad3a5e2-0e0a-4a64-9b3a-1d3c0e8ff0b1";
 
@@ -448,6 +465,20 @@ mod tests {
             estate.controllers.entry(host.to_string()).or_default();
         }
         words(judge_against_directory(&estate, &evidence))
+    }
+
+    #[test]
+    fn an_alias_that_could_not_be_asked_for_is_unknown() {
+        let (mut estate, mut evidence) = estate(&[]);
+        estate.forest.add("dc1".into(), "contoso.com".into());
+        let dsa = Dsa { guid: Some(GUID.into()), ..Dsa::default() };
+        let ask = alias(&dsa, &estate).expect("a forest");
+        assert!(judge_alias("dc1", &dsa, &estate, &evidence).is_none(), "not asked yet");
+        let miss = Miss { stage: Stage::Reply, reason: Reason::Silent, took: SignedDuration::ZERO };
+        let reply = Reply { facts: None, end: End::Miss(miss) };
+        evidence.insert(Observation { ask, reply, when: Timestamp::UNIX_EPOCH });
+        let said = words(judge_alias("dc1", &dsa, &estate, &evidence).into_iter().collect());
+        assert_eq!(said, [format!("unknown {GUID}._msdcs.contoso.com")]);
     }
 
     #[test]

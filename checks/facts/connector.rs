@@ -18,6 +18,9 @@ use core::{
 pub struct AuthMechanism(pub i64);
 
 impl AuthMechanism {
+    /// What a connector has that says nothing, the default of the schema: `Tls,BasicAuth,BasicAuthRequireTLS,ExchangeServer`.
+    pub const DEFAULT: Self = Self(29);
+
     const NAMES: [(i64, &'static str); 6] = [
         (1, "Tls"),
         (2, "Integrated"),
@@ -79,9 +82,15 @@ impl TransportRole {
     }
 }
 
-/// Reads a value of `msExchSmtpReceiveBindings`: `0.0.0.0:25`, `[::]:25`.
+/// Reads a value of `msExchSmtpReceiveBindings`: `0.0.0.0:25`, `[::]:25`; as Exchange 2007 and 2010 write it, `:::25`.
 pub fn binding(text: &str) -> Option<SocketAddr> {
-    text.trim().parse().ok()
+    let bare = || {
+        let (address, port) = text.rsplit_once(':')?;
+        let address = address.trim();
+        let address = address.strip_prefix('[').and_then(|inside| inside.strip_suffix(']')).unwrap_or(address);
+        Some(SocketAddr::new(address.parse().ok()?, port.trim().parse().ok()?))
+    };
+    text.trim().parse().ok().or_else(bare)
 }
 
 /// Do two bindings take connections to the same place? `0.0.0.0` and `::` are every address of their family.
@@ -141,6 +150,26 @@ impl IpRange {
     /// Is this address in it?
     pub fn holds(&self, address: IpAddr) -> bool {
         self.from.is_ipv4() == address.is_ipv4() && self.from <= address && address <= self.to
+    }
+
+    /// What is left of it without this address.
+    pub fn without(self, address: IpAddr) -> Vec<Self> {
+        if !self.holds(address) {
+            return vec![self];
+        }
+        let (before, after) = match address {
+            IpAddr::V4(address) => {
+                let at = |bits: Option<u32>| bits.map(|bits| IpAddr::from(Ipv4Addr::from_bits(bits)));
+                (at(address.to_bits().checked_sub(1)), at(address.to_bits().checked_add(1)))
+            }
+            IpAddr::V6(address) => {
+                let at = |bits: Option<u128>| bits.map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)));
+                (at(address.to_bits().checked_sub(1)), at(address.to_bits().checked_add(1)))
+            }
+        };
+        let below = before.map(|to| Self { to, ..self });
+        let above = after.map(|from| Self { from, ..self });
+        below.into_iter().chain(above).filter(|left| left.from <= left.to).collect()
     }
 
     /// How many addresses beside one it holds: of several ranges that hold an address, the one with the fewest wins ("the most
@@ -377,6 +406,19 @@ mod tests {
     }
 
     #[test]
+    fn bindings_of_every_age_are_read() {
+        let is = |text: &str, as_today: &str| assert_eq!(binding(text), as_today.parse().ok(), "{text}");
+        is(" 0.0.0.0:25 ", "0.0.0.0:25");
+        is("0.0.0.0 : 25", "0.0.0.0:25");
+        is(":::25", "[::]:25");
+        is("fd53::1:25", "[fd53::1]:25");
+        is("[::] :25", "[::]:25");
+        for wrong in ["", ":25", "0.0.0.0", "::", "0.0.0.0:", "0.0.0.0:70000", "mail:25", "[::1:25"] {
+            assert_eq!(binding(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
     fn a_binding_takes_what_comes_to_it() {
         let at = |text: &str| binding(text).unwrap();
         assert!(binds(at("0.0.0.0:25"), at("10.0.0.1:25")) && binds(at("[::]:25"), at("[fd53::1]:25")));
@@ -387,6 +429,17 @@ mod tests {
         #[test]
         fn any_text_is_read_or_refused(text in ".{0,60}") {
             let _ = (binding(&text), IpRange::read(&text), CertificateName::read(&text), is_same(&text, "CN=x"));
+        }
+
+        #[test]
+        fn what_is_left_holds_all_but_one(from in 0u32..20, size in 0u32..20, hole in 0u32..40) {
+            let address = |bits: u32| IpAddr::from(Ipv4Addr::from_bits(bits));
+            let range = IpRange { from: address(from), to: address(from + size) };
+            let left = range.without(address(hole));
+            for bits in 0..60 {
+                let is_left = left.iter().any(|range| range.holds(address(bits)));
+                prop_assert_eq!(is_left, bits != hole && range.holds(address(bits)));
+            }
         }
 
         #[test]

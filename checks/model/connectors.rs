@@ -11,6 +11,7 @@ use crate::{
         search::DirectorySearch,
     },
     model::{
+        ask::Endpoint,
         check::Need,
         estate::Estate,
         evidence::Evidence,
@@ -18,7 +19,7 @@ use crate::{
         informants::{self, Holding, estate_needs, found},
         listeners::{quote, smtp_port},
         meta::Meta,
-        organisation::{ReceiveConnector, SearchOf, searches},
+        organisation::{ExchangeServer, ReceiveConnector, SearchOf, searches},
     },
 };
 use alloc::{
@@ -66,6 +67,7 @@ fn of_domain(searches: &[SearchOf], estate: &Estate) -> Vec<(DirectorySearch, Ho
 pub struct Connectors<'e> {
     all: Vec<&'e ReceiveConnector>,
     is_of_2010: bool,
+    dialled: Option<u16>,
 }
 
 /// Who answers a client.
@@ -86,12 +88,26 @@ impl<'e> Connectors<'e> {
         are_read(&SEARCHES, estate, evidence).then_some(())?;
         let server = estate.organisation.servers.get(host)?;
         let all: Vec<_> = estate.organisation.receive_connectors_of(host).collect();
-        (!all.is_empty()).then_some(Self { all, is_of_2010: server.is_of_2010() })
+        let dialled = dialled(server, &all);
+        (!all.is_empty()).then_some(Self { all, is_of_2010: server.is_of_2010(), dialled })
     }
 
-    /// The port that peers of this age dial. Servers of Exchange 2010 know no other, and have no other.
-    pub fn dialled_by(&self, is_of_2010: bool) -> u16 {
-        if self.is_of_2010 || is_of_2010 { SMTP_PORT } else { smtp_port::TRANSPORT }
+    /// The port that peers of this age dial. Servers of Exchange 2010 know no other, and have no other. `None` for a front end
+    /// alone, to which no peer hands mail.
+    pub fn dialled_by(&self, is_of_2010: bool) -> Option<u16> {
+        self.dialled.map(|port| if is_of_2010 { SMTP_PORT } else { port })
+    }
+
+    /// Connectors of the transport service at a place that one of the front end has, too: whichever service starts first takes
+    /// it, and the other one has nothing there.
+    pub fn clashing(&self) -> impl Iterator<Item = &'e ReceiveConnector> {
+        let of = |role| self.all.iter().copied().filter(move |c| c.is_enabled && c.role == Some(role));
+        let places = |connector: &'e ReceiveConnector| connector.bindings.iter().copied();
+        let fronts: Vec<_> = of(TransportRole::FrontEnd).flat_map(places).collect();
+        let is_taken = move |at: SocketAddr| {
+            FRONT_PORTS.contains(&at.port()) && fronts.iter().any(|front| binds(*front, at) || binds(at, *front))
+        };
+        of(TransportRole::Hub).filter(move |connector| places(connector).any(&is_taken))
     }
 
     /// Those of the transport service, or of the front end, that take connections to this place.
@@ -146,14 +162,56 @@ impl<'e> Connectors<'e> {
 
     /// Enabled or not. Where both services claim a port, it is the front end's, which has 25, 587 and 717 since Exchange 2013.
     pub fn bound(&self, to: SocketAddr) -> Vec<&'e ReceiveConnector> {
-        let is_front =
-            !self.is_of_2010 && [SMTP_PORT, smtp_port::SUBMISSION, smtp_port::OUTBOUND_PROXY].contains(&to.port());
+        let is_front = !self.is_of_2010 && FRONT_PORTS.contains(&to.port());
         let role = if is_front { TransportRole::FrontEnd } else { TransportRole::Hub };
         let takes = |connector: &&ReceiveConnector| connector.bindings.iter().any(|binding| binds(*binding, to));
         let all: Vec<_> = self.all.iter().copied().filter(takes).collect();
         let of_role: Vec<_> = all.iter().copied().filter(|connector| connector.role == Some(role)).collect();
         if of_role.is_empty() { all } else { of_role }
     }
+}
+
+/// The ports of the front end.
+const FRONT_PORTS: [u16; 3] = [SMTP_PORT, smtp_port::SUBMISSION, smtp_port::OUTBOUND_PROXY];
+
+/// Where peers hand mail to a server. Without a front end beside it, its transport service has 25, as Setup of Exchange 2013 binds
+/// it for a Mailbox server that is nothing else.
+fn dialled(server: &ExchangeServer, all: &[&ReceiveConnector]) -> Option<u16> {
+    if server.is_front_alone() {
+        return None;
+    }
+    let has_no_front = || all.iter().all(|connector| connector.role != Some(TransportRole::FrontEnd));
+    let is_back_alone = server.is_back_alone() || (server.roles.value().is_none() && has_no_front());
+    let takes_all_at = |port: &u16| {
+        let is_its = |c: &&ReceiveConnector| c.is_enabled && c.role == Some(TransportRole::Hub) && takes_everybody(c);
+        all.iter().copied().filter(|c| is_its(c)).any(|c| c.bindings.iter().any(|binding| binding.port() == *port))
+    };
+    let told = [SMTP_PORT, smtp_port::TRANSPORT].into_iter().find(takes_all_at).filter(|_| is_back_alone);
+    let by_roles = if server.is_of_2010() || server.is_back_alone() { SMTP_PORT } else { smtp_port::TRANSPORT };
+    Some(if server.is_of_2010() { SMTP_PORT } else { told.unwrap_or(by_roles) })
+}
+
+fn takes_everybody(connector: &ReceiveConnector) -> bool {
+    let is_all = |range: &IpRange| range.breadth() >= u128::from(u32::MAX);
+    connector.ranges.iter().any(is_all)
+}
+
+/// Why a server of Exchange 2013 with one role of two has nothing at a port. `None` where it may have, and where a connector
+/// stands there all the same.
+pub fn absent_by_role(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> Option<&'static str> {
+    let server = estate.organisation.servers.get(&to.host)?;
+    let (why, ports) = if server.is_front_alone() {
+        ("it has the Client Access role of Exchange 2013 alone, and listens on 25, 587 and 717 only", FRONT_PORTS)
+    } else if server.is_back_alone() {
+        let ports = [SMTP_PORT, smtp_port::DELIVERY, smtp_port::CLIENT_PROXY];
+        ("it has the Mailbox role of Exchange 2013 alone, and listens on 25, 475 and 465 only", ports)
+    } else {
+        return None;
+    };
+    let place = to.address.map(|address| SocketAddr::new(address, to.port));
+    let connectors = Connectors::of(&to.host, estate, evidence);
+    let is_bound = connectors.zip(place).is_some_and(|(all, place)| !all.bound(place).is_empty());
+    (!ports.contains(&to.port) && !is_bound).then_some(why)
 }
 
 /// `ExchangeServer` is among its mechanisms; `None` where these are not shown.
@@ -169,13 +227,22 @@ pub fn subject(connector: &ReceiveConnector) -> Subject {
 /// `"EX01\Default EX01"`, as a command takes it. A name that PowerShell might read otherwise (`$`, backticks, quotation marks of
 /// any kind) is left for the reader to fill in.
 pub fn identity(connector: &ReceiveConnector) -> String {
+    let is_name = is_harmless(&connector.server) && is_harmless(&connector.name);
+    quoted(is_name.then(|| format!("{}\\{}", connector.server, connector.name)))
+}
+
+/// The name of a send connector as a command takes it, under the same rule.
+pub fn in_command(name: &str) -> String {
+    quoted(is_harmless(name).then(|| name.to_string()))
+}
+
+fn quoted(name: Option<String>) -> String {
+    format!("\"{}\"", name.as_deref().unwrap_or("<CONNECTOR>"))
+}
+
+fn is_harmless(text: &str) -> bool {
     let is_plain = |letter: char| letter.is_alphanumeric() || " -_.,()[]/+&#@:".contains(letter);
-    let is_harmless = |text: &str| !text.is_empty() && text.chars().all(is_plain);
-    if is_harmless(&connector.server) && is_harmless(&connector.name) {
-        format!("\"{}\\{}\"", connector.server, connector.name)
-    } else {
-        "\"<CONNECTOR>\"".to_string()
-    }
+    !text.is_empty() && text.chars().all(is_plain)
 }
 
 /// The ranges of a connector, as a command takes them; of very many the first.
@@ -345,7 +412,8 @@ mod tests {
     use alloc::vec;
 
     fn of(all: &[ReceiveConnector], is_of_2010: bool) -> Connectors<'_> {
-        Connectors { all: all.iter().collect(), is_of_2010 }
+        let dialled = Some(if is_of_2010 { 25 } else { 2525 });
+        Connectors { all: all.iter().collect(), is_of_2010, dialled }
     }
 
     fn at(text: &str) -> SocketAddr {
@@ -395,7 +463,24 @@ mod tests {
         ];
         assert_eq!(of(&all, false).at(at("10.0.0.1:25")), [&all[0]]);
         assert_eq!(of(&all, true).at(at("10.0.0.1:25")), [&all[1]]);
-        assert_eq!((of(&all, false).dialled_by(false), of(&all, true).dialled_by(false)), (2525, 25));
+        assert_eq!(of(&all, false).clashing().collect::<Vec<_>>(), [&all[1]]);
+    }
+
+    #[test]
+    fn peers_dial_where_the_transport_service_listens() {
+        use crate::model::organisation::{ExchangeServer, Told};
+        let of = |version, roles, port, role| {
+            let server = ExchangeServer { version: Told::Is(version), roles, ..ExchangeServer::default() };
+            dialled(&server, &[&connector("EX01", "Default EX01", port, role, 31, &EVERYBODY)])
+        };
+        assert_eq!(of((15, 2), Told::Is(16439), 2525, HUB), Some(2525));
+        assert_eq!(of((15, 2), Told::Is(16439), 25, HUB), Some(2525), "a relay is no front door");
+        assert_eq!(of((15, 0), Told::Is(54), 25, HUB), Some(25));
+        assert_eq!(of((15, 0), Told::Is(54), 2525, HUB), Some(2525), "the directory has it so");
+        assert_eq!(of((15, 0), Told::Is(16385), 25, TransportRole::FrontEnd), None);
+        assert_eq!(of((15, 0), Told::Unread, 25, HUB), Some(25));
+        assert_eq!(of((15, 0), Told::Unread, 25, TransportRole::FrontEnd), Some(2525));
+        assert_eq!(of((14, 3), Told::Is(38), 25, HUB), Some(25));
     }
 
     #[test]
@@ -416,8 +501,9 @@ mod tests {
         let named = |name: &str| identity(&connector("EX01", name, 25, HUB, 31, &[]));
         assert_eq!(named("Default EX01"), "\"EX01\\Default EX01\"");
         assert_eq!(named("Standardmäßig (25)"), "\"EX01\\Standardmäßig (25)\"");
-        for wrong in ["a\"; rm", "$(x)", "`n", "a\u{201d}b", "a\nb", ""] {
+        for wrong in ["a\"; rm", "$(x)", "$(x)\\a", "`n", "a\u{201d}b", "a\nb", ""] {
             assert_eq!(named(wrong), "\"<CONNECTOR>\"", "{wrong}");
+            assert_eq!(in_command(wrong), "\"<CONNECTOR>\"", "{wrong}");
         }
     }
 }

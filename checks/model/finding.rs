@@ -116,6 +116,8 @@ pub enum Trouble {
     Name(String),
     /// A host answers at no port.
     HostDark(String),
+    /// A connector names a certificate that is not there, so that its port offers no STARTTLS.
+    PinStale(Subject),
     /// A port is shut.
     PortShut(Subject),
     /// The directory could not be read.

@@ -293,7 +293,7 @@ impl ExchangeServer {
 
     /// Prepared for a server that was never installed.
     pub fn is_only_provisioned(&self) -> bool {
-        const MAIL: i64 = 2 | 4 | 32 | 64;
+        const MAIL: i64 = MAILBOX | CLIENT_ACCESS | HUB | 64 | FRONT_END;
         const PROVISIONED: i64 = 4096;
         self.roles.value().is_some_and(|roles| roles & PROVISIONED != 0 && roles & MAIL == 0)
     }
@@ -303,17 +303,43 @@ impl ExchangeServer {
         self.version.value().is_some_and(|(major, _)| *major < 15)
     }
 
+    /// Exchange 2013 with the Client Access role alone: it has the front end, and no transport service behind it.
+    pub fn is_front_alone(&self) -> bool {
+        self.roles_of_2013().is_some_and(|roles| roles & (MAILBOX | HUB) == 0 && roles & FRONT_END != 0)
+    }
+
+    /// Exchange 2013 with the Mailbox role alone: its transport service has 25, which the front end has elsewhere.
+    pub fn is_back_alone(&self) -> bool {
+        self.roles_of_2013().is_some_and(|roles| roles & (MAILBOX | HUB) != 0 && roles & FRONT_END == 0)
+    }
+
+    /// Since Exchange 2016 all roles are one.
+    fn roles_of_2013(&self) -> Option<i64> {
+        self.roles.value().copied().filter(|_| self.version == Told::Is((15, 0)))
+    }
+
     /// What it does in the flow of mail; `None` for one that carries none: only provisioned, or without a transport role.
     pub fn role(&self) -> Option<ServerRole> {
-        const CARRIES_MAIL: i64 = 2 | 4 | 32;
+        // Up to Exchange 2010 transport is a role of its own: neither Mailbox nor Client Access servers listen for SMTP.
+        let carries_mail = match self.version {
+            Told::Is((15.., _)) => MAILBOX | HUB | FRONT_END,
+            Told::Is(_) => HUB,
+            Told::NotSet | Told::Unread => MAILBOX | CLIENT_ACCESS | HUB | FRONT_END,
+        };
         match &self.roles {
             _ if self.is_edge() => Some(ServerRole::Edge),
             _ if self.is_only_provisioned() => None,
-            Told::Is(roles) => (roles & CARRIES_MAIL != 0).then_some(ServerRole::Mailbox),
+            Told::Is(roles) => (roles & carries_mail != 0).then_some(ServerRole::Mailbox),
             Told::NotSet | Told::Unread => Some(ServerRole::Mailbox),
         }
     }
 }
+
+/// Bits of `msExchCurrentServerRoles`.
+const MAILBOX: i64 = 2;
+const CLIENT_ACCESS: i64 = 4;
+const HUB: i64 = 32;
+const FRONT_END: i64 = 16384;
 
 /// A receive connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -517,7 +543,9 @@ impl Organisation {
         }
         bindings.sort();
         ranges.sort();
+        // An attribute at its default need not be written.
         let mechanisms = entry.number("msExchSMTPReceiveInboundSecurityFlag").map(AuthMechanism);
+        let mechanisms = mechanisms.or_else(|| is_shown.then_some(AuthMechanism::DEFAULT));
         Some(ReceiveConnector {
             host: self.server_called(&server).map(|(host, _)| host.clone()),
             server,
@@ -683,6 +711,25 @@ mod tests {
         assert_eq!(server(64).role(), Some(ServerRole::Edge));
         assert_eq!(server(4096).role(), None);
         assert_eq!(server(16).role(), None, "unified messaging alone carries no mail");
+        let of = |version, roles| ExchangeServer { version: Told::Is(version), ..server(roles) };
+        assert_eq!([2, 4, 6].map(|roles| of((14, 3), roles).role()), [None; 3], "transport is a role of its own");
+        assert_eq!(of((14, 3), 38).role(), Some(ServerRole::Mailbox));
+        assert_eq!(of((14, 3), 64).role(), Some(ServerRole::Edge));
+        assert_eq!([54, 16385, 16439].map(|roles| of((15, 0), roles).role()), [Some(ServerRole::Mailbox); 3]);
+    }
+
+    #[test]
+    fn separate_roles_of_2013_are_told_apart() {
+        let of = |version, roles| {
+            let server =
+                ExchangeServer { version: Told::Is(version), roles: Told::Is(roles), ..ExchangeServer::default() };
+            (server.is_front_alone(), server.is_back_alone())
+        };
+        assert_eq!(of((15, 0), 16385), (true, false));
+        assert_eq!(of((15, 0), 54), (false, true));
+        assert_eq!(of((15, 0), 16439), (false, false));
+        assert_eq!(of((14, 3), 38), (false, false));
+        assert_eq!(of((15, 2), 54), (false, false), "whatever its object says");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `smtp-connector-scope`: no connector of narrower range takes peers away from the one that lets them in.
 
 use crate::{
-    facts::net::SMTP_PORT,
+    facts::{connector::IpRange, net::SMTP_PORT},
     model::{
         accounts::peers,
         check::{Check, Need},
@@ -118,6 +118,11 @@ fn judge_server(host: &str, peers: &BTreeSet<&str>, estate: &Estate, evidence: &
             of_host(Verdict::Skip, "the directory has no Exchange server of this name")
         };
     };
+    let clashes = connectors.clashing().map(two_services);
+    let mut findings: Vec<_> = connectors.unreadable().map(judge_unreadable).chain(clashes).collect();
+    if peers.len() < 2 && findings.iter().any(|finding| finding.verdict.is_trouble()) {
+        return findings;
+    }
     if peers.len() < 2 {
         return of_host(Verdict::Skip, "it is the only one, so no other server hands mail to it");
     }
@@ -143,15 +148,19 @@ fn judge_server(host: &str, peers: &BTreeSet<&str>, estate: &Estate, evidence: &
             of_connector.entry(fate).or_default().insert(format!("{peer} ({from})"));
         }
     }
-    let unreadable = connectors.unreadable().map(judge_unreadable);
-    let mut findings: Vec<_> = unreadable.collect();
-    findings.extend(fates.values().filter_map(|(connector, fates)| judge_connector(connector, fates)));
+    let others: BTreeSet<IpAddr> =
+        peers.iter().filter(|peer| **peer != host).flat_map(|peer| estate.addresses(peer)).collect();
+    findings.extend(fates.values().filter_map(|(connector, fates)| judge_connector(connector, fates, &others)));
     if !alone.is_empty() {
         findings.push(unanswered(host, &alone));
     }
     if findings.is_empty() {
-        let ports = [true, false].map(|is_of_2010| connectors.dialled_by(is_of_2010));
-        let mut places = estate.addresses(host).flat_map(|address| ports.map(|port| SocketAddr::new(address, port)));
+        let ports: BTreeSet<_> = [true, false].into_iter().filter_map(|is_old| connectors.dialled_by(is_old)).collect();
+        if ports.is_empty() {
+            return of_host(Verdict::Skip, "it has the Client Access role alone, so no other server hands mail to it");
+        }
+        let mut places =
+            estate.addresses(host).flat_map(|address| ports.iter().map(move |port| SocketAddr::new(address, *port)));
         return match estate.addresses(host).next() {
             // `unresolved_peers` speaks of it.
             None => findings,
@@ -178,8 +187,8 @@ fn ways<'e>(
         let dialled = connectors.dialled_by(is_of_2010);
         for from in estate.addresses(peer) {
             for to in estate.addresses(host).filter(|to| to.is_ipv4() == from.is_ipv4()) {
-                ways.push((SocketAddr::new(to, dialled), from, *peer, true));
-                if dialled != SMTP_PORT {
+                ways.extend(dialled.map(|port| (SocketAddr::new(to, port), from, *peer, true)));
+                if dialled != Some(SMTP_PORT) {
                     ways.push((SocketAddr::new(to, SMTP_PORT), from, *peer, false));
                 }
             }
@@ -199,7 +208,11 @@ fn fate(connector: &ReceiveConnector, default: Option<&ReceiveConnector>, is_dia
 }
 
 /// `None` of one that could not be read: `judge_unreadable` has told it.
-fn judge_connector(connector: &ReceiveConnector, fates: &BTreeMap<Fate, BTreeSet<String>>) -> Option<Finding> {
+fn judge_connector(
+    connector: &ReceiveConnector,
+    fates: &BTreeMap<Fate, BTreeSet<String>>,
+    others: &BTreeSet<IpAddr>,
+) -> Option<Finding> {
     if !connector.unreadable.is_empty() {
         return None;
     }
@@ -221,6 +234,7 @@ fn judge_connector(connector: &ReceiveConnector, fates: &BTreeMap<Fate, BTreeSet
             )
             .code("relay"),
             connector,
+            others,
         ),
         Fate::Either => narrow(
             finding(
@@ -229,6 +243,7 @@ fn judge_connector(connector: &ReceiveConnector, fates: &BTreeMap<Fate, BTreeSet
             )
             .code("tie"),
             connector,
+            others,
         ),
         Fate::Unread => {
             finding(Verdict::Unknown, format!("it answers {names}, and its mechanisms are not shown to this user"))
@@ -240,6 +255,7 @@ fn judge_connector(connector: &ReceiveConnector, fates: &BTreeMap<Fate, BTreeSet
             )
             .code("hijacked"),
             connector,
+            others,
         ),
     })
 }
@@ -260,13 +276,48 @@ fn unanswered(host: &str, peers: &BTreeSet<String>) -> Finding {
         .remedy(format!("    Get-ReceiveConnector -Server {} | fl Identity,Bindings,RemoteIPRanges", server_name(host)))
 }
 
-fn narrow(finding: Finding, connector: &ReceiveConnector) -> Finding {
+/// Two services at one place: which of them has it, the next restart decides.
+fn two_services(connector: &ReceiveConnector) -> Finding {
+    let seen = "it belongs to the transport service, and the front end listens at the same place: whichever starts first takes it";
+    Finding::new(&META, subject(connector), Verdict::Warn, seen)
+        .code("two-services")
+        .expected("a place is one service's: 25, 587 and 717 the front end's")
+        .remedy("Give it to the front end, and let both services bind anew:")
+        .remedy(format!("    Set-ReceiveConnector {} -TransportRole FrontendTransport", identity(connector)))
+        .remedy("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport")
+}
+
+/// `others`: addresses of Exchange servers, for which it is not meant.
+fn narrow(finding: Finding, connector: &ReceiveConnector, others: &BTreeSet<IpAddr>) -> Finding {
     let identity = identity(connector);
+    let left = remainder(&connector.ranges, others);
+    if left.as_ref().is_some_and(Vec::is_empty) {
+        return finding
+            .remedy("It serves nobody but Exchange servers, so switch it off, which can be taken back:")
+            .remedy(format!("    Set-ReceiveConnector {identity} -Enabled $false"));
+    }
+    let left = left.map(|left| left.iter().map(ToString::to_string).collect::<Vec<_>>().join(","));
+    let left = left.unwrap_or_else(|| "<THE SAME WITHOUT EXCHANGE SERVERS>".to_string());
     finding
         .remedy("Take the addresses of Exchange servers out of its ranges, and keep those of the devices that need it. It has now:")
         .remedy(format!("    {}", ranges(connector)))
-        .remedy(format!("    Set-ReceiveConnector {identity} -RemoteIPRanges <THE SAME WITHOUT EXCHANGE SERVERS>"))
+        .remedy(format!("    Set-ReceiveConnector {identity} -RemoteIPRanges {left}"))
         .remedy("Only if nothing needs it: Set-ReceiveConnector with -Enabled $false instead, which can be taken back.")
+}
+
+/// The ranges without these addresses; `None` where they would be too many for a command.
+fn remainder(ranges: &[IpRange], others: &BTreeSet<IpAddr>) -> Option<Vec<IpRange>> {
+    const MOST: usize = 8;
+    let mut left = ranges.to_vec();
+    for address in others {
+        left = left.into_iter().flat_map(|range| range.without(*address)).collect();
+        if left.len() > MOST {
+            return None;
+        }
+    }
+    left.sort();
+    left.dedup();
+    Some(left)
 }
 
 fn few(peers: &BTreeSet<String>) -> String {
@@ -324,6 +375,47 @@ mod tests {
     fn a_relay_on_25_warns() {
         let relay = connector("EX02", "Scanner", 25, FrontEnd, 1, &["10.0.0.0/8"]);
         assert!(judge_with(&[relay]).contains(&"warn EX02/Scanner relay".to_string()));
+    }
+
+    #[test]
+    fn what_is_left_of_the_ranges_is_told() {
+        let left = |ranges: &[&str], others: &[&str]| {
+            let ranges: Vec<_> = ranges.iter().map(|text| IpRange::read(text).unwrap()).collect();
+            let others = others.iter().map(|text| text.parse().unwrap()).collect();
+            let left = remainder(&ranges, &others)?;
+            Some(left.iter().map(ToString::to_string).collect::<Vec<_>>().join(","))
+        };
+        let two = ["10.0.0.1", "10.0.0.2"];
+        assert_eq!(left(&["10.0.0.0/24"], &two).as_deref(), Some("10.0.0.0,10.0.0.3-10.0.0.255"));
+        assert_eq!(left(&two, &two).as_deref(), Some(""));
+        let many: Vec<_> = (1..20).map(|last| format!("10.0.0.{}", last * 2)).collect();
+        assert_eq!(left(&["10.0.0.0/24"], &many.iter().map(String::as_str).collect::<Vec<_>>()), None);
+    }
+
+    #[test]
+    fn two_services_at_one_place_warn() {
+        let relay = connector("EX02", "Relay", 25, Hub, 1, &["10.0.0.50"]);
+        assert!(judge_with(&[relay]).contains(&"warn EX02/Relay two-services".to_string()));
+        let front = connector("EX02", "Relay", 25, FrontEnd, 1, &["10.0.0.50"]);
+        assert_eq!(judge_with(&[front]), WELL);
+    }
+
+    #[test]
+    fn separate_roles_of_2013_are_dialled_on_25_or_not_at_all() {
+        let (mut estate, evidence) = estate(&[("EX01", "10.0.0.1"), ("EX02", "10.0.0.2")]);
+        for (host, roles) in [("ex01.contoso.com", 54), ("ex02.contoso.com", 16385)] {
+            let server = estate.organisation.servers.get_mut(host).unwrap();
+            (server.version, server.roles) = (Told::Is((15, 0)), Told::Is(roles));
+        }
+        estate.organisation.receive_connectors = vec![
+            connector("EX01", "Default", 25, Hub, 31, &EVERYBODY),
+            connector("EX02", "Front", 25, FrontEnd, 31, &EVERYBODY),
+        ];
+        let said = words(ConnectorScope.judge(&estate, &evidence));
+        assert_eq!(said, ["pass EX01/Default", "skip ex02.contoso.com"]);
+        estate.organisation.receive_connectors.push(connector("EX01", "Relay", 25, Hub, 1, &["10.0.0.2"]));
+        let said = words(ConnectorScope.judge(&estate, &evidence));
+        assert_eq!(said, ["fail EX01/Relay hijacked", "skip ex02.contoso.com"]);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
     },
     model::{
         check::{Check, Need},
-        connectors::{Connectors, identity, ranges},
+        connectors::{Connectors, absent_by_role, identity, ranges},
         estate::Estate,
         evidence::{Evidence, Reason},
         finding::{Finding, Trouble, Verdict},
@@ -16,7 +16,7 @@ use crate::{
             unresolved_peers,
         },
         meta::{Basis, Fold, Meta, Tier},
-        organisation::ReceiveConnector,
+        organisation::{ExchangeServer, ReceiveConnector},
         plan::{ServerRole, ServerState},
         reach::Reach,
     },
@@ -88,6 +88,10 @@ impl Check for ExchangeAuth {
             } else if is_absent && look.reach().is_some_and(|reach| reach != Reach::Open) {
                 let seen = "Exchange 2010 does not listen here; its peers authenticate on 25";
                 Finding::new(&META, listener.subject(), Verdict::Skip, seen)
+            } else if let Some(why) = absent_by_role(&listener.to, estate, evidence)
+                .filter(|_| look.reach().is_some_and(|reach| reach != Reach::Open))
+            {
+                Finding::new(&META, listener.subject(), Verdict::Skip, why)
             } else {
                 judge_listener(&listener, &look, behind.as_ref(), estate, evidence, &of_2010)?
             };
@@ -189,7 +193,9 @@ fn inspected(listener: &Listener, why: String) -> Finding {
 
 /// What port 25 is to peers.
 enum Front {
-    /// The connector of a Hub Transport server, which all its peers dial.
+    /// The connector of a Hub Transport server of Exchange 2010, which all its peers dial.
+    OldHub,
+    /// The same of Exchange 2013 where it has the Mailbox role alone.
     Hub,
     /// A front end, to which this server hands mail by 25.
     Dialled(String),
@@ -200,6 +206,9 @@ enum Front {
 /// Peers authenticate on a front end's 25 where an Edge subscription or Exchange 2010 uses it.
 fn front(listener: &Listener, estate: &Estate, of_2010: &BTreeSet<String>) -> Front {
     if of_2010.contains(&listener.to.host) {
+        return Front::OldHub;
+    }
+    if estate.organisation.servers.get(&listener.to.host).is_some_and(ExchangeServer::is_back_alone) {
         return Front::Hub;
     }
     let is_edge = |state: ServerState, role: ServerRole| role == ServerRole::Edge && state != ServerState::Retired;
@@ -290,7 +299,7 @@ fn not_offered(listener: &Listener, front: &Front) -> Finding {
     let seen = format!("neither X-EXPS nor X-ANONYMOUSTLS is offered{dialler}");
     let finding = Finding::new(&META, listener.subject(), verdict, seen).code("not-offered");
     let (connector, mechanisms) = match port {
-        SMTP_PORT if matches!(front, Front::Hub) => {
+        SMTP_PORT if matches!(front, Front::Hub | Front::OldHub) => {
             (format!("Default {host}"), "Tls,BasicAuth,BasicAuthRequireTLS,Integrated,ExchangeServer")
         }
         SMTP_PORT => {
@@ -307,7 +316,7 @@ fn not_offered(listener: &Listener, front: &Front) -> Finding {
         }
     };
     let groups = groups(port, front);
-    let finding = if port == SMTP_PORT && matches!(front, Front::Hub) {
+    let finding = if port == SMTP_PORT && matches!(front, Front::OldHub) {
         finding.remedy("It is taken for Exchange 2010; state its role in a plan if it is an Edge or a gateway.")
     } else {
         finding
@@ -330,7 +339,10 @@ mod tests {
             connector::TransportRole::{FrontEnd, Hub},
             smtp::Upgrade,
         },
-        model::connectors::testing::{EVERYBODY, connector, estate, heard, words},
+        model::{
+            connectors::testing::{EVERYBODY, connector, estate, heard, words},
+            organisation::Told,
+        },
     };
 
     /// What is said of 2525 and 25 of one server, by its flags in the directory and its keywords on the wire.
@@ -364,6 +376,17 @@ mod tests {
         assert_eq!(off, ["warn ex01.contoso.com:25 wire-off", "warn ex01.contoso.com:2525 wire-off"]);
         let peer = judge(31, 31, &[], |estate| estate.plan.exchange_vantage = true);
         assert_eq!(peer, ["fail ex01.contoso.com:2525 not-offered", "warn ex01.contoso.com:25 not-offered"]);
+    }
+
+    #[test]
+    fn a_mailbox_role_alone_is_dialled_on_25() {
+        let separate = |estate: &mut Estate| {
+            let server = estate.organisation.servers.get_mut("ex01.contoso.com").unwrap();
+            (server.version, server.roles) = (Told::Is((15, 0)), Told::Is(54));
+            estate.organisation.receive_connectors =
+                [connector("EX01", "Default EX01", 25, Hub, 15, &EVERYBODY)].into();
+        };
+        assert!(judge(15, 15, &[], separate).iter().any(|said| said == "fail ex01.contoso.com:25 flag-off"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::{
         spn::{Spn, class},
     },
     model::{
-        accounts::{Account, Accounts, search_of_mail},
+        accounts::{Account, Accounts, search_of_host, search_of_mail},
         ask::{Ask, Endpoint},
         check::{Check, Need},
         connectors::{Connectors, identity},
@@ -19,6 +19,7 @@ use crate::{
         meta::{Basis, Fold, Meta, Tier},
         organisation::ReceiveConnector,
         plan::{ServerRole, ServerState},
+        principals::Principals,
     },
 };
 use alloc::{
@@ -93,8 +94,12 @@ impl Check for Identity {
             strange.iter().flat_map(|sighting| lookups(&sighting.name, estate)).for_each(need);
         }
         for host in telling(estate).map(|listener| listener.to.host).collect::<BTreeSet<_>>() {
+            // Its own account is found even where it holds no SPN of SMTP.
+            let searches = [search_of_mail(), search_of_host(&host)];
             let subject = Subject::Host(host);
-            needs.extend(informants::needs(&subject, &search_of_mail(), Holding::Catalog, estate, evidence));
+            for search in searches {
+                needs.extend(informants::needs(&subject, &search, Holding::Catalog, estate, evidence));
+            }
         }
         needs
     }
@@ -192,7 +197,8 @@ fn asked_for<'e>(
 ) -> Vec<Asked<'e>> {
     let mut asked: BTreeMap<String, Asked<'e>> = BTreeMap::new();
     let connectors = Connectors::of(host, estate, evidence);
-    let is_dialled = |port| port != SMTP_PORT || connectors.as_ref().is_some_and(|all| all.dialled_by(false) == port);
+    let is_dialled =
+        |port| port != SMTP_PORT || connectors.as_ref().is_some_and(|all| all.dialled_by(false) == Some(port));
     for listener in listeners.iter().filter(|listener| is_dialled(listener.to.port)) {
         let (to, port) = (&listener.to, listener.to.port);
         let place = to.address.map(|address| SocketAddr::new(address, port));
@@ -220,13 +226,23 @@ fn judge_ticket(host: &str, asked: &Asked<'_>, estate: &Estate, evidence: &Evide
     let Asked { name, connector, port } = asked;
     let spn = Spn::new(class::SMTPSVC, name);
     let accounts = Accounts::seen(estate, evidence);
-    let own = accounts.of_host(host);
-    let (holders, others): (Vec<&Account>, Vec<&Account>) =
-        accounts.holders(&spn).into_iter().partition(|holder| own.is_some_and(|own| own.guid == holder.guid));
+    let principals = Principals::new(estate, evidence, &accounts);
     let finding = |verdict, said: String| {
         let seen = format!("on {port} it answers EHLO as {}{said}", quote(name));
         Finding::new(&META, Subject::Host(host.to_string()), verdict, seen)
     };
+    // Every server's account has SPNs, so one that is shown without any is not shown whole.
+    let Some(own) = principals.own(host).filter(|own| !own.spns.is_empty()) else {
+        let said = format!(", and whether its own account holds {} is not shown to this user", quote(&spn.to_string()));
+        let finding = finding(Verdict::Unknown, said)
+            .code("account-unread")
+            .suspects(Trouble::DirectoryUnread)
+            .remedy("See who holds it, as a user who may read all accounts:")
+            .remedy(format!("    setspn -F -Q {}", principals.word(&spn.to_string())));
+        return Some(Ticket { name: name.clone(), finding });
+    };
+    let (holders, others): (Vec<&Account>, Vec<&Account>) =
+        principals.holders(&spn).iter().copied().partition(|holder| own.guid == holder.guid);
     let held_by = || others.iter().map(|other| format!("{} ({})", quote(&other.dn), other.guid)).collect::<Vec<_>>();
     let finding = match (holders.is_empty(), others.is_empty()) {
         (false, true) => finding(Verdict::Pass, format!(", and its own account holds {}", quote(&spn.to_string()))),
@@ -445,7 +461,8 @@ mod tests {
 
     #[test]
     fn the_ticket_has_to_be_for_the_server() {
-        let own = |spns: &[&str]| account(1, "EX01$", Some("ex01.contoso.com"), spns);
+        let own =
+            |spns: &[&str]| account(1, "EX01$", Some("ex01.contoso.com"), &[spns, &["HOST/ex01.contoso.com"]].concat());
         let relay = || account(2, "svc-relay", None, &["smtpsvc/MAIL2.contoso.com"]);
         let pass = ["pass ex01.contoso.com"];
         assert_eq!(judge("ex01.contoso.com", Some(vec![own(&[])])), pass, "spn-registered speaks of it");
@@ -457,5 +474,29 @@ mod tests {
         let shared = ["fail ex01.contoso.com spn-shared"];
         assert_eq!(judge("mail2.contoso.com", Some(vec![own(&["SMTPSVC/mail2.contoso.com"]), relay()])), shared);
         assert_eq!(judge("mail2.contoso.com", None), pass, "what nobody told decides nothing");
+        assert_eq!(judge("ex01", Some(vec![own(&["SMTPSVC/EX01"])])), pass, "its short name is its own");
+    }
+
+    #[test]
+    fn an_account_that_is_not_shown_decides_nothing() {
+        let unread = ["unknown ex01.contoso.com account-unread"];
+        let relay = || account(2, "svc-relay", None, &["smtpsvc/MAIL2.contoso.com"]);
+        assert_eq!(judge("mail2.contoso.com", Some(vec![])), unread);
+        assert_eq!(judge("mail2.contoso.com", Some(vec![relay()])), unread);
+        let bare = account(1, "EX01$", Some("ex01.contoso.com"), &[]);
+        assert_eq!(judge("mail2.contoso.com", Some(vec![bare])), unread);
+    }
+
+    #[test]
+    fn an_account_in_use_is_its_own_before_a_disabled_twin() {
+        let of_control = |entry: Entry, control: &str| {
+            let mut attributes = entry.attributes;
+            attributes.insert("userAccountControl".into(), vec![Value::Text(control.into())]);
+            Entry { attributes, ..entry }
+        };
+        let spns = ["SMTPSVC/mail2.contoso.com"];
+        let twin = of_control(account(1, "OLD$", Some("ex01.contoso.com"), &["HOST/OLD"]), "4098");
+        let own = of_control(account(2, "EX01$", Some("ex01.contoso.com"), &spns), "4096");
+        assert_eq!(judge("mail2.contoso.com", Some(vec![twin, own])), ["pass ex01.contoso.com"]);
     }
 }

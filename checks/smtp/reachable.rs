@@ -7,7 +7,7 @@ use crate::{
     },
     model::{
         check::{Check, Need},
-        connectors::{Connectors, identity},
+        connectors::{Connectors, absent_by_role, identity},
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Trouble, Verdict},
@@ -80,8 +80,12 @@ impl Check for Reachable {
             let look = listener.first_look(evidence);
             let reach = look.reach()?;
             let is_absent = of_2010.contains(&listener.to.host) && is_absent_in_2010(listener.to.port);
+            let by_role = absent_by_role(&listener.to, estate, evidence);
             let finding = match reach {
                 Reach::Open => judge_open(&listener, &look, estate),
+                _ if by_role.is_some() => {
+                    Finding::new(&META, listener.subject(), Verdict::Skip, by_role.unwrap_or_default())
+                }
                 _ if is_absent => {
                     let seen = "Exchange 2010 has none of the ports that came with Exchange 2013";
                     Finding::new(&META, listener.subject(), Verdict::Skip, seen)
@@ -89,6 +93,7 @@ impl Check for Reachable {
                 _ => judge_shut(&listener, reach, estate, evidence),
             };
             let finding = match why_shut(&listener, reach, estate, evidence) {
+                _ if by_role.is_some() => finding,
                 Some(why) => shut_on_purpose(finding, &listener, why, estate, evidence),
                 None => finding,
             };
@@ -329,10 +334,30 @@ mod tests {
             ask::{Ask, Endpoint},
             connectors::testing::{EVERYBODY, connector, estate, heard, words},
             evidence::{End, Miss, Observation, Reason, Reply, Stage},
-            organisation::ReceiveConnector,
+            organisation::{ReceiveConnector, Told},
         },
     };
     use jiff::Timestamp;
+
+    #[test]
+    fn one_role_of_2013_has_its_own_ports_alone() {
+        for (roles, role, absent) in [(54, Hub, [587, 717, 2525]), (16385, FrontEnd, [465, 475, 2525])] {
+            let (mut estate, mut evidence) = estate(&[("EX01", "10.0.0.1")]);
+            let server = estate.organisation.servers.get_mut("ex01.contoso.com").unwrap();
+            (server.version, server.roles) = (Told::Is((15, 0)), Told::Is(roles));
+            estate.organisation.receive_connectors = [connector("EX01", "Default", 25, role, 31, &EVERYBODY)].into();
+            for port in absent {
+                let to = Endpoint { host: "ex01.contoso.com".into(), address: Some([10, 0, 0, 1].into()), port };
+                let ask = Ask::new(to, SmtpSession { upgrade: Upgrade::StartTls, offer: Offer::Usual });
+                let miss = Miss { stage: Stage::Connect, reason: Reason::Refused, took: SignedDuration::ZERO };
+                let reply = Reply { facts: None, end: End::Miss(miss) };
+                evidence.insert(Observation { ask, reply, when: Timestamp::UNIX_EPOCH });
+            }
+            let mut said = absent.map(|port| format!("skip ex01.contoso.com:{port}"));
+            said.sort();
+            assert_eq!(words(Reachable.judge(&estate, &evidence)), said);
+        }
+    }
 
     #[test]
     fn what_is_disabled_is_not_missed() {

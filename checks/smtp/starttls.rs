@@ -153,7 +153,8 @@ fn not_offered(listener: &Listener, look: &Look<'_>, estate: &Estate) -> Finding
         return trouble(listener, verdict, "not-offered", format!("not offered; {why}"))
             .remedy("A firewall that inspects SMTP is likelier than the connector: switch the inspection off for this server, and run again.");
     }
-    let finding = trouble(listener, verdict, "not-offered", "not offered".to_string());
+    let finding = trouble(listener, verdict, "not-offered", "not offered".to_string())
+        .suspects(Trouble::PinStale(listener.subject()));
     let role = estate.servers.get(&listener.to.host).map(|server| server.role);
     if listener.facing == Facing::Outside || role == Some(ServerRole::Gateway) {
         return name_certificate(finding, listener, estate);

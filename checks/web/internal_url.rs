@@ -330,7 +330,7 @@ mod tests {
         let mut forest = Forest::new();
         forest.exchange_server(
             "EX10",
-            &[("serialNumber", &["Version 14.3 (Build 30123.4)"]), ("msExchCurrentServerRoles", &["4"])],
+            &[("serialNumber", &["Version 14.3 (Build 30123.4)"]), ("msExchCurrentServerRoles", &["36"])],
         );
         forest.virtual_directory("EX10", OWA, Some("https://10.0.0.3/owa"));
         assert_eq!(forest.troubles(&InternalUrl), ["EX10/owa (Default Web Site) fail address"]);
