@@ -228,16 +228,17 @@ pub fn subject(connector: &ReceiveConnector) -> Subject {
 /// any kind) is left for the reader to fill in.
 pub fn identity(connector: &ReceiveConnector) -> String {
     let is_name = is_harmless(&connector.server) && is_harmless(&connector.name);
-    quoted(is_name.then(|| format!("{}\\{}", connector.server, connector.name)))
+    let name = format!("{}\\{}", connector.server, connector.name);
+    quoted(is_name.then_some(&*name))
 }
 
 /// The name of a send connector as a command takes it, under the same rule.
 pub fn in_command(name: &str) -> String {
-    quoted(is_harmless(name).then(|| name.to_string()))
+    quoted(is_harmless(name).then_some(name))
 }
 
-fn quoted(name: Option<String>) -> String {
-    format!("\"{}\"", name.as_deref().unwrap_or("<CONNECTOR>"))
+fn quoted(name: Option<&str>) -> String {
+    format!("\"{}\"", name.unwrap_or("<CONNECTOR>"))
 }
 
 fn is_harmless(text: &str) -> bool {
