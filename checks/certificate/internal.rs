@@ -10,7 +10,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
-        listeners::{Listener, peer_listeners, server_name, smtp_port, unresolved_peers},
+        listeners::{Listener, is_anothers, peer_listeners, server_name, smtp_port, unresolved_peers},
         meta::{Basis, Fold, Meta, Tier},
         organisation::{Told, searches},
         plan::{ServerRole, ServerState},
@@ -70,7 +70,10 @@ impl Check for Internal {
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let mut hosts: BTreeMap<String, Vec<Listener>> = BTreeMap::new();
         for listener in dialled(estate) {
-            hosts.entry(listener.to.host.clone()).or_default().push(listener);
+            let listeners = hosts.entry(listener.to.host.clone()).or_default();
+            if !is_anothers(&listener, estate, evidence) {
+                listeners.push(listener);
+            }
         }
         let peers = hosts.iter().map(|(host, listeners)| Sight::of(host, listeners, estate, evidence).judge());
         peers.chain(outsiders(estate)).chain(unresolved_peers(&META, estate, evidence)).collect()
@@ -208,6 +211,7 @@ impl<'e> Sight<'e> {
             return finding(Verdict::Skip, why);
         }
         finding(Verdict::Unknown, "it answered EHLO on none of 25, 2525 and 475")
+            .suspects(Trouble::Name(self.host.to_string()))
             .suspects(Trouble::HostDark(self.host.to_string()))
             .remedy("Run from a place where the server talks with who asks.")
     }

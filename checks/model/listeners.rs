@@ -154,6 +154,14 @@ pub fn rivals<'e>(host: &'e str, estate: &'e Estate) -> impl Iterator<Item = &'e
     servers.chain(controllers).filter(move |name| !is_own(name)).map(String::as_str)
 }
 
+/// Did another server answer EHLO here? What it shows says nothing of this one.
+pub fn is_anothers(listener: &Listener, estate: &Estate, evidence: &Evidence) -> bool {
+    let host = &listener.to.host;
+    let name = listener.first_look(evidence).talked().and_then(SmtpReply::own_name);
+    let is_of = |name: &str, host: &str| name == host || name == server_name(host);
+    name.is_some_and(|name| !is_of(&name, host) && rivals(host, estate).any(|other| is_of(&name, other)))
+}
+
 /// What a check says of servers that have no listener, because their names lead nowhere.
 pub fn unresolved<'e>(
     meta: &'static Meta,

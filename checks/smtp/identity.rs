@@ -15,7 +15,7 @@ use crate::{
         evidence::{Answer, Evidence},
         finding::{Finding, Subject, Trouble, Verdict},
         informants::{self, Holding, found},
-        listeners::{Listener, peer_listeners, quote, rivals, server_name, smtp_port, unresolved_peers},
+        listeners::{Listener, is_anothers, peer_listeners, quote, rivals, server_name, smtp_port, unresolved_peers},
         meta::{Basis, Fold, Meta, Tier},
         organisation::ReceiveConnector,
         plan::{ServerRole, ServerState},
@@ -206,6 +206,7 @@ fn asked_for<'e>(
         let heard = || sightings.iter().find(|seen| seen.to == *to).map(|seen| seen.name.clone());
         let name = match connector {
             Some(connector) => Some(connector.fqdn.clone().unwrap_or_else(|| host.to_string())),
+            None if is_anothers(listener, estate, evidence) => None,
             None => heard(),
         };
         let Some(name) = name.filter(|name| name != host) else { continue };
