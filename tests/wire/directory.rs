@@ -377,7 +377,7 @@ async fn a_server_that_judges_no_password_leaves_it_to_others() {
     let wire = wire();
     for code in [8, 13, 51, 52] {
         let busy = Directory::new(Begins::AtOnce, Some((code, "busy")), one_entry).await;
-        assert_eq!(missed(&search_on(&wire, busy.address).await), (Stage::Bind, Why::ServerSaid), "{code}");
+        assert_eq!(missed(&search_on(&wire, busy.address).await), (Stage::Bind, Why::NoLogon), "{code}");
     }
     assert_eq!(search_on(&wire, Directory::open(one_entry).await.address).await.end, End::Ok);
 }
