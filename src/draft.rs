@@ -217,7 +217,8 @@ fn members(estate: &Estate, evidence: &Evidence) -> Vec<String> {
     }
     if let Some(hybrid) = &told.hybrid {
         let smart_host = hybrid.smart_host.as_deref().unwrap_or("no smart host");
-        tell("hybrid", format!("{smart_host}, sent by {}", hybrid.senders.join(", ")));
+        let (senders, receivers) = (hybrid.senders.join(", "), hybrid.receivers.join(", "));
+        tell("hybrid", format!("{smart_host}, sent by {senders}, received by {receivers}"));
     }
     lines
 }
@@ -250,5 +251,6 @@ fn sends(connector: &SendConnector) -> String {
 
 fn web(directory: &VirtualDirectory) -> String {
     let url = directory.internal_url.value().map_or("no internal URL", String::as_str);
-    format!("{}\\{}: {url}", directory.server, directory.name)
+    let outside = directory.external_url.value().map(|url| format!(", outside {url}")).unwrap_or_default();
+    format!("{}\\{}: {url}{outside}", directory.server, directory.name)
 }

@@ -305,7 +305,6 @@ pub(crate) mod testing {
             is_catalog: true,
             configuration: "CN=Configuration,DC=contoso,DC=com".into(),
             domain: "DC=contoso,DC=com".into(),
-            root: "DC=contoso,DC=com".into(),
         }];
         for (search, holding) in of_domain(&searches::ALL, &estate) {
             for ask in informants::asks(&search, holding, &estate, &evidence) {

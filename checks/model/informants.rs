@@ -40,8 +40,6 @@ pub struct Informant {
     pub configuration: String,
     /// The distinguished name of its domain.
     pub domain: String,
-    /// The distinguished name of the forest's root domain.
-    pub root: String,
 }
 
 /// Which of its directories.
@@ -133,7 +131,6 @@ fn by_root_dse(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> Option<In
         is_catalog: says_so.unwrap_or_else(|| ping(to, estate, evidence).is_some_and(|ping| ping.is_gc())),
         configuration: told.value("configurationNamingContext")?.to_string(),
         domain: told.value("defaultNamingContext")?.to_string(),
-        root: told.value("rootDomainNamingContext")?.to_string(),
     })
 }
 
@@ -143,14 +140,12 @@ fn by_ping(to: &Endpoint, estate: &Estate, evidence: &Evidence) -> Option<Inform
     let is_right = told.host == to.host && told.domain == estate.plan.domain && is_host_name(&told.forest);
     is_right.then_some(())?;
     let dn = |domain: &str| domain.split('.').map(|label| format!("DC={label}")).collect::<Vec<_>>().join(",");
-    let root = dn(&told.forest);
     Some(Informant {
         host: to.host.clone(),
         address: to.address?,
         is_catalog: told.is_gc(),
-        configuration: format!("CN=Configuration,{root}"),
+        configuration: format!("CN=Configuration,{}", dn(&told.forest)),
         domain: dn(&told.domain),
-        root,
     })
 }
 
@@ -305,7 +300,6 @@ mod tests {
                 is_catalog: index > 0,
                 configuration: "CN=Configuration,DC=contoso,DC=com".into(),
                 domain: "DC=contoso,DC=com".into(),
-                root: "DC=contoso,DC=com".into(),
             })
             .collect();
         estate

@@ -5,7 +5,7 @@ use super::{
     conversation::Trouble,
     stores::Trust,
     text,
-    tls::{self, Overheard},
+    tls::{self, Overheard, passes_through},
 };
 use exchange_preflight_checks::model::evidence::{Reason, Stage};
 use rustls::{
@@ -173,22 +173,4 @@ impl TimeProvider for OurTime {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Verified<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Verified<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
-    }
-}
+passes_through!(Verified);
