@@ -10,12 +10,14 @@ extern crate alloc;
 /// One file a protocol: its questions, what answers them, parsing and arithmetic without opinion.
 pub mod facts {
     pub mod account;
+    pub mod census;
     pub mod certificate;
     pub mod chain;
     pub mod connector;
     pub mod directory;
     pub mod dns;
     pub mod kerberos;
+    pub mod login;
     pub mod net;
     pub mod ntp;
     pub mod quorum;
@@ -24,6 +26,7 @@ pub mod facts {
     pub mod smb;
     pub mod smtp;
     pub mod spn;
+    pub mod ticket;
     pub mod time;
     pub mod tls;
     pub mod trust;

@@ -1,11 +1,11 @@
 //! The command line: what can be typed, and nothing else. It touches no file and no network.
 
 use crate::{
-    plan_file::{check_or_area, host_name, life, logon_way, resolver, user},
+    plan_file::{check_or_area, host_name, life, logon_way, resolver, spn_scope, user},
     report::{OnUnknown, Strictness},
 };
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
-use exchange_preflight_checks::model::plan::LogonWay;
+use exchange_preflight_checks::model::plan::{LogonWay, SpnScope};
 use jiff::SignedDuration;
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -108,6 +108,14 @@ pub struct RunArgs {
     /// This machine stands where an Exchange server stands: what a firewall drops here, it drops for mail
     #[arg(long)]
     pub exchange_vantage: bool,
+    /// Which SPNs to look at: targeted (the default; those that servers and web clients use) or forest (all of them, once, from
+    /// one global catalog; products that watch over identities notice it). Needs a user
+    #[arg(long, value_name = "SCOPE", value_parser = spn_scope)]
+    pub spn_scan: Option<SpnScope>,
+    /// Have servers prove that they take a Kerberos ticket: one logon each to SMTP and to the web, and nothing after it. One that
+    /// refuses it writes event 1035 or the like. Needs a user
+    #[arg(long)]
+    pub prove_login: bool,
     /// Keep all that was seen in this file, for `replay` and `compare`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,

@@ -105,6 +105,8 @@ pub fn differences(before: &Recording, after: &Recording) -> Vec<String> {
     note(one.clock != other.clock, "their limits for clocks differ");
     note(one.servers != other.servers, "different servers were stated");
     note(one.deep != other.deep, "only one was made with --deep");
+    note(one.spn_scan != other.spn_scan, "only one looked at all SPNs of the forest (--spn-scan)");
+    note(one.prove_login != other.prove_login, "only one was made with --prove-login");
     note(one.logon != other.logon, "they were not made by the same logon (--user, --logon)");
     note(before.interrupted || after.interrupted, "a run was interrupted");
     differ

@@ -8,7 +8,7 @@ use exchange_preflight_checks::model::{
     evidence::Evidence,
     informants::{Found, Holding, found},
     organisation::{ExchangeServer, Organisation, ReceiveConnector, SendConnector, Told, VirtualDirectory, searches},
-    plan::{ClockLimits, Logon, Plan, PlannedServer, ServerRole, StatedStore},
+    plan::{ClockLimits, Logon, Plan, PlannedServer, ServerRole, SpnScope, StatedStore},
 };
 use std::collections::BTreeSet;
 
@@ -60,6 +60,7 @@ pub fn untold(estate: &Estate, evidence: &Evidence) -> Option<String> {
 fn stated(plan: &Plan) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(plan.resolver.map(|resolver| format!("resolver = \"{resolver}\"")));
+    lines.extend((plan.spn_scan == SpnScope::Forest).then(|| "spn-scan = \"forest\"".into()));
     lines.extend(plan.exchange_vantage.then(|| "exchange-vantage = true".into()));
     lines.extend(plan.deep.then(|| "deep = true".into()));
     lines.extend(plan.forbid_old_tls.then(|| "forbid-old-tls = true".into()));

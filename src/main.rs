@@ -25,7 +25,7 @@ use exchange_preflight_checks::{
     model::{
         check::Check,
         estate::Estate,
-        plan::{Logon, LogonWay, PlannedServer, ServerRole, ServerState, StatedStore},
+        plan::{Logon, LogonWay, PlannedServer, ServerRole, ServerState, SpnScope, StatedStore},
     },
 };
 use indicatif::{ProgressBar, ProgressStyle};
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
 type Done = Result<u8, String>;
 
 fn run(args: RunArgs) -> Done {
-    let RunArgs { target, only, skip, outlive, deep, exchange_vantage, record, telling } = args;
+    let RunArgs { target, only, skip, outlive, deep, exchange_vantage, spn_scan, prove_login, record, telling } = args;
     log(telling.verbose);
     let (mut draft, means) = stated(target)?;
     draft.outlive = outlive.or(draft.outlive);
@@ -101,6 +101,12 @@ fn run(args: RunArgs) -> Done {
     draft.selection.skip.extend(skip);
     draft.deep |= deep;
     draft.exchange_vantage |= exchange_vantage;
+    draft.spn_scan = spn_scan.unwrap_or(draft.spn_scan);
+    draft.prove_login = prove_login;
+    let for_users = [(draft.spn_scan == SpnScope::Forest, "--spn-scan forest"), (prove_login, "--prove-login")];
+    if let Some((_, flag)) = for_users.into_iter().find(|(is_wanted, _)| *is_wanted && draft.logon.is_none()) {
+        return Err(format!("{flag} needs somebody who logs on; state --user reader@contoso.com, or --logon ticket"));
+    }
     // What cannot be kept is known before anything is asked.
     let recorded_beside = record.as_deref().map(Recording::beside);
     let files = telling.output.iter().map(|output| &output.file).chain(&record).chain(&recorded_beside);

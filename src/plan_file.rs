@@ -6,7 +6,9 @@ use exchange_preflight_checks::{
         dns::{canonical_name, is_host_name},
         trust::{FOREST, MOZILLA, SYSTEM},
     },
-    model::plan::{ClockLimits, Logon, LogonWay, Plan, PlannedServer, Selection, ServerRole, ServerState, StatedStore},
+    model::plan::{
+        ClockLimits, Logon, LogonWay, Plan, PlannedServer, Selection, ServerRole, ServerState, SpnScope, StatedStore,
+    },
 };
 use jiff::{SignedDuration, Span, SpanRelativeTo};
 use std::{
@@ -21,6 +23,7 @@ use toml::{
 };
 
 /// What was stated so far, in one place or another; nothing of it has to be.
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the user by itself")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Draft {
     /// The Active Directory domain.
@@ -39,6 +42,10 @@ pub struct Draft {
     pub clock: ClockLimits,
     /// See [`Plan::logon`].
     pub logon: Option<Logon>,
+    /// See [`Plan::spn_scan`].
+    pub spn_scan: SpnScope,
+    /// See [`Plan::prove_login`]. No plan file states it: it is said each time.
+    pub prove_login: bool,
     /// See [`Plan::exchange_vantage`].
     pub exchange_vantage: bool,
     /// See [`Plan::deep`].
@@ -59,6 +66,8 @@ impl Draft {
             forbid_old_tls,
             clock,
             logon,
+            spn_scan,
+            prove_login,
             exchange_vantage,
             deep,
             selection,
@@ -72,6 +81,8 @@ impl Draft {
             outlive,
             forbid_old_tls,
             logon,
+            spn_scan,
+            prove_login,
             exchange_vantage,
             deep,
             selection,
@@ -191,6 +202,15 @@ pub fn logon_way(text: &str) -> Result<LogonWay, String> {
     way.ok_or_else(|| format!("{text:?} is none of {}", WAYS.map(|(word, _)| word).join(", ")))
 }
 
+/// How many SPNs are looked at.
+pub fn spn_scope(text: &str) -> Result<SpnScope, String> {
+    match text {
+        "targeted" => Ok(SpnScope::Targeted),
+        "forest" => Ok(SpnScope::Forest),
+        _ => Err(format!("{text:?} is none of targeted, forest")),
+    }
+}
+
 /// A duration such as `5m`, `90s` or `1h 30m`.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive);
@@ -198,8 +218,7 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
 }
 
 /// The keys of a plan.
-const KEYS: &str =
-    "domain, resolver, logon, server, store, outlive, clock, exchange-vantage, deep, forbid-old-tls, only, skip";
+const KEYS: &str = "domain, resolver, logon, spn-scan, server, store, outlive, clock, exchange-vantage, deep, forbid-old-tls, only, skip";
 
 /// So many names of one server are asked for; more would be more connections than a server is to bear.
 const MOST_NAMES: usize = 4;
@@ -225,6 +244,9 @@ impl Reader<'_> {
                 "forbid-old-tls" => draft.forbid_old_tls = self.boolean(value),
                 "clock" => draft.clock = self.clock(value),
                 "logon" => draft.logon = Some(self.logon(value)),
+                "spn-scan" => {
+                    draft.spn_scan = self.parsed(value, "a scope", spn_scope).unwrap_or_default();
+                }
                 "exchange-vantage" => draft.exchange_vantage = self.boolean(value),
                 "deep" => draft.deep = self.boolean(value),
                 "only" => draft.selection.only = self.checks(value),

@@ -1,14 +1,17 @@
 //! What is asked, of whom. Equal Asks are asked once.
 
 use crate::facts::{
+    census::{SpnScan, SpnScanned},
     directory::{NetlogonPing, NetlogonReply, RootDse, RootDseReply},
     dns::{DnsAnswer, DnsLookup},
     kerberos::{AsReq, KdcReply, Kpasswd},
+    login::{HttpLogin, HttpLoginReply, SmtpLogin, SmtpLoginReply},
     net::{Connect, Connected, Transport},
     ntp::{NtpReply, NtpTime},
     search::{DirectoryEntries, DirectorySearch},
     smb::{SmbNegotiate, SmbReply},
     smtp::{SmtpReply, SmtpSession},
+    ticket::{ServiceTicket, TicketGranting, TicketReply},
     tls::{TlsSeen, TlsSession},
     trust::{PlatformTrust, PlatformWord, RootsFound, RootsNamed},
     web::{HttpFetch, HttpFile, HttpsGet, HttpsReply},
@@ -71,6 +74,11 @@ kinds! {
     "https": HttpsGet => HttpsReply, "One GET over TLS.";
     "fetch": HttpFetch => HttpFile, "A file over plain HTTP.";
     "search": DirectorySearch => DirectoryEntries, "A search by somebody who has logged on.";
+    "spn_scan": SpnScan => SpnScanned, "All SPNs of a forest.";
+    "ticket_granting": TicketGranting => TicketReply, "A ticket-granting ticket.";
+    "service_ticket": ServiceTicket => TicketReply, "A ticket for a service.";
+    "smtp_login": SmtpLogin => SmtpLoginReply, "One logon to an SMTP server.";
+    "http_login": HttpLogin => HttpLoginReply, "One logon to a website.";
     "roots": RootsNamed => RootsFound, "Roots of a trust store, asked of this machine.";
     "platform_trust": PlatformTrust => PlatformWord, "The platform's own word on a chain, asked of this machine.";
 }
@@ -87,6 +95,8 @@ impl Question {
             | Self::NetlogonPing(_) => Transport::Udp,
             Self::AsReq(AsReq { transport, .. })
             | Self::Kpasswd(Kpasswd { transport })
+            | Self::TicketGranting(TicketGranting { transport })
+            | Self::ServiceTicket(ServiceTicket { transport, .. })
             | Self::RootDse(RootDse { transport }) => *transport,
             Self::SmbNegotiate(_)
             | Self::Connect(_)
@@ -94,6 +104,9 @@ impl Question {
             | Self::TlsSession(_)
             | Self::HttpsGet(_)
             | Self::HttpFetch(_)
+            | Self::SmtpLogin(_)
+            | Self::HttpLogin(_)
+            | Self::SpnScan(_)
             | Self::DirectorySearch(_) => Transport::Tcp,
         }
     }

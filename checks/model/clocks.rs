@@ -251,7 +251,13 @@ fn reading_of(observation: &Observation) -> Option<(Source, Reading)> {
         | Facts::HttpFetch(_)
         | Facts::RootsNamed(_)
         | Facts::PlatformTrust(_)
-        | Facts::DirectorySearch(_) => return None,
+        | Facts::DirectorySearch(_)
+        | Facts::SpnScan(_)
+        // A KDC's clock is known from the question that needs no logon.
+        | Facts::TicketGranting(_)
+        | Facts::ServiceTicket(_)
+        | Facts::SmtpLogin(_)
+        | Facts::HttpLogin(_) => return None,
     };
     Some((source, reading?))
 }

@@ -75,6 +75,10 @@ pub enum Subject {
     Configured(String, String),
     /// A site of Active Directory: `site/Berlin`.
     Site(String),
+    /// A way between two hosts, from the first to the second: `dc1.contoso.com -> dc2.contoso.com`.
+    Link(String, String),
+    /// A way between two domains, from the one whose users come: `contoso.com -> child.contoso.com`. It is no host's.
+    Trust(String, String),
 }
 
 impl Subject {
@@ -86,6 +90,8 @@ impl Subject {
             | Self::Spn(_)
             | Self::Account(_)
             | Self::Configured(..)
+            | Self::Link(..)
+            | Self::Trust(..)
             | Self::Site(_) => None,
             Self::Host(host) | Self::Port(host, ..) => Some(host),
         }
@@ -99,6 +105,7 @@ impl fmt::Display for Subject {
             Self::Host(name) | Self::Spn(name) | Self::Account(name) => f.pad(name),
             Self::Configured(server, name) => f.pad(&format!("{server}/{name}")),
             Self::Site(name) => f.pad(&format!("site/{name}")),
+            Self::Link(from, to) | Self::Trust(from, to) => f.pad(&format!("{from} -> {to}")),
             Self::Port(host, port, Transport::Tcp) => f.pad(&format!("{host}:{port}")),
             Self::Port(host, port, Transport::Udp) => f.pad(&format!("{host}:{port}/udp")),
             Self::Certificate(thumbprint) => f.pad(&format!("sha1:{thumbprint}")),
@@ -124,8 +131,14 @@ pub enum Trouble {
     DirectoryUnread,
     /// A host's clock is off.
     ClockOff(String),
+    /// Changes do not come over a link of replication.
+    LinkBroken(Subject),
+    /// Controllers hold different values of an object, and will not agree by themselves.
+    Disagreement(Subject),
     /// A server's account is not there, or not in use.
     Account(String),
+    /// An account has no key that a KDC may use.
+    NoKey(Subject),
     /// An SPN is on no account, on two, or on the wrong one.
     SpnWrong(String),
     /// A certificate is bad.

@@ -520,10 +520,7 @@ pub fn reason(ask: &Ask) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        facts::raw::Raw,
-        model::plan::{ClockLimits, Plan, Selection},
-    };
+    use crate::{facts::raw::Raw, model::plan::Plan};
 
     #[test]
     fn keywords_that_are_written_over_are_told_from_those_of_exchange() {
@@ -549,8 +546,6 @@ mod tests {
         };
         let (active, mailbox) = (ServerState::Active, ServerRole::Mailbox);
         let plan = Plan {
-            domain: "contoso.com".into(),
-            resolver: None,
             servers: vec![
                 server("ex01.contoso.com", mailbox, active),
                 server("ex02.contoso.com", mailbox, active),
@@ -559,14 +554,7 @@ mod tests {
                 server("lb.contoso.com", ServerRole::Gateway, active),
                 server("edge01.contoso.com", ServerRole::Edge, active),
             ],
-            clock: ClockLimits::default(),
-            stores: Vec::new(),
-            outlive: None,
-            forbid_old_tls: false,
-            exchange_vantage: false,
-            deep: false,
-            logon: None,
-            selection: Selection::default(),
+            ..Plan::of("contoso.com")
         };
         let estate = Estate::learn(&plan, &Evidence::default());
         assert_eq!(rivals("ex01.contoso.com", &estate).collect::<Vec<_>>(), ["ex02.contoso.com"]);

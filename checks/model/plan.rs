@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 /// What the user stated, after every mistake in it was refused.
+#[expect(clippy::struct_excessive_bools, reason = "each is a word of the user by itself")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// The Active Directory domain: lower case, without the dot at its end.
@@ -35,6 +36,12 @@ pub struct Plan {
     /// As whom the directory is read, and how that is proven; nobody logs on without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub logon: Option<Logon>,
+    /// How many SPNs are looked at.
+    #[serde(default, skip_serializing_if = "SpnScope::is_default")]
+    pub spn_scan: SpnScope,
+    /// Servers are to prove that they take a ticket, by one logon each. A refusal is written into their logs.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub prove_login: bool,
     /// Does this machine stand where an Exchange server stands? Then what a firewall drops here, it drops for mail.
     #[serde(default)]
     pub exchange_vantage: bool,
@@ -58,10 +65,30 @@ impl Plan {
             outlive: None,
             forbid_old_tls: false,
             logon: None,
+            spn_scan: SpnScope::default(),
+            prove_login: false,
             exchange_vantage: false,
             deep: false,
             selection: Selection::default(),
         }
+    }
+}
+
+/// How many SPNs are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SpnScope {
+    /// Those that servers and web clients use, each by a search of its own.
+    #[default]
+    Targeted,
+    /// All of the forest, streamed from one global catalog, as `setspn -X -F` does: products that watch over identities notice it.
+    Forest,
+}
+
+impl SpnScope {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -131,6 +131,11 @@ impl Wire {
             Question::HttpsGet(question) => https::get(self, to, question).await,
             // It is by far the largest of these futures, and they all would have its size.
             Question::DirectorySearch(question) => Box::pin(directory::search(self, to, &ask.to, question)).await,
+            Question::SpnScan(_)
+            | Question::TicketGranting(_)
+            | Question::ServiceTicket(_)
+            | Question::SmtpLogin(_)
+            | Question::HttpLogin(_) => Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into(),
             Question::HttpFetch(question) => fetch::fetch(self, to, host, question).await.map(Facts::HttpFetch).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()
