@@ -28,6 +28,7 @@ pub mod wire {
     pub mod clock;
     pub mod conversation;
     pub mod credential;
+    pub mod parsers;
     pub mod stores;
     pub mod vantage;
 

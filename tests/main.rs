@@ -4,6 +4,7 @@
 
 mod chains;
 mod cli;
+mod fuzz;
 mod judgement;
 mod lab;
 mod registry;

@@ -150,6 +150,19 @@ struct Flight {
     seen: TlsSeen,
 }
 
+/// Reads a flight that comes in pieces: whether the certificate is in, and what is known by then.
+pub(super) fn read(pieces: &[&[u8]]) -> (Result<bool, Trouble>, TlsSeen) {
+    let mut flight = Flight::new(TlsVersion::Tls12);
+    let mut done = Ok(false);
+    for piece in pieces {
+        done = flight.take(piece);
+        if done != Ok(false) {
+            break;
+        }
+    }
+    (done, flight.seen)
+}
+
 impl Flight {
     fn new(up_to: TlsVersion) -> Self {
         Self { up_to, records: Vec::new(), messages: Vec::new(), left: LONGEST_FLIGHT, seen: TlsSeen::default() }
@@ -312,18 +325,6 @@ mod tests {
         let hello = [&version.to_be_bytes()[..], &[9; 32], &[0, 0xc0, 0x14, 0]].concat();
         let chain: Vec<u8> = chain.iter().flat_map(|one| [&[0][..], &sized(one)].concat()).collect();
         [framed(SERVER_HELLO, &hello), framed(CERTIFICATE, &[&[0][..], &sized(&chain)].concat())].concat()
-    }
-
-    fn read(pieces: &[&[u8]]) -> (Result<bool, Trouble>, TlsSeen) {
-        let mut flight = Flight::new(TlsVersion::Tls12);
-        let mut done = Ok(false);
-        for piece in pieces {
-            done = flight.take(piece);
-            if done != Ok(false) {
-                break;
-            }
-        }
-        (done, flight.seen)
     }
 
     proptest! {
