@@ -238,6 +238,8 @@ impl Recipe {
     /// The first way of ours that the KDC names (RFC 4120 section 5.2.7.5); `data` is the METHOD-DATA of its error.
     pub(super) fn read(data: &[u8]) -> Result<Self, NoRecipe> {
         const PA_ETYPE_INFO2: i64 = 19;
+        /// RFC 3962 section 4, where it is not stated.
+        const ITERATIONS: [u8; 4] = 4096_u32.to_be_bytes();
         let methods = Some(data).filter(|data| frame::is_whole(data));
         let methods = methods.and_then(|data| picky_asn1_der::from_bytes::<Asn1SequenceOf<PaData>>(data).ok());
         let methods = methods.ok_or(NoRecipe::NoAes)?.0;
@@ -249,8 +251,6 @@ impl Recipe {
             if suite(etype).is_none() {
                 continue;
             }
-            // RFC 3962 section 4: the number of iterations, where it is not this one.
-            const ITERATIONS: [u8; 4] = 4096_u32.to_be_bytes();
             if entry.s2kparams.0.is_some_and(|iterations| iterations.0.0 != ITERATIONS) {
                 return Err(NoRecipe::Unusual);
             }

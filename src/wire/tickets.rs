@@ -227,15 +227,14 @@ impl Asking<'_> {
     async fn first_ticket(&mut self, to: SocketAddr, who: &Who<'_>) -> Result<Arc<Held>, Trouble> {
         let slot = self.wire.tickets.slot(Way { kdc: to, transport: Transport::Tcp, path: Vec::new() });
         let mut slot = slot.lock().await;
-        let got = match &*slot {
-            Some(got) => got.clone(),
-            None => {
-                // That others take long is no word of this KDC's, and not kept.
-                let mut attempt = session::turn(self.wire, who.credential.gate.enter(self.host)).await?;
-                let mut asking = Asking { transport: Transport::Tcp, hops: Vec::new(), ..*self };
-                let held = asking.log_on(to, who, &mut attempt).await;
-                slot.insert(Got { hops: asking.hops, held }).clone()
-            }
+        let got = if let Some(got) = &*slot {
+            got.clone()
+        } else {
+            // That others take long is no word of this KDC's, and not kept.
+            let mut attempt = session::turn(self.wire, who.credential.gate.enter(self.host)).await?;
+            let mut asking = Asking { transport: Transport::Tcp, hops: Vec::new(), ..*self };
+            let held = asking.log_on(to, who, &mut attempt).await;
+            slot.insert(Got { hops: asking.hops, held }).clone()
         };
         self.hops.extend(got.hops);
         got.held
@@ -504,11 +503,11 @@ fn refused(attempt: &mut Attempt, code: i64) -> Trouble {
 }
 
 /// The ticket of the current logon is for the system to get, from a KDC of its choice.
-async fn of_the_logon(wire: &Wire, spn: &str) -> Outcome {
+async fn of_the_logon(wire: &Wire, service: &str) -> Outcome {
     let Some(credential) = &wire.credential else { unreachable!("somebody logs on") };
     let realm = credential.realm.clone();
     let sent = wire.clock.now();
-    let token = match ticket::token(spn, &realm).await {
+    let token = match ticket::token(service, &realm).await {
         Ok(token) => token,
         Err(trouble) => return trouble.into(),
     };
@@ -518,6 +517,6 @@ async fn of_the_logon(wire: &Wire, spn: &str) -> Outcome {
         return Trouble::new(Stage::Bind, Reason::Local(why)).into();
     };
     let answer = HopAnswer::Granted(grant);
-    let hops = vec![Hop { realm, wanted: spn.into(), transport: Transport::Tcp, span, answer }];
+    let hops = vec![Hop { realm, wanted: service.into(), transport: Transport::Tcp, span, answer }];
     Outcome { facts: Some(Facts::ServiceTicket(TicketReply { hops })), trouble: None }
 }
