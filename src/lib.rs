@@ -44,6 +44,7 @@ pub mod wire {
     mod http;
     mod https;
     mod icmp;
+    mod kdc_messages;
     mod kerberos;
     mod ldap;
     mod message;
@@ -58,6 +59,7 @@ pub mod wire {
     mod tcp;
     mod text;
     mod ticket;
+    mod tickets;
     mod tls;
     mod udp;
     mod verified;

@@ -213,7 +213,7 @@ fn judged(credential: &Credential, trouble: Trouble) -> Trouble {
 async fn open(wire: &Wire, credential: &Credential, to: SocketAddr, host: &str) -> Result<Session, Trouble> {
     let server = tcp::connect(to, &wire.budgets).await?;
     debug!(%to, host, "connected");
-    let Credential { way, identity, gate } = credential;
+    let Credential { way, identity, gate, .. } = credential;
     match identity {
         Identity::User(user, password) => {
             if *way == LogonWay::Kerberos {
@@ -259,7 +259,7 @@ where
 }
 
 /// Waits while another server is asked whether the password is right.
-async fn turn<T>(wire: &Wire, entering: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+pub(super) async fn turn<T>(wire: &Wire, entering: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
     timeout(waiting(wire), entering).await.unwrap_or_else(|_| {
         let why = "other servers are still being asked whether the password is right".into();
         Err(Trouble::new(Stage::Bind, Reason::Local(why)))
@@ -267,7 +267,7 @@ async fn turn<T>(wire: &Wire, entering: impl Future<Output = Result<T, Trouble>>
 }
 
 /// How long that may take.
-fn waiting(wire: &Wire) -> Duration {
+pub(super) fn waiting(wire: &Wire) -> Duration {
     2 * (wire.budgets.connect + wire.budgets.reply)
 }
 

@@ -1,7 +1,7 @@
 //! The ticket of whoever is logged on to this machine: on Windows by its own SSPI, elsewhere by the system's GSSAPI where it is
 //! built in. Both may ask the network and wait, so they are asked on a thread of their own.
 
-pub(super) use imp::Ticket;
+pub(super) use imp::{Ticket, token};
 
 /// Is it known to this build?
 pub(super) const IS_BUILT_IN: bool = cfg!(any(windows, feature = "system-gssapi"));
@@ -24,6 +24,12 @@ mod imp {
         is_first: bool,
     }
 
+    /// The first token for a service, which holds its ticket.
+    pub(in crate::wire) async fn token(spn: &str, domain: &str) -> Result<Vec<u8>, Trouble> {
+        let (token, _) = Ticket::of(spn, domain).establish(&[]).await?;
+        token.ok_or_else(|| Trouble::new(Stage::Bind, Reason::Local("the system's Kerberos has nothing to say".into())))
+    }
+
     enum State {
         Beginning,
         Pending(PendingClientCtx),
@@ -34,9 +40,13 @@ mod imp {
         /// For a session with `host`, which is in the domain.
         #[expect(clippy::unnecessary_wraps, reason = "in another build there is none")]
         pub(in crate::wire) fn new(host: &str, domain: &str) -> Result<Self, Trouble> {
+            Ok(Self::of(&format!("ldap/{host}"), domain))
+        }
+
+        fn of(spn: &str, domain: &str) -> Self {
             // Without a realm MIT's library takes the default one of krb5.conf, which may be another or missing.
             let realm = if cfg!(windows) { String::new() } else { format!("@{}", domain.to_uppercase()) };
-            Ok(Self { principal: format!("ldap/{host}{realm}"), state: State::Beginning, is_first: true })
+            Self { principal: format!("{spn}{realm}"), state: State::Beginning, is_first: true }
         }
 
         fn context(&mut self) -> Result<&mut ClientCtx, String> {
@@ -110,6 +120,10 @@ mod imp {
 
     /// There is none.
     pub(in crate::wire) struct Ticket(Infallible);
+
+    pub(in crate::wire) async fn token(_spn: &str, _domain: &str) -> Result<Vec<u8>, Trouble> {
+        match Ticket::new("", "")?.0 {}
+    }
 
     impl Ticket {
         pub(in crate::wire) fn new(_host: &str, _domain: &str) -> Result<Self, Trouble> {
