@@ -41,12 +41,14 @@ pub mod wire {
     mod frame;
     mod hello;
     mod http;
+    mod http_login;
     mod https;
     mod icmp;
     mod kerberos;
     mod ldap;
     mod message;
     mod ntp;
+    mod proof;
     mod pump;
     mod random;
     mod refusal;
@@ -54,6 +56,7 @@ pub mod wire {
     mod session;
     mod smb;
     mod smtp;
+    mod smtp_login;
     mod tcp;
     mod text;
     mod ticket;

@@ -76,10 +76,7 @@ impl KdcReply {
         if message.first() == Some(&AS_REP) {
             return KdcAnswer::Ticket;
         }
-        match picky_asn1_der::from_bytes::<ApplicationTag<KrbErrorBody, 30>>(message) {
-            Ok(error) => KdcAnswer::Error(error.0.into()),
-            Err(_) => KdcAnswer::NotKerberos,
-        }
+        KrbError::read(message).map_or(KdcAnswer::NotKerberos, KdcAnswer::Error)
     }
 
     /// The KDC's clock, if the answer shows one.
@@ -96,6 +93,13 @@ impl KdcReply {
             [0, _, _, _, 0, 0, error @ ..] => error,
             message => message,
         }
+    }
+}
+
+impl KrbError {
+    /// Reads the message alone, whoever sent it.
+    pub fn read(message: &[u8]) -> Option<Self> {
+        picky_asn1_der::from_bytes::<ApplicationTag<KrbErrorBody, 30>>(message).ok().map(|error| error.0.into())
     }
 }
 

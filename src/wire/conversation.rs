@@ -5,9 +5,9 @@ use super::{
     cldap,
     clock::Clock,
     credential::Credential,
-    directory, dns, fence, fetch, https, kerberos, ldap, ntp,
-    session::Sessions,
-    smb, smtp,
+    directory, dns, fence, fetch, http_login, https, kerberos, ldap, ntp,
+    session::{self, Sessions},
+    smb, smtp, smtp_login,
     stores::{self, Stores, Trust},
     tcp, text, tls,
 };
@@ -90,6 +90,10 @@ impl Wire {
             }
             Question::RootsNamed(_) | Question::PlatformTrust(_) => stores::PATIENCE + reply,
             Question::DirectorySearch(_) => directory::bound(self),
+            // The ticket, the turn before the password, and the session itself.
+            Question::SmtpLogin(_) | Question::HttpLogin(_) => {
+                session::opening(self) + connect + 4 * reply + 4 * tls::FAREWELL
+            }
             _ => connect + reply,
         }
     }
@@ -131,11 +135,11 @@ impl Wire {
             Question::HttpsGet(question) => https::get(self, to, question).await,
             // It is by far the largest of these futures, and they all would have its size.
             Question::DirectorySearch(question) => Box::pin(directory::search(self, to, &ask.to, question)).await,
-            Question::SpnScan(_)
-            | Question::TicketGranting(_)
-            | Question::ServiceTicket(_)
-            | Question::SmtpLogin(_)
-            | Question::HttpLogin(_) => Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into(),
+            Question::SpnScan(_) | Question::TicketGranting(_) | Question::ServiceTicket(_) => {
+                Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into()
+            }
+            Question::SmtpLogin(question) => Box::pin(smtp_login::log_on(self, to, host, question)).await,
+            Question::HttpLogin(question) => Box::pin(http_login::log_on(self, to, question)).await,
             Question::HttpFetch(question) => fetch::fetch(self, to, host, question).await.map(Facts::HttpFetch).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()

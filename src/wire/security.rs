@@ -16,6 +16,11 @@ use exchange_preflight_checks::{
     },
     model::evidence::{Reason, Stage},
 };
+use picky_krb::{
+    constants::key_usages::INITIATOR_SEAL,
+    crypto::aes::{AesSize, checksum_sha_aes},
+    gss_api::WrapToken,
+};
 use sspi::{
     AuthIdentityBuffers, BufferType, ClientRequestFlags, CredentialsBuffers, DataRepresentation, EncryptionFlags,
     Kerberos, KerberosConfig, NetworkRequest, SecurityBuffer, SecurityBufferRef, SecurityStatus, Sspi as _,
@@ -33,17 +38,30 @@ pub(super) trait Sealing: Send {
     /// Seals a message.
     fn wrap(&mut self, message: &[u8]) -> Result<Vec<u8>, String>;
 
+    /// Signs a message, and leaves it readable.
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String>;
+
     /// Opens one. What was only signed counts where a mechanism settles what is to be sealed, and never after.
     fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String>;
 }
 
-/// A mechanism of Kerberos alone: until its last step it settles with the server that messages are sealed (RFC 4752
-/// section 3.1).
+/// A mechanism of Kerberos alone: until its last step it settles with the server what is done to the messages that follow
+/// (RFC 4752 section 3.1).
 pub(super) struct Gssapi<C> {
     kerberos: C,
+    layer: Layer,
     state: State,
     /// The largest message that the server takes.
     longest: usize,
+}
+
+/// What is done to the messages that follow a logon (RFC 4752 section 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// All are sealed: a directory shows them to us alone.
+    Sealed,
+    /// Nothing: who has proven himself says no more than goodbye. It is also the only layer that Exchange knows.
+    Open,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +70,7 @@ enum State {
     Beginning,
     /// The server is to say which layers it offers.
     Settling,
-    Sealed,
+    Settled,
 }
 
 /// How a context is established, step by step.
@@ -62,13 +80,19 @@ pub(super) trait Establish: Send {
 }
 
 impl<C: Sealing + 'static> Gssapi<C> {
-    pub(super) fn new(kerberos: C) -> Self {
-        Self { kerberos, state: State::Beginning, longest: 0 }
+    pub(super) fn new(kerberos: C, layer: Layer) -> Self {
+        Self { kerberos, layer, state: State::Beginning, longest: 0 }
+    }
+
+    /// The server has shown that it holds the key of the SPN's account: its token (RFC 4120 section 5.5.2) could be read with
+    /// the session's key, which only that account's key gives away.
+    pub(super) fn is_proven(&self) -> bool {
+        self.state != State::Beginning
     }
 
     /// Whatever Kerberos it is.
     pub(super) fn boxed(self) -> Gssapi<Box<dyn Sealing>> {
-        Gssapi { kerberos: Box::new(self.kerberos), state: self.state, longest: self.longest }
+        Gssapi { kerberos: Box::new(self.kerberos), layer: self.layer, state: self.state, longest: self.longest }
     }
 }
 
@@ -84,27 +108,39 @@ impl<C: Establish + Sealing + 'static> Context for Gssapi<C> {
             }
             State::Settling => {
                 let offered = self.kerberos.unwrap(token).map_err(|why| not_ours(&why))?;
-                let (answer, longest) = settle(&offered)?;
+                let (answer, longest) = settle(&offered, self.layer)?;
                 self.longest = longest;
-                let answer = self.kerberos.wrap(&answer).map_err(|why| not_ours(&why))?;
-                self.state = State::Sealed;
-                Ok(Some(answer))
+                let answer = match self.layer {
+                    Layer::Sealed => self.kerberos.wrap(&answer),
+                    Layer::Open => self.kerberos.sign(&answer),
+                };
+                self.state = State::Settled;
+                Ok(Some(answer.map_err(|why| not_ours(&why))?))
             }
-            State::Sealed => Err(not_ours("more steps than the mechanism has")),
+            State::Settled => Err(not_ours("more steps than the mechanism has")),
         }
     }
 
     fn is_sealed(&self) -> bool {
-        self.state == State::Sealed
+        self.state == State::Settled && self.layer == Layer::Sealed
     }
 }
 
-/// The layers that the server offers and the size that it takes, and our answer: sealed, and our size.
-fn settle(offered: &[u8]) -> Result<([u8; 4], usize), Trouble> {
+/// The layers that the server offers and the size that it takes, and our answer: sealed, and our size; or open, and no size at
+/// all, as RFC 4752 section 3.1 wants it then.
+fn settle(offered: &[u8], layer: Layer) -> Result<([u8; 4], usize), Trouble> {
+    const NONE: u8 = 1;
     const CONFIDENTIALITY: u8 = 4;
     let Ok([layers, size @ ..]) = <[u8; 4]>::try_from(offered) else {
         return Err(not_ours("an offer of layers that is none"));
     };
+    if layer == Layer::Open {
+        return if layers & NONE == 0 {
+            Err(not_ours("it wants what follows to be signed or sealed, which nobody asked for"))
+        } else {
+            Ok(([NONE, 0, 0, 0], 0))
+        };
+    }
     if layers & CONFIDENTIALITY == 0 {
         let why = "it offers no sealed session; use --logon ldaps".into();
         return Err(Trouble::new(Stage::Bind, Reason::ServerSaid(why)));
@@ -200,12 +236,30 @@ impl Tokens {
 pub(super) struct WithPassword {
     kerberos: Kerberos,
     credentials: Option<CredentialsBuffers>,
-    spn: String,
+    target: Target,
     kdc: Kdc,
     attempt: Attempt,
     /// The last number of the server's messages; none is left out and none comes twice (RFC 4121 section 4.2.6.2), which
     /// the library does not look at.
     received: Option<u64>,
+}
+
+/// Whom a ticket is for, and for what.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// The service.
+    pub(super) spn: String,
+    /// What is done to messages.
+    pub(super) layer: Layer,
+    /// What ties the ticket to the TLS in which it is sent (RFC 5929), so that nobody in between can pass it on.
+    pub(super) bindings: Option<Vec<u8>>,
+}
+
+impl Target {
+    /// A directory.
+    pub(super) fn directory(host: &str) -> Self {
+        Self { spn: format!("ldap/{host}"), layer: Layer::Sealed, bindings: None }
+    }
 }
 
 /// Where tickets are asked for.
@@ -216,11 +270,11 @@ pub(super) struct Kdc {
 }
 
 impl WithPassword {
-    /// For a session with `host`, whose own KDC is asked: every controller is one.
+    /// For a session with a service; the KDC may be the controller itself that is to be read.
     pub(super) fn new(
         user: &User,
         password: &Password,
-        host: &str,
+        target: Target,
         kdc: Kdc,
         attempt: Attempt,
     ) -> Result<Self, Trouble> {
@@ -235,20 +289,26 @@ impl WithPassword {
         let kerberos = Kerberos::new_client_from_config(config).map_err(|error| local(error.to_string()))?;
         let identity = AuthIdentityBuffers::from_utf8(&user.principal, &user.domain, password.expose());
         let credentials = Some(CredentialsBuffers::AuthIdentity(identity));
-        Ok(Self { kerberos, credentials, spn: format!("ldap/{host}"), kdc, attempt, received: None })
+        Ok(Self { kerberos, credentials, target, kdc, attempt, received: None })
     }
 }
 
 impl Establish for WithPassword {
     async fn establish(&mut self, token: &[u8]) -> Result<(Option<Vec<u8>>, bool), Trouble> {
-        let Self { kerberos, credentials, spn, kdc, attempt, .. } = self;
-        let mut input = [SecurityBuffer::new(token.to_vec(), BufferType::Token)];
+        let Self { kerberos, credentials, target, kdc, attempt, .. } = self;
+        let spn = target.spn.as_str();
+        let bindings = target.bindings.as_deref().map(channel_bindings);
+        let bindings = bindings.map(|bindings| SecurityBuffer::new(bindings, BufferType::ChannelBindings));
+        let mut input: Vec<_> =
+            [SecurityBuffer::new(token.to_vec(), BufferType::Token)].into_iter().chain(bindings).collect();
         let mut output = [SecurityBuffer::new(Vec::new(), BufferType::Token)];
-        let wanted = ClientRequestFlags::MUTUAL_AUTH
+        let mut wanted = ClientRequestFlags::MUTUAL_AUTH
             | ClientRequestFlags::INTEGRITY
-            | ClientRequestFlags::CONFIDENTIALITY
             | ClientRequestFlags::SEQUENCE_DETECT
             | ClientRequestFlags::REPLAY_DETECT;
+        if target.layer == Layer::Sealed {
+            wanted |= ClientRequestFlags::CONFIDENTIALITY;
+        }
         let mut builder = kerberos
             .initialize_security_context()
             .with_credentials_handle(credentials)
@@ -283,6 +343,15 @@ impl Establish for WithPassword {
         }
         Ok(((!buffer.is_empty()).then_some(buffer), is_established))
     }
+}
+
+/// `SEC_CHANNEL_BINDINGS` (Windows SDK, sspi.h): kinds, lengths and places of two addresses, of which there are none, and of
+/// what the application has to say, which follows.
+fn channel_bindings(application: &[u8]) -> Vec<u8> {
+    const HEADER: u32 = 32;
+    let length = u32::try_from(application.len()).expect("a name and a digest are short");
+    let header = [0, 0, 0, 0, 0, 0, length, HEADER].map(u32::to_le_bytes);
+    [header.as_flattened(), application].concat()
 }
 
 /// The questions to the KDC that one step needs.
@@ -380,6 +449,26 @@ impl Sealing for WithPassword {
         Ok(buffers.iter().flat_map(SecurityBufferRef::data).copied().collect())
     }
 
+    /// The library makes sealed tokens alone. This one stands as Windows makes it: the checksum is turned before the message,
+    /// and it covers a header in which two fields are empty (RFC 4121 section 4.2.4, MS-KILE section 3.4.5.4.1).
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+        const BY_ACCEPTORS_KEY: u8 = 4;
+        const CHECKSUM: u16 = 12;
+        let keys = self.kerberos.query_context_session_key().map_err(|error| error.to_string())?;
+        let key: &[u8] = keys.session_key.as_ref();
+        let size = match key.len() {
+            16 => AesSize::Aes128,
+            32 => AesSize::Aes256,
+            _ => return Err("its key is none of AES".into()),
+        };
+        let mut token = WrapToken::with_seq_number(self.kerberos.next_seq_number().into());
+        token.flags = BY_ACCEPTORS_KEY;
+        let covered = [message, &token.header()].concat();
+        let checksum = checksum_sha_aes(key, INITIATOR_SEAL, &covered, &size).map_err(|error| error.to_string())?;
+        (token.ec, token.rrc) = (CHECKSUM, CHECKSUM);
+        Ok([&token.header()[..], &checksum, message].concat())
+    }
+
     fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
         let header = Header::read(token).ok_or("it is no token of RFC 4121")?;
         if let Some(received) = self.received {
@@ -429,10 +518,14 @@ mod tests {
 
     #[test]
     fn a_layer_is_settled_or_nothing_is() {
-        let (answer, longest) = settle(&[7, 0x9f, 0xff, 0xb8]).expect("it offers to seal");
+        let (answer, longest) = settle(&[7, 0x9f, 0xff, 0xb8], Layer::Sealed).expect("it offers to seal");
         assert_eq!((answer, longest), ([4, 0x40, 0, 0], 0x9f_ffb8));
         for offered in [&[1, 0, 0, 0][..], &[3, 0, 1, 0], &[], &[4], &[4, 0, 0, 0, 0]] {
-            assert!(settle(offered).is_err(), "{offered:?}");
+            assert!(settle(offered, Layer::Sealed).is_err(), "{offered:?}");
+        }
+        assert_eq!(settle(&[1, 0, 0xbb, 0x80], Layer::Open), Ok(([1, 0, 0, 0], 0)));
+        for offered in [&[6, 0, 0, 0][..], &[0, 0, 0, 0], &[], &[1], &[1, 0, 0, 0, 0]] {
+            assert!(settle(offered, Layer::Open).is_err(), "{offered:?}");
         }
     }
 
@@ -461,13 +554,17 @@ mod tests {
             Ok([b"!", message].concat())
         }
 
+        fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+            Ok(message.to_vec())
+        }
+
         fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
             token.strip_prefix(b"!").map(<[u8]>::to_vec).ok_or_else(|| "no mark".into())
         }
     }
 
     fn context(longest: usize) -> Gssapi<Box<dyn Sealing>> {
-        Gssapi { kerberos: Box::new(Marks), state: State::Sealed, longest }
+        Gssapi { kerberos: Box::new(Marks), layer: Layer::Sealed, state: State::Settled, longest }
     }
 
     #[tokio::test]
@@ -526,7 +623,7 @@ mod tests {
             let mut tokens = Tokens::default();
             tokens.add(&bytes);
             while let Ok(Some(token)) = tokens.next() {
-                let _ = (Header::read(&token), settle(&token));
+                let _ = (Header::read(&token), settle(&token, Layer::Sealed), settle(&token, Layer::Open));
             }
         }
     }

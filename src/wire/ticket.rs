@@ -10,7 +10,7 @@ pub(super) const IS_BUILT_IN: bool = cfg!(any(windows, feature = "system-gssapi"
 mod imp {
     use crate::wire::{
         conversation::Trouble,
-        security::{Establish, Sealing, is_open},
+        security::{Establish, Layer, Sealing, Target, is_open},
         text,
     };
     use cross_krb5::{ClientCtx, InitiateFlags, K5Ctx as _, PendingClientCtx, Step};
@@ -20,6 +20,7 @@ mod imp {
     /// A context of the current logon's.
     pub(in crate::wire) struct Ticket {
         principal: String,
+        target: Target,
         state: State,
         is_first: bool,
     }
@@ -31,12 +32,13 @@ mod imp {
     }
 
     impl Ticket {
-        /// For a session with `host`, which is in the domain.
+        /// For a session with a service, which is in the domain.
         #[expect(clippy::unnecessary_wraps, reason = "in another build there is none")]
-        pub(in crate::wire) fn new(host: &str, domain: &str) -> Result<Self, Trouble> {
+        pub(in crate::wire) fn new(target: Target, domain: &str) -> Result<Self, Trouble> {
             // Without a realm MIT's library takes the default one of krb5.conf, which may be another or missing.
             let realm = if cfg!(windows) { String::new() } else { format!("@{}", domain.to_uppercase()) };
-            Ok(Self { principal: format!("ldap/{host}{realm}"), state: State::Beginning, is_first: true })
+            let principal = format!("{}{realm}", target.spn);
+            Ok(Self { principal, target, state: State::Beginning, is_first: true })
         }
 
         fn context(&mut self) -> Result<&mut ClientCtx, String> {
@@ -51,10 +53,15 @@ mod imp {
         async fn establish(&mut self, token: &[u8]) -> Result<(Option<Vec<u8>>, bool), Trouble> {
             let (before, principal, token) =
                 (std::mem::replace(&mut self.state, State::Beginning), self.principal.clone(), token.to_vec());
+            let Target { layer, bindings, .. } = self.target.clone();
+            let flags = match layer {
+                Layer::Sealed => InitiateFlags::empty(),
+                Layer::Open => InitiateFlags::DISABLE_CONFIDENTIALITY,
+            };
             let stepping = spawn_blocking(move || -> Result<_, String> {
                 let said = |error| format!("{error:#}");
                 let State::Pending(pending) = before else {
-                    let begun = ClientCtx::new(InitiateFlags::empty(), None, &principal, None);
+                    let begun = ClientCtx::new(flags, None, &principal, bindings.as_deref());
                     let (pending, token) = begun.map_err(said)?;
                     return Ok((State::Pending(pending), Some(token.to_vec())));
                 };
@@ -88,6 +95,11 @@ mod imp {
             Ok(token.to_vec())
         }
 
+        fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+            let token = self.context()?.wrap(false, message).map_err(|error| format!("{error:#}"))?;
+            Ok(token.to_vec())
+        }
+
         fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
             // Only the first may be unsealed: the offer of layers.
             if !std::mem::take(&mut self.is_first) && is_open(token) {
@@ -103,7 +115,7 @@ mod imp {
 mod imp {
     use crate::wire::{
         conversation::Trouble,
-        security::{Establish, Sealing},
+        security::{Establish, Sealing, Target},
     };
     use exchange_preflight_checks::model::evidence::{Reason, Stage};
     use std::convert::Infallible;
@@ -112,7 +124,7 @@ mod imp {
     pub(in crate::wire) struct Ticket(Infallible);
 
     impl Ticket {
-        pub(in crate::wire) fn new(_host: &str, _domain: &str) -> Result<Self, Trouble> {
+        pub(in crate::wire) fn new(_target: Target, _domain: &str) -> Result<Self, Trouble> {
             Err(Trouble::new(Stage::Bind, Reason::Local("--logon ticket is not built in".into())))
         }
     }
@@ -125,6 +137,10 @@ mod imp {
 
     impl Sealing for Ticket {
         fn wrap(&mut self, _message: &[u8]) -> Result<Vec<u8>, String> {
+            match self.0 {}
+        }
+
+        fn sign(&mut self, _message: &[u8]) -> Result<Vec<u8>, String> {
             match self.0 {}
         }
 
