@@ -13,13 +13,23 @@ use exchange_preflight_checks::{
     facts::{
         kerberos::{KdcAnswer, KdcReply},
         raw::Raw,
+        time::Reading,
     },
     model::evidence::{Reason, Stage},
 };
+use picky_asn1::wrapper::{
+    Asn1SequenceOf, ExplicitContextTag0, ExplicitContextTag1, ExplicitContextTag2, ExplicitContextTag6,
+    ExplicitContextTag8, IntegerAsn1, OctetStringAsn1, Optional,
+};
 use picky_krb::{
-    constants::key_usages::INITIATOR_SEAL,
-    crypto::aes::{AesSize, checksum_sha_aes},
-    gss_api::WrapToken,
+    constants::key_usages::{AP_REQ_AUTHENTICATOR, INITIATOR_SEAL},
+    crypto::{
+        CipherSuite,
+        aes::{AesSize, checksum_sha_aes},
+    },
+    data_types::{Authenticator, AuthorizationData, AuthorizationDataInner},
+    gss_api::{ApplicationTag0, KrbMessage, WrapToken},
+    messages::ApReq,
 };
 use sspi::{
     AuthIdentityBuffers, BufferType, ClientRequestFlags, CredentialsBuffers, DataRepresentation, EncryptionFlags,
@@ -317,7 +327,7 @@ impl Establish for WithPassword {
             .with_target_name(spn)
             .with_input(&mut input)
             .with_output(&mut output);
-        let mut asking = Asking { kdc, attempt, spn, is_known: false, said: None };
+        let mut asking = Asking { kdc, attempt, spn, is_known: false, skew: None, said: None };
         let mut generator =
             kerberos.initialize_security_context_impl(&mut builder).map_err(|error| not_ours(&error.to_string()))?;
         let mut state = generator.start();
@@ -335,7 +345,12 @@ impl Establish for WithPassword {
             Ok(done) => done.status,
             Err(error) => return Err(asking.refused(&error)),
         };
-        let [SecurityBuffer { buffer, .. }] = output;
+        let [SecurityBuffer { mut buffer, .. }] = output;
+        if token.is_empty() && self.target.bindings.is_some() {
+            let keys = self.kerberos.query_context_session_key().map_err(|error| not_ours(&error.to_string()))?;
+            let said = say_bound(&buffer, keys.session_key.as_ref());
+            buffer = said.ok_or_else(|| not_ours("it cannot be said that it is bound to a channel"))?;
+        }
         let is_established = status == SecurityStatus::Ok;
         if is_established {
             // From here on the session has keys of its own.
@@ -354,6 +369,35 @@ fn channel_bindings(application: &[u8]) -> Vec<u8> {
     [header.as_flattened(), application].concat()
 }
 
+/// Says in a request that the client binds to channels, as MS-KILE section 3.2.5.8 has it: four bytes inside AD-IF-RELEVANT. The
+/// library says it in two bytes, for which acceptors of MIT's refuse the ticket. The binding itself stays as it is.
+fn say_bound(token: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    const AD_IF_RELEVANT: u8 = 1;
+    const AD_AUTH_DATA_AP_OPTIONS: u8 = 143;
+    const KERB_AP_OPTIONS_CBT: u32 = 0x4000;
+    let element = |kind: u8, data: Vec<u8>| -> AuthorizationData {
+        // Above 127 a number takes a zero in front.
+        let kind = if kind < 128 { vec![kind] } else { vec![0, kind] };
+        Asn1SequenceOf::from(vec![AuthorizationDataInner {
+            ad_type: ExplicitContextTag0::from(IntegerAsn1::from(kind)),
+            ad_data: ExplicitContextTag1::from(OctetStringAsn1::from(data)),
+        }])
+    };
+    let options = element(AD_AUTH_DATA_AP_OPTIONS, KERB_AP_OPTIONS_CBT.to_le_bytes().to_vec());
+    let options = element(AD_IF_RELEVANT, picky_asn1_der::to_vec(&options).ok()?);
+    let mut framed = KrbMessage::<ApReq>::decode_application_krb_message(token).ok()?.0;
+    let sealed = &mut framed.krb_msg.0.authenticator.0;
+    let etype = sealed.etype.0.0.last().copied().map(usize::from)?;
+    let cipher = CipherSuite::try_from(etype).ok()?.cipher();
+    let open = cipher.decrypt(key, AP_REQ_AUTHENTICATOR, &sealed.cipher.0.0).ok()?;
+    let mut authenticator: Authenticator = picky_asn1_der::from_bytes(&open).ok()?;
+    authenticator.0.authorization_data = Optional::from(Some(ExplicitContextTag8::from(options)));
+    let open = picky_asn1_der::to_vec(&authenticator).ok()?;
+    sealed.cipher =
+        ExplicitContextTag2::from(OctetStringAsn1::from(cipher.encrypt(key, AP_REQ_AUTHENTICATOR, &open).ok()?));
+    picky_asn1_der::to_vec(&ApplicationTag0(framed)).ok()
+}
+
 /// The questions to the KDC that one step needs.
 struct Asking<'a> {
     kdc: &'a Kdc,
@@ -361,6 +405,8 @@ struct Asking<'a> {
     spn: &'a str,
     /// The KDC has named the keys of the user, so that the next request is made with the password.
     is_known: bool,
+    /// What the KDC would say of our clock, if it is to be said.
+    skew: Option<Vec<u8>>,
     /// The last thing that it said: an error's number, and the SPN it was about, or a ticket.
     said: Option<Said<'a>>,
 }
@@ -377,6 +423,9 @@ impl Asking<'_> {
         let Kdc { address, budgets, clock } = self.kdc;
         let message = request.data.get(4..).unwrap_or_default();
         let is_for_service = message.first() == Some(&TGS_REQ);
+        if let Some(skew) = self.skew.take() {
+            return Ok(framed(&skew));
+        }
         let unreachable = |Trouble { reason, .. }: Trouble| {
             let what = match reason {
                 Reason::Refused => "is refused",
@@ -402,14 +451,16 @@ impl Asking<'_> {
         self.said = match reply.answer() {
             KdcAnswer::Error(error) => {
                 debug!(kdc = %address, code = error.code, "the KDC answers with an error");
-                self.is_known |= error.code == PREAUTH_REQUIRED;
+                if error.code == PREAUTH_REQUIRED {
+                    self.is_known = true;
+                    self.skew = reply.reading().and_then(|reading| skew(&reading, &reply.message.0));
+                }
                 Some(Said::Error(error.code, about))
             }
             KdcAnswer::Ticket => Some(Said::Ticket),
             KdcAnswer::NotKerberos => None,
         };
-        let length = u32::try_from(reply.message.0.len()).unwrap_or(u32::MAX);
-        Ok([&length.to_be_bytes(), &reply.message.0[..]].concat())
+        Ok(framed(&reply.message.0))
     }
 
     /// What it means that the library does not go on.
@@ -434,6 +485,23 @@ impl Asking<'_> {
             _ => not_ours(&error.to_string()),
         }
     }
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), message].concat()
+}
+
+/// Where our clock is off, the library is told so before it makes anything of the password: it learns the KDC's time from error 37
+/// alone, which a KDC gives only beyond five minutes. Up to that, our own clock would stand in every ticket that we show, and
+/// servers whose clock is right would refuse it.
+fn skew(reading: &Reading, message: &[u8]) -> Option<Vec<u8>> {
+    const NOTHING: i64 = 30;
+    const SKEW: u8 = 37;
+    let off = reading.server_time.duration_since(reading.span.received);
+    let mut error: picky_krb::messages::KrbError = picky_asn1_der::from_bytes(message).ok()?;
+    error.0.error_code = ExplicitContextTag6::from(u32::from(SKEW));
+    (off.as_secs().abs() > NOTHING).then(|| picky_asn1_der::to_vec(&error).ok()).flatten()
 }
 
 /// `KDC_ERR_PREAUTH_REQUIRED`.
