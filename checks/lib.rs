@@ -49,7 +49,9 @@ pub mod model {
     pub mod finding;
     pub mod holder;
     pub mod informants;
+    pub mod kdcs;
     pub mod listeners;
+    pub mod logins;
     pub mod meta;
     pub mod organisation;
     pub mod plan;
@@ -96,6 +98,7 @@ pub mod smtp {
     pub mod connector_scope;
     pub mod exchange_auth;
     pub mod identity;
+    pub mod kerberos_login;
     pub mod reachable;
     pub mod starttls;
 }
@@ -131,6 +134,7 @@ pub mod certificate {
 /// Web services of Exchange: event 71 of OWA.
 pub mod web {
     pub mod internal_url;
+    pub mod kerberos_login;
     pub mod spn;
 }
 
@@ -157,6 +161,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &smtp::exchange_auth::ExchangeAuth,
     &smtp::connector_scope::ConnectorScope,
     &smtp::identity::Identity,
+    &smtp::kerberos_login::SmtpKerberosLogin,
     &server::account::ServerAccount,
     &server::addresses::Addresses,
     &certificate::trusted::Trusted,
@@ -171,4 +176,5 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &certificate::unrevoked::Unrevoked,
     &web::internal_url::InternalUrl,
     &web::spn::WebSpn,
+    &web::kerberos_login::WebKerberosLogin,
 ];

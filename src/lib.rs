@@ -42,6 +42,7 @@ pub mod wire {
     mod frame;
     mod hello;
     mod http;
+    mod http_login;
     mod https;
     mod icmp;
     mod kdc_messages;
@@ -49,6 +50,7 @@ pub mod wire {
     mod ldap;
     mod message;
     mod ntp;
+    mod proof;
     mod pump;
     mod random;
     mod refusal;
@@ -56,6 +58,7 @@ pub mod wire {
     mod session;
     mod smb;
     mod smtp;
+    mod smtp_login;
     mod tcp;
     mod text;
     mod ticket;

@@ -105,6 +105,13 @@ impl KdcReply {
     }
 }
 
+impl KrbError {
+    /// Reads the message alone, whoever sent it.
+    pub fn read(message: &[u8]) -> Option<Self> {
+        picky_asn1_der::from_bytes::<ApplicationTag<KrbErrorBody, 30>>(message).ok().map(|error| error.0.into())
+    }
+}
+
 /// What a code of RFC 4120 section 7.5.9 or MS-KILE means to somebody who has to mend it.
 pub fn describe_error(code: i64) -> &'static str {
     match code {

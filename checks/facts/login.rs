@@ -3,7 +3,11 @@
 //!
 //! Tokens are no part of what is kept.
 
-use super::{smtp::SmtpReply, ticket::RealmKdc, web::HttpsReply};
+use super::{
+    smtp::{Exchange, SmtpReply},
+    ticket::RealmKdc,
+    web::HttpsReply,
+};
 use alloc::string::String;
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +30,22 @@ pub struct SmtpLoginReply {
     /// The error that the server's token held (RFC 4121 section 4.1: a KRB-ERROR), by its code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<i64>,
+}
+
+impl SmtpLoginReply {
+    /// The server's last word on the logon: not that it waits for more, and not what it says to who gives up. `None` where no logon
+    /// was begun, or none ended.
+    pub fn verdict(&self) -> Option<&Exchange> {
+        const GO_ON: u16 = 334;
+        let begun = self.session.exchanges.iter().skip_while(|exchange| !exchange.command.starts_with("AUTH "));
+        let mut said = begun.filter(|exchange| exchange.command != "*" && exchange.code() != Some(GO_ON));
+        said.next()
+    }
+
+    /// Was a logon begun at all?
+    pub fn is_begun(&self) -> bool {
+        self.session.exchanges.iter().any(|exchange| exchange.command.starts_with("AUTH "))
+    }
 }
 
 /// One GET with `Authorization: Negotiate`, bound to the TLS channel (RFC 5929 `tls-server-end-point`).

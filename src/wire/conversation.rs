@@ -5,9 +5,9 @@ use super::{
     cldap,
     clock::Clock,
     credential::Credential,
-    directory, dns, fence, fetch, https, kerberos, ldap, ntp,
-    session::Sessions,
-    smb, smtp,
+    directory, dns, fence, fetch, http_login, https, kerberos, ldap, ntp,
+    session::{self, Sessions},
+    smb, smtp, smtp_login,
     stores::{self, Stores, Trust},
     tcp, text,
     tickets::{self, Tickets},
@@ -96,6 +96,10 @@ impl Wire {
             Question::DirectorySearch(_) => directory::bound(self),
             Question::TicketGranting(_) => tickets::bound(self, &[]),
             Question::ServiceTicket(question) => tickets::bound(self, &question.path),
+            // The ticket, the turn before the password, and the session itself.
+            Question::SmtpLogin(_) | Question::HttpLogin(_) => {
+                session::opening(self) + connect + 4 * reply + 4 * tls::FAREWELL
+            }
             _ => connect + reply,
         }
     }
@@ -139,9 +143,9 @@ impl Wire {
             Question::DirectorySearch(question) => Box::pin(directory::search(self, to, &ask.to, question)).await,
             Question::TicketGranting(question) => Box::pin(tickets::granting(self, to, host, question)).await,
             Question::ServiceTicket(question) => Box::pin(tickets::service(self, to, host, question)).await,
-            Question::SpnScan(_) | Question::SmtpLogin(_) | Question::HttpLogin(_) => {
-                Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into()
-            }
+            Question::SmtpLogin(question) => Box::pin(smtp_login::log_on(self, to, host, question)).await,
+            Question::HttpLogin(question) => Box::pin(http_login::log_on(self, to, question)).await,
+            Question::SpnScan(_) => Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into(),
             Question::HttpFetch(question) => fetch::fetch(self, to, host, question).await.map(Facts::HttpFetch).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()

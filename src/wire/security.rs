@@ -13,8 +13,23 @@ use exchange_preflight_checks::{
     facts::{
         kerberos::{KdcAnswer, KdcReply},
         raw::Raw,
+        time::Reading,
     },
     model::evidence::{Reason, Stage},
+};
+use picky_asn1::wrapper::{
+    Asn1SequenceOf, ExplicitContextTag0, ExplicitContextTag1, ExplicitContextTag2, ExplicitContextTag6,
+    ExplicitContextTag8, IntegerAsn1, OctetStringAsn1, Optional,
+};
+use picky_krb::{
+    constants::key_usages::{AP_REQ_AUTHENTICATOR, INITIATOR_SEAL},
+    crypto::{
+        CipherSuite,
+        aes::{AesSize, checksum_sha_aes},
+    },
+    data_types::{Authenticator, AuthorizationData, AuthorizationDataInner},
+    gss_api::{ApplicationTag0, KrbMessage, WrapToken},
+    messages::ApReq,
 };
 use sspi::{
     AuthIdentityBuffers, BufferType, ClientRequestFlags, CredentialsBuffers, DataRepresentation, EncryptionFlags,
@@ -33,17 +48,30 @@ pub(super) trait Sealing: Send {
     /// Seals a message.
     fn wrap(&mut self, message: &[u8]) -> Result<Vec<u8>, String>;
 
+    /// Signs a message, and leaves it readable.
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String>;
+
     /// Opens one. What was only signed counts where a mechanism settles what is to be sealed, and never after.
     fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String>;
 }
 
-/// A mechanism of Kerberos alone: until its last step it settles with the server that messages are sealed (RFC 4752
-/// section 3.1).
+/// A mechanism of Kerberos alone: until its last step it settles with the server what is done to the messages that follow
+/// (RFC 4752 section 3.1).
 pub(super) struct Gssapi<C> {
     kerberos: C,
+    layer: Layer,
     state: State,
     /// The largest message that the server takes.
     longest: usize,
+}
+
+/// What is done to the messages that follow a logon (RFC 4752 section 3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layer {
+    /// All are sealed: a directory shows them to us alone.
+    Sealed,
+    /// Nothing: who has proven himself says no more than goodbye. It is also the only layer that Exchange knows.
+    Open,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,7 +80,7 @@ enum State {
     Beginning,
     /// The server is to say which layers it offers.
     Settling,
-    Sealed,
+    Settled,
 }
 
 /// How a context is established, step by step.
@@ -62,13 +90,19 @@ pub(super) trait Establish: Send {
 }
 
 impl<C: Sealing + 'static> Gssapi<C> {
-    pub(super) fn new(kerberos: C) -> Self {
-        Self { kerberos, state: State::Beginning, longest: 0 }
+    pub(super) fn new(kerberos: C, layer: Layer) -> Self {
+        Self { kerberos, layer, state: State::Beginning, longest: 0 }
+    }
+
+    /// The server has shown that it holds the key of the SPN's account: its token (RFC 4120 section 5.5.2) could be read with
+    /// the session's key, which only that account's key gives away.
+    pub(super) fn is_proven(&self) -> bool {
+        self.state != State::Beginning
     }
 
     /// Whatever Kerberos it is.
     pub(super) fn boxed(self) -> Gssapi<Box<dyn Sealing>> {
-        Gssapi { kerberos: Box::new(self.kerberos), state: self.state, longest: self.longest }
+        Gssapi { kerberos: Box::new(self.kerberos), layer: self.layer, state: self.state, longest: self.longest }
     }
 }
 
@@ -84,27 +118,39 @@ impl<C: Establish + Sealing + 'static> Context for Gssapi<C> {
             }
             State::Settling => {
                 let offered = self.kerberos.unwrap(token).map_err(|why| not_ours(&why))?;
-                let (answer, longest) = settle(&offered)?;
+                let (answer, longest) = settle(&offered, self.layer)?;
                 self.longest = longest;
-                let answer = self.kerberos.wrap(&answer).map_err(|why| not_ours(&why))?;
-                self.state = State::Sealed;
-                Ok(Some(answer))
+                let answer = match self.layer {
+                    Layer::Sealed => self.kerberos.wrap(&answer),
+                    Layer::Open => self.kerberos.sign(&answer),
+                };
+                self.state = State::Settled;
+                Ok(Some(answer.map_err(|why| not_ours(&why))?))
             }
-            State::Sealed => Err(not_ours("more steps than the mechanism has")),
+            State::Settled => Err(not_ours("more steps than the mechanism has")),
         }
     }
 
     fn is_sealed(&self) -> bool {
-        self.state == State::Sealed
+        self.state == State::Settled && self.layer == Layer::Sealed
     }
 }
 
-/// The layers that the server offers and the size that it takes, and our answer: sealed, and our size.
-fn settle(offered: &[u8]) -> Result<([u8; 4], usize), Trouble> {
+/// The layers that the server offers and the size that it takes, and our answer: sealed, and our size; or open, and no size at
+/// all, as RFC 4752 section 3.1 wants it then.
+fn settle(offered: &[u8], layer: Layer) -> Result<([u8; 4], usize), Trouble> {
+    const NONE: u8 = 1;
     const CONFIDENTIALITY: u8 = 4;
     let Ok([layers, size @ ..]) = <[u8; 4]>::try_from(offered) else {
         return Err(not_ours("an offer of layers that is none"));
     };
+    if layer == Layer::Open {
+        return if layers & NONE == 0 {
+            Err(not_ours("it wants what follows to be signed or sealed, which nobody asked for"))
+        } else {
+            Ok(([NONE, 0, 0, 0], 0))
+        };
+    }
     if layers & CONFIDENTIALITY == 0 {
         let why = "it offers no sealed session; use --logon ldaps".into();
         return Err(Trouble::new(Stage::Bind, Reason::ServerSaid(why)));
@@ -200,12 +246,30 @@ impl Tokens {
 pub(super) struct WithPassword {
     kerberos: Kerberos,
     credentials: Option<CredentialsBuffers>,
-    spn: String,
+    target: Target,
     kdc: Kdc,
     attempt: Attempt,
     /// The last number of the server's messages; none is left out and none comes twice (RFC 4121 section 4.2.6.2), which
     /// the library does not look at.
     received: Option<u64>,
+}
+
+/// Whom a ticket is for, and for what.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    /// The service.
+    pub(super) spn: String,
+    /// What is done to messages.
+    pub(super) layer: Layer,
+    /// What ties the ticket to the TLS in which it is sent (RFC 5929), so that nobody in between can pass it on.
+    pub(super) bindings: Option<Vec<u8>>,
+}
+
+impl Target {
+    /// A directory.
+    pub(super) fn directory(host: &str) -> Self {
+        Self { spn: format!("ldap/{host}"), layer: Layer::Sealed, bindings: None }
+    }
 }
 
 /// Where tickets are asked for.
@@ -216,11 +280,11 @@ pub(super) struct Kdc {
 }
 
 impl WithPassword {
-    /// For a session with `host`, whose own KDC is asked: every controller is one.
+    /// For a session with a service; the KDC may be the controller itself that is to be read.
     pub(super) fn new(
         user: &User,
         password: &Password,
-        host: &str,
+        target: Target,
         kdc: Kdc,
         attempt: Attempt,
     ) -> Result<Self, Trouble> {
@@ -235,20 +299,26 @@ impl WithPassword {
         let kerberos = Kerberos::new_client_from_config(config).map_err(|error| local(error.to_string()))?;
         let identity = AuthIdentityBuffers::from_utf8(&user.principal, &user.domain, password.expose());
         let credentials = Some(CredentialsBuffers::AuthIdentity(identity));
-        Ok(Self { kerberos, credentials, spn: format!("ldap/{host}"), kdc, attempt, received: None })
+        Ok(Self { kerberos, credentials, target, kdc, attempt, received: None })
     }
 }
 
 impl Establish for WithPassword {
     async fn establish(&mut self, token: &[u8]) -> Result<(Option<Vec<u8>>, bool), Trouble> {
-        let Self { kerberos, credentials, spn, kdc, attempt, .. } = self;
-        let mut input = [SecurityBuffer::new(token.to_vec(), BufferType::Token)];
+        let Self { kerberos, credentials, target, kdc, attempt, .. } = self;
+        let spn = target.spn.as_str();
+        let bindings = target.bindings.as_deref().map(channel_bindings);
+        let bindings = bindings.map(|bindings| SecurityBuffer::new(bindings, BufferType::ChannelBindings));
+        let mut input: Vec<_> =
+            [SecurityBuffer::new(token.to_vec(), BufferType::Token)].into_iter().chain(bindings).collect();
         let mut output = [SecurityBuffer::new(Vec::new(), BufferType::Token)];
-        let wanted = ClientRequestFlags::MUTUAL_AUTH
+        let mut wanted = ClientRequestFlags::MUTUAL_AUTH
             | ClientRequestFlags::INTEGRITY
-            | ClientRequestFlags::CONFIDENTIALITY
             | ClientRequestFlags::SEQUENCE_DETECT
             | ClientRequestFlags::REPLAY_DETECT;
+        if target.layer == Layer::Sealed {
+            wanted |= ClientRequestFlags::CONFIDENTIALITY;
+        }
         let mut builder = kerberos
             .initialize_security_context()
             .with_credentials_handle(credentials)
@@ -257,7 +327,7 @@ impl Establish for WithPassword {
             .with_target_name(spn)
             .with_input(&mut input)
             .with_output(&mut output);
-        let mut asking = Asking { kdc, attempt, spn, is_known: false, said: None };
+        let mut asking = Asking { kdc, attempt, spn, is_known: false, skew: None, said: None };
         let mut generator =
             kerberos.initialize_security_context_impl(&mut builder).map_err(|error| not_ours(&error.to_string()))?;
         let mut state = generator.start();
@@ -275,7 +345,12 @@ impl Establish for WithPassword {
             Ok(done) => done.status,
             Err(error) => return Err(asking.refused(&error)),
         };
-        let [SecurityBuffer { buffer, .. }] = output;
+        let [SecurityBuffer { mut buffer, .. }] = output;
+        if token.is_empty() && self.target.bindings.is_some() {
+            let keys = self.kerberos.query_context_session_key().map_err(|error| not_ours(&error.to_string()))?;
+            let said = say_bound(&buffer, keys.session_key.as_ref());
+            buffer = said.ok_or_else(|| not_ours("it cannot be said that it is bound to a channel"))?;
+        }
         let is_established = status == SecurityStatus::Ok;
         if is_established {
             // From here on the session has keys of its own.
@@ -285,6 +360,44 @@ impl Establish for WithPassword {
     }
 }
 
+/// `SEC_CHANNEL_BINDINGS` (Windows SDK, sspi.h): kinds, lengths and places of two addresses, of which there are none, and of
+/// what the application has to say, which follows.
+fn channel_bindings(application: &[u8]) -> Vec<u8> {
+    const HEADER: u32 = 32;
+    let length = u32::try_from(application.len()).expect("a name and a digest are short");
+    let header = [0, 0, 0, 0, 0, 0, length, HEADER].map(u32::to_le_bytes);
+    [header.as_flattened(), application].concat()
+}
+
+/// Says in a request that the client binds to channels, as MS-KILE section 3.2.5.8 has it: four bytes inside AD-IF-RELEVANT. The
+/// library says it in two bytes, for which acceptors of MIT's refuse the ticket. The binding itself stays as it is.
+fn say_bound(token: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    const AD_IF_RELEVANT: u8 = 1;
+    const AD_AUTH_DATA_AP_OPTIONS: u8 = 143;
+    const KERB_AP_OPTIONS_CBT: u32 = 0x4000;
+    let element = |kind: u8, data: Vec<u8>| -> AuthorizationData {
+        // Above 127 a number takes a zero in front.
+        let kind = if kind < 128 { vec![kind] } else { vec![0, kind] };
+        Asn1SequenceOf::from(vec![AuthorizationDataInner {
+            ad_type: ExplicitContextTag0::from(IntegerAsn1::from(kind)),
+            ad_data: ExplicitContextTag1::from(OctetStringAsn1::from(data)),
+        }])
+    };
+    let options = element(AD_AUTH_DATA_AP_OPTIONS, KERB_AP_OPTIONS_CBT.to_le_bytes().to_vec());
+    let options = element(AD_IF_RELEVANT, picky_asn1_der::to_vec(&options).ok()?);
+    let mut framed = KrbMessage::<ApReq>::decode_application_krb_message(token).ok()?.0;
+    let sealed = &mut framed.krb_msg.0.authenticator.0;
+    let etype = sealed.etype.0.0.last().copied().map(usize::from)?;
+    let cipher = CipherSuite::try_from(etype).ok()?.cipher();
+    let open = cipher.decrypt(key, AP_REQ_AUTHENTICATOR, &sealed.cipher.0.0).ok()?;
+    let mut authenticator: Authenticator = picky_asn1_der::from_bytes(&open).ok()?;
+    authenticator.0.authorization_data = Optional::from(Some(ExplicitContextTag8::from(options)));
+    let open = picky_asn1_der::to_vec(&authenticator).ok()?;
+    sealed.cipher =
+        ExplicitContextTag2::from(OctetStringAsn1::from(cipher.encrypt(key, AP_REQ_AUTHENTICATOR, &open).ok()?));
+    picky_asn1_der::to_vec(&ApplicationTag0(framed)).ok()
+}
+
 /// The questions to the KDC that one step needs.
 struct Asking<'a> {
     kdc: &'a Kdc,
@@ -292,6 +405,8 @@ struct Asking<'a> {
     spn: &'a str,
     /// The KDC has named the keys of the user, so that the next request is made with the password.
     is_known: bool,
+    /// What the KDC would say of our clock, if it is to be said.
+    skew: Option<Vec<u8>>,
     /// The last thing that it said: an error's number, and the SPN it was about, or a ticket.
     said: Option<Said<'a>>,
 }
@@ -308,6 +423,9 @@ impl Asking<'_> {
         let Kdc { address, budgets, clock } = self.kdc;
         let message = request.data.get(4..).unwrap_or_default();
         let is_for_service = message.first() == Some(&TGS_REQ);
+        if let Some(skew) = self.skew.take() {
+            return Ok(framed(&skew));
+        }
         let unreachable = |Trouble { reason, .. }: Trouble| {
             let what = match reason {
                 Reason::Refused => "is refused",
@@ -333,14 +451,16 @@ impl Asking<'_> {
         self.said = match reply.answer() {
             KdcAnswer::Error(error) => {
                 debug!(kdc = %address, code = error.code, "the KDC answers with an error");
-                self.is_known |= error.code == PREAUTH_REQUIRED;
+                if error.code == PREAUTH_REQUIRED {
+                    self.is_known = true;
+                    self.skew = reply.reading().and_then(|reading| skew(&reading, &reply.message.0));
+                }
                 Some(Said::Error(error.code, about))
             }
             KdcAnswer::Ticket => Some(Said::Ticket),
             KdcAnswer::NotKerberos => None,
         };
-        let length = u32::try_from(reply.message.0.len()).unwrap_or(u32::MAX);
-        Ok([&length.to_be_bytes(), &reply.message.0[..]].concat())
+        Ok(framed(&reply.message.0))
     }
 
     /// What it means that the library does not go on.
@@ -367,6 +487,23 @@ impl Asking<'_> {
     }
 }
 
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+    [&length.to_be_bytes(), message].concat()
+}
+
+/// Where our clock is off, the library is told so before it makes anything of the password: it learns the KDC's time from error 37
+/// alone, which a KDC gives only beyond five minutes. Up to that, our own clock would stand in every ticket that we show, and
+/// servers whose clock is right would refuse it.
+fn skew(reading: &Reading, message: &[u8]) -> Option<Vec<u8>> {
+    const NOTHING: i64 = 30;
+    const SKEW: u8 = 37;
+    let off = reading.server_time.duration_since(reading.span.received);
+    let mut error: picky_krb::messages::KrbError = picky_asn1_der::from_bytes(message).ok()?;
+    error.0.error_code = ExplicitContextTag6::from(u32::from(SKEW));
+    (off.as_secs().abs() > NOTHING).then(|| picky_asn1_der::to_vec(&error).ok()).flatten()
+}
+
 /// `KDC_ERR_PREAUTH_REQUIRED`.
 const PREAUTH_REQUIRED: i64 = 25;
 
@@ -378,6 +515,26 @@ impl Sealing for WithPassword {
         let mut buffers = [SecurityBufferRef::token_buf(&mut token), SecurityBufferRef::data_buf(&mut data)];
         self.kerberos.encrypt_message(EncryptionFlags::empty(), &mut buffers).map_err(|error| error.to_string())?;
         Ok(buffers.iter().flat_map(SecurityBufferRef::data).copied().collect())
+    }
+
+    /// The library makes sealed tokens alone. This one stands as Windows makes it: the checksum is turned before the message,
+    /// and it covers a header in which two fields are empty (RFC 4121 section 4.2.4, MS-KILE section 3.4.5.4.1).
+    fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+        const BY_ACCEPTORS_KEY: u8 = 4;
+        const CHECKSUM: u16 = 12;
+        let keys = self.kerberos.query_context_session_key().map_err(|error| error.to_string())?;
+        let key: &[u8] = keys.session_key.as_ref();
+        let size = match key.len() {
+            16 => AesSize::Aes128,
+            32 => AesSize::Aes256,
+            _ => return Err("its key is none of AES".into()),
+        };
+        let mut token = WrapToken::with_seq_number(self.kerberos.next_seq_number().into());
+        token.flags = BY_ACCEPTORS_KEY;
+        let covered = [message, &token.header()].concat();
+        let checksum = checksum_sha_aes(key, INITIATOR_SEAL, &covered, &size).map_err(|error| error.to_string())?;
+        (token.ec, token.rrc) = (CHECKSUM, CHECKSUM);
+        Ok([&token.header()[..], &checksum, message].concat())
     }
 
     fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
@@ -429,10 +586,14 @@ mod tests {
 
     #[test]
     fn a_layer_is_settled_or_nothing_is() {
-        let (answer, longest) = settle(&[7, 0x9f, 0xff, 0xb8]).expect("it offers to seal");
+        let (answer, longest) = settle(&[7, 0x9f, 0xff, 0xb8], Layer::Sealed).expect("it offers to seal");
         assert_eq!((answer, longest), ([4, 0x40, 0, 0], 0x9f_ffb8));
         for offered in [&[1, 0, 0, 0][..], &[3, 0, 1, 0], &[], &[4], &[4, 0, 0, 0, 0]] {
-            assert!(settle(offered).is_err(), "{offered:?}");
+            assert!(settle(offered, Layer::Sealed).is_err(), "{offered:?}");
+        }
+        assert_eq!(settle(&[1, 0, 0xbb, 0x80], Layer::Open), Ok(([1, 0, 0, 0], 0)));
+        for offered in [&[6, 0, 0, 0][..], &[0, 0, 0, 0], &[], &[1], &[1, 0, 0, 0, 0]] {
+            assert!(settle(offered, Layer::Open).is_err(), "{offered:?}");
         }
     }
 
@@ -461,13 +622,17 @@ mod tests {
             Ok([b"!", message].concat())
         }
 
+        fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+            Ok(message.to_vec())
+        }
+
         fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
             token.strip_prefix(b"!").map(<[u8]>::to_vec).ok_or_else(|| "no mark".into())
         }
     }
 
     fn context(longest: usize) -> Gssapi<Box<dyn Sealing>> {
-        Gssapi { kerberos: Box::new(Marks), state: State::Sealed, longest }
+        Gssapi { kerberos: Box::new(Marks), layer: Layer::Sealed, state: State::Settled, longest }
     }
 
     #[tokio::test]
@@ -526,7 +691,7 @@ mod tests {
             let mut tokens = Tokens::default();
             tokens.add(&bytes);
             while let Ok(Some(token)) = tokens.next() {
-                let _ = (Header::read(&token), settle(&token));
+                let _ = (Header::read(&token), settle(&token, Layer::Sealed), settle(&token, Layer::Open));
             }
         }
     }

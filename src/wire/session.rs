@@ -7,7 +7,7 @@ use super::{
     fence::fenced,
     ldap,
     pump::{Limits, pump},
-    security::{Establish, Gssapi, Kdc, Sealing, WithPassword, seal},
+    security::{Establish, Gssapi, Kdc, Layer, Sealing, Target, WithPassword, seal},
     stores, tcp, text,
     ticket::Ticket,
     verified,
@@ -44,7 +44,7 @@ const LONGEST_MESSAGE: usize = 4 * 1024 * 1024;
 /// A service that broke off twice is left in peace, and at once where nobody could log on.
 const MOST_FAILURES: usize = 2;
 
-const KDC_PORT: u16 = 88;
+pub(super) const KDC_PORT: u16 = 88;
 
 /// One slot for each service. Who has the slot has the session: searches of one service follow one another.
 #[derive(Default)]
@@ -197,7 +197,7 @@ impl Ended {
 }
 
 /// Did anybody say no to the credential? What else keeps us from logging on says nothing of the next controller.
-fn judged(credential: &Credential, trouble: Trouble) -> Trouble {
+pub(super) fn judged(credential: &Credential, trouble: Trouble) -> Trouble {
     if trouble.stage != Stage::Bind || credential.gate.closed().is_some() {
         return trouble;
     }
@@ -220,7 +220,7 @@ async fn open(wire: &Wire, credential: &Credential, to: SocketAddr, host: &str) 
                 let attempt = turn(wire, gate.enter(host)).await?;
                 let (budgets, clock) = (wire.budgets, wire.clock);
                 let kdc = Kdc { address: SocketAddr::new(to.ip(), KDC_PORT), budgets, clock };
-                let context = WithPassword::new(user, password, host, kdc, attempt)?;
+                let context = WithPassword::new(user, password, Target::directory(host), kdc, attempt)?;
                 return Box::pin(sealed(wire, server, context, *way)).await;
             }
             let until = || Instant::now() + wire.budgets.reply;
@@ -235,7 +235,7 @@ async fn open(wire: &Wire, credential: &Credential, to: SocketAddr, host: &str) 
             Session::over(in_time(wire, Stage::Bind, binding).await?, None).await
         }
         Identity::Ticket { domain } => {
-            let context = Ticket::new(host, domain)?;
+            let context = Ticket::new(Target::directory(host), domain)?;
             Box::pin(sealed(wire, server, context, *way)).await
         }
     }
@@ -247,7 +247,7 @@ where
     C: Establish + Sealing + 'static,
 {
     let binding = fenced(async move {
-        let mut context = Gssapi::new(kerberos);
+        let mut context = Gssapi::new(kerberos, Layer::Sealed);
         let stream = Line::new(server).sasl(&mut context, way).await?;
         Ok((stream, context.boxed()))
     });
@@ -277,6 +277,10 @@ pub(super) fn opening(wire: &Wire) -> Duration {
     connect + stores::PATIENCE + 3 * reply + waiting(wire)
 }
 
-async fn in_time<T>(wire: &Wire, stage: Stage, work: impl Future<Output = Result<T, Trouble>>) -> Result<T, Trouble> {
+pub(super) async fn in_time<T>(
+    wire: &Wire,
+    stage: Stage,
+    work: impl Future<Output = Result<T, Trouble>>,
+) -> Result<T, Trouble> {
     timeout(wire.budgets.reply, work).await.unwrap_or_else(|_| Err(Trouble::new(stage, Reason::Silent)))
 }

@@ -1,5 +1,5 @@
 //! SMTP up to the point where mail would begin (RFC 5321, RFC 3207), by hand: the keywords of Exchange, by which its
-//! connectors show what they are, are kept by no library. No mail is offered and nobody logs on.
+//! connectors show what they are, are kept by no library. No mail is offered; who logs on is in `smtp_login`.
 
 use super::{
     clock::Clock,
@@ -18,7 +18,7 @@ use exchange_preflight_checks::{
         evidence::{Reason, Stage},
     },
 };
-use std::{net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::TcpStream,
@@ -34,16 +34,36 @@ const LONGEST_REPLY: usize = 64 * 1024;
 /// Goes through a session, as far as the server lets us.
 pub(super) async fn session(wire: &Wire, to: SocketAddr, host: &str, question: &SmtpSession) -> Outcome {
     let mut seen = SmtpReply { exchanges: Vec::new(), injected: Raw::default(), tls: None };
-    let trouble = talk(wire, to, host, question, &mut seen).await.err();
+    let trouble = talk(wire, to, host, question, &mut Look, &mut seen).await.err();
     let facts = (!seen.exchanges.is_empty()).then_some(Facts::SmtpSession(seen));
     Outcome { facts, trouble }
 }
 
-async fn talk(
+/// What is done where mail would begin. Who ends in trouble has taken his leave.
+pub(super) trait Errand: Send {
+    /// Does it. The server's last answer to EHLO is in.
+    fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
+        &mut self,
+        dialogue: &mut Dialogue<'_, S>,
+    ) -> impl Future<Output = Result<(), Trouble>> + Send;
+}
+
+/// Nothing.
+struct Look;
+
+impl Errand for Look {
+    async fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(&mut self, _: &mut Dialogue<'_, S>) -> Result<(), Trouble> {
+        Ok(())
+    }
+}
+
+/// A session from its greeting to QUIT, inside TLS where the server begins it.
+pub(super) async fn talk(
     wire: &Wire,
     to: SocketAddr,
     host: &str,
     question: &SmtpSession,
+    errand: &mut impl Errand,
     seen: &mut SmtpReply,
 ) -> Result<(), Trouble> {
     let opening = wire.clock.now();
@@ -54,6 +74,10 @@ async fn talk(
     dialogue.greeting(opening).await?;
     let keyword = question.upgrade.keyword();
     let is_offered = dialogue.hello(&hello).await?.is_some_and(|hello| offers(hello, keyword).is_some());
+    if !is_offered {
+        errand.run(&mut dialogue).await?;
+    }
+    // Where TLS is offered and then refused, nobody says in plain text what belongs inside.
     if !is_offered || dialogue.command(keyword).await? != 220 {
         dialogue.quit().await;
         return Ok(());
@@ -72,6 +96,7 @@ async fn talk(
             let mut dialogue = Dialogue::new(inside, wire.clock, pace, &mut seen.exchanges, true);
             if keys == Keys::Any {
                 dialogue.hello(&hello).await?;
+                errand.run(&mut dialogue).await?;
             }
             dialogue.quit().await;
             tls::close(dialogue.stream).await;
@@ -114,7 +139,7 @@ impl Pace {
 }
 
 /// Commands and replies on a stream.
-struct Dialogue<'s, S> {
+pub(super) struct Dialogue<'s, S> {
     stream: S,
     /// What came and was not read yet.
     unread: Vec<u8>,
@@ -131,7 +156,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
 
     /// The greeting, which comes unasked.
     async fn greeting(&mut self, opening: jiff::Timestamp) -> Result<(), Trouble> {
-        let lines = self.ask("").await.map_err(|trouble| trouble.at(Stage::Greet))?;
+        let lines = self.ask(None).await.map_err(|trouble| trouble.at(Stage::Greet))?;
         // Who does not even begin with a code speaks another protocol, and what he says is no fact of SMTP.
         if lines.first().is_none_or(|first| code(first).is_none()) {
             return Err(strange_lines(&lines).at(Stage::Greet));
@@ -161,23 +186,41 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
     /// Sends a command and hears its reply. 421 may come at any time, and says that the server hangs up (RFC 5321
     /// section 3.8).
     async fn command(&mut self, command: &str) -> Result<u16, Trouble> {
+        let sent = self.clock.now();
+        let lines = self.answer(command).await?;
+        self.end(command.into(), sent, lines)
+    }
+
+    /// The same of a line of a logon, of which nothing is kept that anybody could use. The reply is given as it came.
+    pub(super) async fn private(&mut self, line: &str) -> Result<(u16, Vec<String>), Trouble> {
+        let sent = self.clock.now();
+        let lines = self.answer(line).await?;
+        let kept = lines.iter().map(|line| without_tokens(line)).collect();
+        Ok((self.end(without_tokens(line), sent, kept)?, lines))
+    }
+
+    /// What the server says to a line, which it must not know before it hears it.
+    async fn answer(&mut self, line: &str) -> Result<Vec<String>, Trouble> {
         if !self.unread.is_empty() {
             return Err(Trouble::not_the_protocol("an SMTP server that answers before it is asked"));
         }
-        let sent = self.clock.now();
-        let lines = self.ask(command).await?;
-        match self.keep(command.into(), sent, lines)? {
+        self.ask(Some(line)).await
+    }
+
+    /// An exchange is over.
+    fn end(&mut self, command: String, sent: jiff::Timestamp, lines: Vec<String>) -> Result<u16, Trouble> {
+        match self.keep(command, sent, lines)? {
             421 => Err(said(self.last())),
             code => Ok(code),
         }
     }
 
-    /// Says a command, if there is one to say, and hears the reply.
-    async fn ask(&mut self, command: &str) -> Result<Vec<String>, Trouble> {
+    /// Says a line, if there is one to say, and hears the reply.
+    async fn ask(&mut self, line: Option<&str>) -> Result<Vec<String>, Trouble> {
         let until = self.pace.until();
         let both = async {
-            if !command.is_empty() {
-                self.say(command).await?;
+            if let Some(line) = line {
+                self.say(line).await?;
             }
             self.read_reply().await
         };
@@ -192,7 +235,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
         kept.code().ok_or_else(|| strange_lines(&kept.lines))
     }
 
-    fn last(&self) -> &Exchange {
+    /// The last that was said.
+    pub(super) fn last(&self) -> &Exchange {
         self.exchanges.last().expect("it is called after an exchange was kept")
     }
 
@@ -206,7 +250,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
     }
 
     /// Says goodbye; what the server says to that is nobody's business.
-    async fn quit(&mut self) {
+    pub(super) async fn quit(&mut self) {
         let leaving = async {
             self.say("QUIT").await?;
             self.read_reply().await
@@ -268,6 +312,24 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin> Dialogue<'s, S> {
         }
         Err(Trouble::not_the_protocol("a line of more than 2,000 bytes where SMTP was expected"))
     }
+}
+
+/// A line without the tokens in it, whoever says them: some servers repeat what they do not understand. Whatever has a
+/// token's letters and its length counts as one.
+fn without_tokens(line: &str) -> String {
+    // The shortest, four bytes that are signed, has 32 bytes.
+    const SHORTEST: usize = 40;
+    let is_of_base64 = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '/' | '=');
+    let mut shown = String::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let (word, behind) = rest.split_at(rest.find(|letter| !is_of_base64(letter)).unwrap_or(rest.len()));
+        shown.push_str(if word.len() < SHORTEST { word } else { "(token)" });
+        let (between, behind) = behind.split_at(behind.find(is_of_base64).unwrap_or(behind.len()));
+        shown.push_str(between);
+        rest = behind;
+    }
+    shown
 }
 
 /// What the server said instead, code and text.

@@ -10,7 +10,7 @@ pub(super) const IS_BUILT_IN: bool = cfg!(any(windows, feature = "system-gssapi"
 mod imp {
     use crate::wire::{
         conversation::Trouble,
-        security::{Establish, Sealing, is_open},
+        security::{Establish, Layer, Sealing, Target, is_open},
         text,
     };
     use cross_krb5::{ClientCtx, InitiateFlags, K5Ctx as _, PendingClientCtx, Step};
@@ -20,13 +20,15 @@ mod imp {
     /// A context of the current logon's.
     pub(in crate::wire) struct Ticket {
         principal: String,
+        target: Target,
         state: State,
         is_first: bool,
     }
 
     /// The first token for a service, which holds its ticket.
     pub(in crate::wire) async fn token(spn: &str, domain: &str) -> Result<Vec<u8>, Trouble> {
-        let (token, _) = Ticket::of(spn, domain).establish(&[]).await?;
+        let target = Target { spn: spn.into(), layer: Layer::Open, bindings: None };
+        let (token, _) = Ticket::new(target, domain)?.establish(&[]).await?;
         token.ok_or_else(|| Trouble::new(Stage::Bind, Reason::Local("the system's Kerberos has nothing to say".into())))
     }
 
@@ -37,16 +39,13 @@ mod imp {
     }
 
     impl Ticket {
-        /// For a session with `host`, which is in the domain.
+        /// For a session with a service, which is in the domain.
         #[expect(clippy::unnecessary_wraps, reason = "in another build there is none")]
-        pub(in crate::wire) fn new(host: &str, domain: &str) -> Result<Self, Trouble> {
-            Ok(Self::of(&format!("ldap/{host}"), domain))
-        }
-
-        fn of(spn: &str, domain: &str) -> Self {
+        pub(in crate::wire) fn new(target: Target, domain: &str) -> Result<Self, Trouble> {
             // Without a realm MIT's library takes the default one of krb5.conf, which may be another or missing.
             let realm = if cfg!(windows) { String::new() } else { format!("@{}", domain.to_uppercase()) };
-            Self { principal: format!("{spn}{realm}"), state: State::Beginning, is_first: true }
+            let principal = format!("{}{realm}", target.spn);
+            Ok(Self { principal, target, state: State::Beginning, is_first: true })
         }
 
         fn context(&mut self) -> Result<&mut ClientCtx, String> {
@@ -61,10 +60,15 @@ mod imp {
         async fn establish(&mut self, token: &[u8]) -> Result<(Option<Vec<u8>>, bool), Trouble> {
             let (before, principal, token) =
                 (std::mem::replace(&mut self.state, State::Beginning), self.principal.clone(), token.to_vec());
+            let Target { layer, bindings, .. } = self.target.clone();
+            let flags = match layer {
+                Layer::Sealed => InitiateFlags::empty(),
+                Layer::Open => InitiateFlags::DISABLE_CONFIDENTIALITY,
+            };
             let stepping = spawn_blocking(move || -> Result<_, String> {
                 let said = |error| format!("{error:#}");
                 let State::Pending(pending) = before else {
-                    let begun = ClientCtx::new(InitiateFlags::empty(), None, &principal, None);
+                    let begun = ClientCtx::new(flags, None, &principal, bindings.as_deref());
                     let (pending, token) = begun.map_err(said)?;
                     return Ok((State::Pending(pending), Some(token.to_vec())));
                 };
@@ -98,6 +102,11 @@ mod imp {
             Ok(token.to_vec())
         }
 
+        fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
+            let token = self.context()?.wrap(false, message).map_err(|error| format!("{error:#}"))?;
+            Ok(token.to_vec())
+        }
+
         fn unwrap(&mut self, token: &[u8]) -> Result<Vec<u8>, String> {
             // Only the first may be unsealed: the offer of layers.
             if !std::mem::take(&mut self.is_first) && is_open(token) {
@@ -113,7 +122,7 @@ mod imp {
 mod imp {
     use crate::wire::{
         conversation::Trouble,
-        security::{Establish, Sealing},
+        security::{Establish, Layer, Sealing, Target},
     };
     use exchange_preflight_checks::model::evidence::{Reason, Stage};
     use std::convert::Infallible;
@@ -121,12 +130,13 @@ mod imp {
     /// There is none.
     pub(in crate::wire) struct Ticket(Infallible);
 
-    pub(in crate::wire) async fn token(_spn: &str, _domain: &str) -> Result<Vec<u8>, Trouble> {
-        match Ticket::new("", "")?.0 {}
+    pub(in crate::wire) async fn token(spn: &str, domain: &str) -> Result<Vec<u8>, Trouble> {
+        let target = Target { spn: spn.into(), layer: Layer::Open, bindings: None };
+        match Ticket::new(target, domain)?.0 {}
     }
 
     impl Ticket {
-        pub(in crate::wire) fn new(_host: &str, _domain: &str) -> Result<Self, Trouble> {
+        pub(in crate::wire) fn new(_target: Target, _domain: &str) -> Result<Self, Trouble> {
             Err(Trouble::new(Stage::Bind, Reason::Local("--logon ticket is not built in".into())))
         }
     }
@@ -139,6 +149,10 @@ mod imp {
 
     impl Sealing for Ticket {
         fn wrap(&mut self, _message: &[u8]) -> Result<Vec<u8>, String> {
+            match self.0 {}
+        }
+
+        fn sign(&mut self, _message: &[u8]) -> Result<Vec<u8>, String> {
             match self.0 {}
         }
 

@@ -134,9 +134,10 @@ pub(super) fn sni(name: &str) -> ServerName<'static> {
     ServerName::try_from(name.to_owned()).unwrap_or_else(|_| Ipv4Addr::UNSPECIFIED.into())
 }
 
-/// A stream inside TLS whose other end is whoever answered: no certificate was verified. **No credential may ever follow
-/// it.** It can be read and written and nothing else, and is never turned into another type; what sends a credential takes
-/// a type of its own, which is made by verifying.
+/// A stream inside TLS whose other end is whoever answered: no certificate was verified. **No password may ever follow
+/// it.** It can be read and written and nothing else, and is never turned into another type; what sends a password takes
+/// a type of its own, which is made by verifying. Only a Kerberos ticket goes this way, where the user asked for it
+/// (`--prove-login`): whoever is not the service can read nothing in it.
 pub(super) struct Unverified<S>(TlsStream<Overheard<S>>);
 
 fn config(look: Arc<Look>, protocol: Option<&[u8]>) -> ClientConfig {

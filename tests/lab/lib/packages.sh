@@ -7,6 +7,7 @@ PACKAGES=(
     iproute2 nftables procps zstd openssl
     bind9-dnsutils ldap-utils # dig, nsupdate and ldapsearch
     krb5-user libsasl2-modules-gssapi-mit # kinit, and Kerberos for ldapsearch
+    python3-gssapi            # Kerberos for the Exchange servers, and for probe
     python3-cryptography      # for certificates
     postfix apache2-bin       # gateways that mail comes in by, and where certificate authorities publish
     curl                      # for selftest
