@@ -49,6 +49,7 @@ pub mod model {
     pub mod finding;
     pub mod holder;
     pub mod informants;
+    pub mod kdcs;
     pub mod listeners;
     pub mod meta;
     pub mod organisation;
@@ -57,6 +58,7 @@ pub mod model {
     pub mod reach;
     #[cfg(test)]
     pub(crate) mod testing;
+    pub mod tickets;
 }
 
 /// Hosts as such.
@@ -89,6 +91,8 @@ pub mod kerberos {
     pub mod encryption;
     pub mod reachable;
     pub mod realm;
+    pub mod ticket;
+    pub mod trust;
 }
 
 /// SMTP between servers: KB 979174, cause 6.
@@ -147,6 +151,8 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &site::has_gc::HasGc,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
+    &kerberos::ticket::Ticket,
+    &kerberos::trust::Trust,
     &kerberos::encryption::Encryption,
     &spn::registered::Registered,
     &spn::owner::Owner,

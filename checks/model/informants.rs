@@ -14,6 +14,7 @@ use crate::{
         evidence::{Answer, Evidence, Miss, Reason, Stage},
         finding::{Finding, Subject, Trouble, Verdict},
         meta::Meta,
+        organisation::SearchOf,
     },
 };
 use alloc::{
@@ -97,8 +98,16 @@ pub fn informants(estate: &Estate, evidence: &Evidence) -> Vec<Informant> {
     informants.into_iter().map(|(.., informant)| informant).collect()
 }
 
+/// Has everyone who is asked for these answered, or failed to? True as well where it has turned out that there is nobody to ask.
+pub fn are_settled(searches: &[SearchOf], estate: &Estate, evidence: &Evidence) -> bool {
+    let Some(located) = located(estate, evidence) else { return false };
+    let is_asked = located.iter().all(|host| is_asked(host, estate, evidence));
+    let of_first = |first| searches.iter().flat_map(move |of| asks(&of(first), Holding::Domain, estate, evidence));
+    is_asked && estate.informants.first().into_iter().flat_map(of_first).all(|ask| evidence.holds(&ask))
+}
+
 /// The controllers that the domain's own records name; `None` until all of these are looked up.
-fn located(estate: &Estate, evidence: &Evidence) -> Option<BTreeSet<String>> {
+pub fn located(estate: &Estate, evidence: &Evidence) -> Option<BTreeSet<String>> {
     let lookups =
         locator::OF_A_DOMAIN.map(|service| estate.lookup(&srv_name(service, &estate.plan.domain), RecordKind::Srv));
     lookups.iter().all(|ask| evidence.holds(ask)).then(|| {
