@@ -2,7 +2,7 @@
 
 use super::{
     budget::Budgets,
-    cldap,
+    census, cldap,
     clock::Clock,
     credential::Credential,
     directory, dns, fence, fetch, https, kerberos, ldap, ntp,
@@ -39,6 +39,8 @@ pub struct Wire {
     /// What to log on with, if anybody is to.
     pub(super) credential: Option<Credential>,
     pub(super) sessions: Sessions,
+    /// Those of the census, which takes minutes: other searches of the same catalog are not to wait for it.
+    pub(super) scans: Sessions,
     /// Whom a password may be shown to.
     pub(super) trust: OnceCell<Trust>,
     /// About what the entries of directories take in memory that were found.
@@ -65,6 +67,7 @@ impl Wire {
             fetched: AtomicUsize::new(0),
             credential,
             sessions: Sessions::default(),
+            scans: Sessions::default(),
             trust: OnceCell::new(),
             found: AtomicUsize::new(0),
         })
@@ -90,6 +93,7 @@ impl Wire {
             }
             Question::RootsNamed(_) | Question::PlatformTrust(_) => stores::PATIENCE + reply,
             Question::DirectorySearch(_) => directory::bound(self),
+            Question::SpnScan(_) => census::bound(self),
             _ => connect + reply,
         }
     }
@@ -131,8 +135,8 @@ impl Wire {
             Question::HttpsGet(question) => https::get(self, to, question).await,
             // It is by far the largest of these futures, and they all would have its size.
             Question::DirectorySearch(question) => Box::pin(directory::search(self, to, &ask.to, question)).await,
-            Question::SpnScan(_)
-            | Question::TicketGranting(_)
+            Question::SpnScan(question) => Box::pin(census::scan(self, to, &ask.to, question)).await,
+            Question::TicketGranting(_)
             | Question::ServiceTicket(_)
             | Question::SmtpLogin(_)
             | Question::HttpLogin(_) => Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into(),
