@@ -39,6 +39,7 @@ pub mod model {
     pub mod accounts;
     pub mod ask;
     pub mod cause;
+    pub mod census;
     pub mod certificates;
     pub mod check;
     pub mod clocks;

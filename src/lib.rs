@@ -33,6 +33,7 @@ pub mod wire {
     pub mod vantage;
 
     mod bind;
+    mod census;
     mod cldap;
     mod directory;
     mod dns;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::panic, reason = "these are tests, helpers and all")]
 
+mod census;
 mod cldap;
 mod directory;
 mod dns;

@@ -71,7 +71,7 @@ pub struct KrbError {
 }
 
 impl KrbError {
-    /// Reads a message.
+    /// Reads the message alone, whoever sent it.
     pub fn read(message: &[u8]) -> Option<Self> {
         picky_asn1_der::from_bytes::<ApplicationTag<KrbErrorBody, 30>>(message).ok().map(|error| error.0.into())
     }
@@ -102,13 +102,6 @@ impl KdcReply {
             [0, _, _, _, 0, 0, error @ ..] => error,
             message => message,
         }
-    }
-}
-
-impl KrbError {
-    /// Reads the message alone, whoever sent it.
-    pub fn read(message: &[u8]) -> Option<Self> {
-        picky_asn1_der::from_bytes::<ApplicationTag<KrbErrorBody, 30>>(message).ok().map(|error| error.0.into())
     }
 }
 

@@ -66,6 +66,12 @@ pub mod filter {
         format!("({attribute}={})", escaped(value))
     }
 
+    /// `(attribute=\xx\xx)`, of a value that is no text.
+    pub fn equal_bytes(attribute: &str, value: &[u8]) -> String {
+        let escaped = value.iter().fold(String::new(), |escaped, byte| escaped + "\\" + &hex::encode([*byte]));
+        format!("({attribute}={escaped})")
+    }
+
     /// `(attribute=value*)`.
     pub fn begins(attribute: &str, value: &str) -> String {
         format!("({attribute}={}*)", escaped(value))
@@ -227,6 +233,16 @@ pub fn guid(bytes: &[u8]) -> Option<String> {
     Some(groups.map(hex::encode).join("-"))
 }
 
+/// The bytes of a GUID that [`guid`] wrote.
+pub fn guid_bytes(guid: &str) -> Option<[u8; 16]> {
+    let groups: Vec<_> = guid.split('-').map(hex::decode).collect::<Result<_, _>>().ok()?;
+    let [a, c, d, rest @ ..] = &groups[..] else { return None };
+    let turned = [a, c, d].into_iter().flat_map(|group| group.iter().rev());
+    let bytes: Vec<u8> = turned.chain(rest.iter().flatten()).copied().collect();
+    let bytes: [u8; 16] = bytes.try_into().ok()?;
+    (self::guid(&bytes).as_deref() == Some(guid)).then_some(bytes)
+}
+
 /// A distinguished name, taken apart at its commas (RFC 4514): `(type, value)`, the leaf first, escapes undone. `None` for
 /// what is none.
 pub fn dn_parts(dn: &str) -> Option<Vec<(String, String)>> {
@@ -335,6 +351,15 @@ mod tests {
         let bytes: Vec<u8> = (0..16).collect();
         assert_eq!(guid(&bytes).as_deref(), Some("03020100-0504-0706-0809-0a0b0c0d0e0f"));
         assert_eq!(guid(&bytes[1..]), None);
+        assert_eq!(guid_bytes("03020100-0504-0706-0809-0a0b0c0d0e0f").as_ref().map(|read| &read[..]), Some(&bytes[..]));
+        for none in ["", "03020100-0504-0706-0809", "0302010005-04-0706-0809-0a0b0c0d0e0f", "x"] {
+            assert_eq!(guid_bytes(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_filter_holds_any_bytes() {
+        assert_eq!(filter::equal_bytes("objectGUID", &[0, 0x2a, 0xff]), "(objectGUID=\\00\\2a\\ff)");
     }
 
     proptest! {

@@ -57,7 +57,12 @@ pub fn key(spn: &str) -> String {
 /// and what is invisible (CVE-2026-25177). Only where one of them is not plain ASCII does that mean anything: `1` looks like
 /// `l` in any name.
 pub fn look(spn: &str) -> String {
-    skeleton(&folded(spn)).collect()
+    look_of_folded(&folded(spn))
+}
+
+/// The same of one that is folded already.
+pub fn look_of_folded(folded: &str) -> String {
+    skeleton(folded).collect()
 }
 
 /// Two SPNs that are folded to the same may be one to a directory: it overlooks width, marks and what is invisible, and keeps
@@ -98,6 +103,12 @@ impl Mappings {
     /// The class that stands for `class`, if one does.
     pub fn alias_of(&self, class: &str) -> Option<&str> {
         self.0.get(&class.to_lowercase()).map(String::as_str)
+    }
+
+    /// The classes for which `alias` stands, lower case.
+    pub fn classes_of(&self, alias: &str) -> impl Iterator<Item = &str> {
+        let of_alias = self.0.iter().filter(move |(_, stands)| stands.eq_ignore_ascii_case(alias));
+        of_alias.map(|(class, _)| class.as_str())
     }
 }
 
@@ -141,6 +152,7 @@ mod tests {
         assert_eq!(mappings.alias_of("http"), Some("host"));
         assert_eq!(mappings.alias_of("W3SVC"), Some("host"));
         assert_eq!(mappings.alias_of("SMTPSVC"), None);
+        assert!(mappings.classes_of("HOST").eq(["alerter", "http", "w3svc"]));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Accounts that hold names of services: who they are, and the searches of a global catalog that find them.
 //!
 //! The searches are narrow on purpose, a server or a name at a time: a scan of all SPNs is what attackers do first, and products
-//! that watch over identities notice it.
+//! that watch over identities notice it. Who wants it all the same has it taken once, by [`census`](super::census).
 
 use crate::{
     facts::{
@@ -206,6 +206,12 @@ pub fn search_of_name(name: &str) -> DirectorySearch {
 /// Every SPN of SMTP: few accounts have one, and a twin that only looks like a server's is found in no other way.
 pub fn search_of_mail() -> DirectorySearch {
     let parts = [class::SMTP, class::SMTPSVC].map(|class| filter::begins("servicePrincipalName", &format!("{class}/")));
+    DirectorySearch::below("", filter::any_of(parts), &ATTRIBUTES)
+}
+
+/// Objects by their objectGUIDs.
+pub fn search_of_objects(guids: &[[u8; 16]]) -> DirectorySearch {
+    let parts = guids.iter().map(|guid| filter::equal_bytes("objectGUID", guid));
     DirectorySearch::below("", filter::any_of(parts), &ATTRIBUTES)
 }
 

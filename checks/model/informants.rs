@@ -177,7 +177,7 @@ pub fn asks(search: &DirectorySearch, holding: Holding, estate: &Estate, evidenc
 }
 
 /// Might another controller do better? Not where the credential was refused, nor where the bound is our own.
-fn is_worth_another(miss: &Miss) -> bool {
+pub fn is_worth_another(miss: &Miss) -> bool {
     match (miss.stage, &miss.reason) {
         (Stage::Bind, reason) => matches!(reason, Reason::NoLogon(_)),
         (_, reason) => !matches!(reason, Reason::Local(_) | Reason::Interrupted),
@@ -220,6 +220,11 @@ pub fn found<'e>(search: &DirectorySearch, holding: Holding, estate: &Estate, ev
 }
 
 fn in_turn(search: &DirectorySearch, holding: Holding, estate: &Estate) -> Vec<Ask> {
+    places(holding, estate).into_iter().map(|to| Ask::new(to, search.clone())).collect()
+}
+
+/// Who is asked for what this directory holds, one after the other. Nobody, where nobody logs on.
+pub fn places(holding: Holding, estate: &Estate) -> Vec<Endpoint> {
     let Some(logon) = &estate.plan.logon else { return Vec::new() };
     let port = match holding {
         Holding::Domain => logon.way.directory_port(),
@@ -228,8 +233,7 @@ fn in_turn(search: &DirectorySearch, holding: Holding, estate: &Estate) -> Vec<A
     let serves = |informant: &&Informant| holding == Holding::Domain || informant.is_catalog;
     let endpoint =
         |informant: &Informant| Endpoint { host: informant.host.clone(), address: Some(informant.address), port };
-    let asked = estate.informants.iter().filter(serves).take(MOST);
-    asked.map(|informant| Ask::new(endpoint(informant), search.clone())).collect()
+    estate.informants.iter().filter(serves).take(MOST).map(endpoint).collect()
 }
 
 /// What a check says of the whole estate where one of these searches did not tell all. `None` where all did.

@@ -4,6 +4,7 @@
 
 use crate::{
     facts::{
+        census::{SpnCensus, SpnScan, SpnScanned},
         directory::{RootDse, RootDseReply},
         dns::{DnsAnswer, DnsLookup, Record, RecordKind},
         kerberos::{AsReq, KdcReply},
@@ -53,6 +54,8 @@ pub(crate) struct Forest {
     pub(crate) lost_names: BTreeSet<String>,
     /// The password is refused.
     pub(crate) refuses: bool,
+    /// A census shows the first so many objects that hold SPNs, and breaks off.
+    pub(crate) breaks_off_after: Option<usize>,
     /// What KDCs say where they do not give a ticket in AES: KDC and what is wanted of it, over one transport or both.
     tickets: BTreeMap<(String, String, Option<Transport>), KdcSays>,
 }
@@ -86,6 +89,7 @@ impl Forest {
             lost_names: BTreeSet::new(),
             refuses: false,
             tickets: BTreeMap::new(),
+            breaks_off_after: None,
         };
         forest.entry(DOMAIN, &[("objectClass", &["domainDNS"])]);
         forest.entry(&format!("CN=Sites,{CONFIGURATION}"), &[("objectClass", &["sitesContainer"])]);
@@ -364,6 +368,7 @@ impl Forest {
             Question::ServiceTicket(ServiceTicket { spn, transport, path }) => {
                 self.tickets(Facts::ServiceTicket, ask, spn, *transport, path)
             }
+            Question::SpnScan(scan) => self.census(scan),
             _ => miss(Stage::Connect, Reason::Refused),
         }
     }
@@ -426,6 +431,19 @@ impl Forest {
             _ if known.is_some() => DnsAnswer::NoRecords,
             _ => DnsAnswer::NoSuchName,
         }
+    }
+
+    fn census(&self, scan: &SpnScan) -> Reply {
+        let mut census = SpnCensus::new(scan);
+        let holders = self.entries.iter().filter(|entry| entry.shows("servicePrincipalName"));
+        for entry in holders.take(self.breaks_off_after.unwrap_or(usize::MAX)) {
+            let guid = entry.bytes("objectGUID").unwrap().try_into().unwrap();
+            census.push(guid, entry.values("servicePrincipalName").iter().map(Value::bytes)).unwrap();
+        }
+        let is_whole = self.breaks_off_after.is_none();
+        let facts = SpnScanned { result: is_whole.then_some(result::SUCCESS), ..census.finish() };
+        let miss = Miss { stage: Stage::Reply, reason: Reason::Closed, took: SignedDuration::ZERO };
+        Reply { facts: Some(Facts::SpnScan(facts)), end: if is_whole { End::Ok } else { End::Miss(miss) } }
     }
 
     /// A base that is not there has no entries and its own result code.
@@ -528,7 +546,7 @@ enum Filter {
     All(Vec<Filter>),
     Any(Vec<Filter>),
     Not(Box<Filter>),
-    Item { attribute: String, value: String, is_beginning: bool },
+    Item { attribute: String, value: Vec<u8>, is_beginning: bool },
 }
 
 impl Filter {
@@ -567,19 +585,19 @@ impl Filter {
             Self::Any(parts) => parts.iter().any(|part| part.takes(entry)),
             Self::Not(part) => !part.takes(entry),
             Self::Item { attribute, value, is_beginning } => entry.values(attribute).iter().any(|held| {
-                let (held, value) = (held.text().unwrap_or_default().to_lowercase(), value.to_lowercase());
+                let (held, value) = (held.bytes().to_ascii_lowercase(), value.to_ascii_lowercase());
                 if *is_beginning { held.starts_with(&value) } else { held == value }
             }),
         }
     }
 }
 
-fn unescaped(value: &str) -> String {
+fn unescaped(value: &str) -> Vec<u8> {
     let mut parts = value.split('\\');
     let mut plain = parts.next().unwrap().as_bytes().to_vec();
     for part in parts {
         plain.extend(hex::decode(&part[..2]).unwrap());
         plain.extend(&part.as_bytes()[2..]);
     }
-    String::from_utf8(plain).unwrap()
+    plain
 }

@@ -4,6 +4,7 @@ use crate::{
     facts::spn::{self, Spn},
     model::{
         accounts::{Account, Accounts, customary, is_told, needed, search_of_name, short_name, web},
+        census,
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
@@ -28,7 +29,7 @@ static META: Meta = Meta {
     title: "SPNs are on one account only",
     question: "Does no second account of the forest hold an SPN of a server, or of a name that web clients use?",
     healthy: "one account holds it, letter case aside",
-    why: "For an SPN that two accounts hold a KDC answers as if there were none, and writes event 11. Disabled accounts count, and so does what is left of a conflict. setspn refuses to make one; two controllers at once, scripts and migrations do not.",
+    why: "For an SPN that two accounts hold a KDC answers as if there were none, and writes event 11. Disabled accounts count, and so does what is left of a conflict. setspn refuses to make one; two controllers at once, scripts and migrations do not. With --spn-scan forest every SPN is compared, as setspn -X -F does: who watches over the directory sees one search of one global catalog (port 3268 or 3269) from this machine, by the user of --user, below the base \"\" with the filter (servicePrincipalName=*) for servicePrincipalName and objectGUID, a thousand objects a page; and a few of those that collide, by objectGUID, fifty at a time.",
     remedy: &[
         "Take it from the wrong account, never from the server's own: setspn -U -D <SPN> <DOMAIN>\\<USER>, or of a computer: setspn -C -D <SPN> <DOMAIN>\\<COMPUTER>",
         "Check in the whole forest: setspn -F -Q <SPN>",
@@ -57,7 +58,8 @@ impl Check for Unique {
     }
 
     fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
-        needs_of(&questions(estate, evidence), estate, evidence)
+        let needs = needs_of(&questions(estate, evidence), estate, evidence).into_iter();
+        needs.chain(census::needs(estate, evidence)).collect()
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
@@ -75,8 +77,18 @@ impl Check for Unique {
             let (spn, host) = watched.get(key).map_or((None, None), |(spn, host)| (Some(spn), host.as_deref()));
             judge_shared(&spn.map_or_else(|| spelling(key, holders), ToString::to_string), host, holders, &principals)
         });
-        alone.chain(shared).chain(beside(&META, &questions, estate, evidence)).collect()
+        let findings = alone.chain(shared).chain(beside(&META, &questions, estate, evidence)).collect();
+        census::join(findings, judge_census(estate, evidence))
     }
+}
+
+/// How far the census came, if one was wanted. What it found is told by SPN.
+fn judge_census(estate: &Estate, evidence: &Evidence) -> Option<Finding> {
+    let pass = || {
+        let scanned = census::scanned(estate, evidence)?;
+        Some(Finding::new(&META, Subject::Estate, Verdict::Pass, census::compared(scanned)))
+    };
+    census::unread(&META, estate, evidence).or_else(pass)
 }
 
 fn questions(estate: &Estate, evidence: &Evidence) -> Vec<Question> {
@@ -155,7 +167,7 @@ fn mend(finding: Finding, spn: &str, host: &str, holders: &[&Account], principal
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::testing::Forest;
+    use crate::model::{plan::SpnScope, testing::Forest};
 
     #[test]
     fn two_spellings_on_one_account_are_no_duplicate() {
@@ -245,5 +257,77 @@ mod tests {
         let mut forest = Forest::new();
         forest.silent.insert(3268);
         assert_eq!(forest.troubles(&Unique), ["estate unknown -"]);
+        forest.plan.spn_scan = SpnScope::Forest;
+        assert_eq!(forest.troubles(&Unique), ["estate unknown -"]);
+    }
+
+    /// Two accounts that no targeted search finds, and others that only seem to share something.
+    fn shared_far_away() -> Forest {
+        let mut forest = Forest::new();
+        for user in ["sql1", "sql2"] {
+            forest.user(user, &[("servicePrincipalName", &["MSSQLSvc/db.contoso.com:1433", &format!("X/{user}")])]);
+        }
+        forest.computer("PC1", &[("servicePrincipalName", &["HOST/pc1", "host/PC1", "TERMSRV/pc1"])]);
+        forest.computer("PCL", &[("servicePrincipalName", &["HOST/pcl", "TERMSRV/pcl"])]);
+        forest.user("web", &[("servicePrincipalName", &["http/pc1"])]);
+        forest
+    }
+
+    #[test]
+    fn a_census_finds_what_no_search_looks_for() {
+        let mut forest = shared_far_away();
+        assert_eq!(forest.troubles(&Unique), Vec::<String>::new());
+        forest.plan.spn_scan = SpnScope::Forest;
+        forest.assert_steady(&Unique);
+        assert_eq!(forest.troubles(&Unique), ["MSSQLSvc/db.contoso.com:1433 warn duplicate"]);
+        let estate = forest.finding(&Unique, "estate");
+        assert_eq!(
+            (estate.verdict, estate.seen.as_str()),
+            (Verdict::Pass, "all 62 SPNs on 7 objects of the forest were compared")
+        );
+    }
+
+    #[test]
+    fn what_a_server_needs_fails_in_a_census_too() {
+        let mut forest = shared_far_away();
+        forest.user("svc-relay", &[("servicePrincipalName", &["smtpsvc/EX01.contoso.com"])]);
+        forest.plan.spn_scan = SpnScope::Forest;
+        assert_eq!(
+            forest.troubles(&Unique),
+            ["MSSQLSvc/db.contoso.com:1433 warn duplicate", "SMTPSVC/ex01.contoso.com fail duplicate"]
+        );
+    }
+
+    #[test]
+    fn a_census_that_breaks_off_says_how_far_it_came() {
+        let mut forest = shared_far_away();
+        forest.plan.spn_scan = SpnScope::Forest;
+        forest.breaks_off_after = Some(4);
+        forest.assert_steady(&Unique);
+        assert_eq!(forest.troubles(&Unique), ["MSSQLSvc/db.contoso.com:1433 warn duplicate", "estate unknown -"]);
+        assert!(forest.finding(&Unique, "estate").seen.contains("on the first 4 objects"));
+    }
+
+    #[test]
+    fn collisions_beyond_what_is_looked_up_are_said() {
+        let mut forest = Forest::new();
+        forest.plan.spn_scan = SpnScope::Forest;
+        for number in 0..1002 {
+            for twin in ["a", "b"] {
+                forest.user(&format!("{twin}{number}"), &[("servicePrincipalName", &[&format!("X/{number}")])]);
+            }
+        }
+        let troubles = forest.troubles(&Unique);
+        assert_eq!(troubles.len(), 1001, "a thousand pairs, and what is said of all");
+        assert!(forest.finding(&Unique, "estate").seen.contains("2 more sets"));
+    }
+
+    #[test]
+    fn without_servers_there_is_a_census_all_the_same() {
+        let mut forest = shared_far_away();
+        forest.entries.retain(|entry| !entry.is_a("msExchExchangeServer") && !entry.shows("msExchServerSite"));
+        assert_eq!(forest.words(&Unique, |_| true), ["estate skip -"]);
+        forest.plan.spn_scan = SpnScope::Forest;
+        assert_eq!(forest.words(&Unique, |_| true), ["MSSQLSvc/db.contoso.com:1433 warn duplicate", "estate pass -"]);
     }
 }

@@ -4,6 +4,7 @@ use crate::{
     facts::spn::{self, Spn, class, uniqueness_off},
     model::{
         accounts::{Account, Accounts, needed, peers, search_of_mail, search_of_name, web},
+        census,
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
@@ -67,13 +68,14 @@ impl Check for Unshadowed {
             .flat_map(|search| needs(&Subject::Estate, search, Holding::Domain, estate, evidence).collect::<Vec<_>>());
         let mail = search_of_mail();
         let mail = needs(&Subject::Estate, &mail, Holding::Catalog, estate, evidence);
-        needs_of(&questions(estate, evidence), estate, evidence).into_iter().chain(mail).chain(service).collect()
+        let needs = needs_of(&questions(estate, evidence), estate, evidence).into_iter();
+        needs.chain(mail).chain(service).chain(census::needs(estate, evidence)).collect()
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let accounts = Accounts::seen(estate, evidence);
         let principals = Principals::new(estate, evidence, &accounts);
-        let spellings = Spellings::of(&principals);
+        let spellings = Spellings::of(&principals, census::is_wanted(estate));
         let questions = questions(estate, evidence);
         let mut findings = beside(&META, &questions, estate, evidence);
         let untold: BTreeSet<Subject> =
@@ -81,12 +83,11 @@ impl Check for Unshadowed {
         let watched = watched(estate, evidence);
         let told = watched.iter().filter(|watched| !untold.contains(&watched.subject()));
         findings.extend(told.map(|watched| judge_spn(watched, &spellings, &principals)));
-        findings
-            .extend(spellings.strange.values().map(|(spn, holder)| judge_strange(spn, holder, &watched, &principals)));
+        findings.extend(spellings.strange.values().map(|held| judge_strange(held, &watched, &spellings, &principals)));
         if !untold.contains(&Subject::Estate) {
             findings.push(judge_estate(estate, evidence));
         }
-        findings
+        census::join(findings, judge_census(estate, evidence))
     }
 }
 
@@ -129,11 +130,14 @@ struct Spellings<'a> {
     looks: BTreeMap<String, Vec<(String, &'a Account)>>,
     /// The same by themselves, with the first of those who hold them.
     strange: BTreeMap<String, (String, &'a Account)>,
+    /// Of a census, plain ones that look like one of these, by how they look.
+    plain: BTreeMap<String, Vec<(String, &'a Account)>>,
 }
 
 impl<'a> Spellings<'a> {
-    fn of(principals: &Principals<'a>) -> Self {
-        let mut spellings = Self { users: BTreeMap::new(), looks: BTreeMap::new(), strange: BTreeMap::new() };
+    fn of(principals: &Principals<'a>, is_census: bool) -> Self {
+        let mut spellings =
+            Self { users: BTreeMap::new(), looks: BTreeMap::new(), strange: BTreeMap::new(), plain: BTreeMap::new() };
         for account in principals.all() {
             if let Some(upn) = &account.upn {
                 let name = upn.split_once('@').map_or(upn.as_str(), |(name, _)| name);
@@ -144,7 +148,25 @@ impl<'a> Spellings<'a> {
                 spellings.strange.entry(spn::key(held)).or_insert_with(|| (held.clone(), account));
             }
         }
+        if is_census && !spellings.strange.is_empty() {
+            let plain = |account: &'a Account| {
+                account.spns.iter().filter(|held| held.is_ascii()).map(move |held| (held, account))
+            };
+            for (held, account) in principals.all().flat_map(plain) {
+                let look = spn::look(held);
+                if spellings.looks.contains_key(&look) {
+                    spellings.plain.entry(look).or_default().push((held.clone(), account));
+                }
+            }
+        }
         spellings
+    }
+
+    /// What others hold that looks like a strange one and is none, and of which nothing else tells.
+    fn doubles(&self, (spn, holder): &(String, &'a Account), watched: &[Watched]) -> Vec<&(String, &'a Account)> {
+        let is_watched = |held: &str| watched.iter().any(|watched| watched.spn.key() == spn::key(held));
+        let alike = self.plain.get(&spn::look(spn)).into_iter().flatten();
+        alike.filter(|(held, account)| account.guid != holder.guid && !is_watched(held)).collect()
     }
 
     /// Others that are called like it. Whoever holds the SPN may be: then both lead to one account.
@@ -194,11 +216,25 @@ fn judge_spn(watched: &Watched, spellings: &Spellings<'_>, principals: &Principa
     twins.iter().fold(finding, |finding, (twin, holder)| remove(finding, twin, holder, principals))
 }
 
-fn judge_strange(spn: &str, holder: &Account, watched: &[Watched], principals: &Principals<'_>) -> Finding {
-    let seen = format!("{} on {}", spelt(spn), principals.describe(holder));
-    let finding = Finding::new(&META, Subject::Spn(spn.to_string()), Verdict::Warn, seen)
+fn judge_strange<'a>(
+    held: &(String, &'a Account),
+    watched: &[Watched],
+    spellings: &Spellings<'a>,
+    principals: &Principals<'a>,
+) -> Finding {
+    const SHOWN: usize = 3;
+    let (spn, holder) = held;
+    let doubles = spellings.doubles(held, watched);
+    let named = doubles
+        .iter()
+        .take(SHOWN)
+        .map(|(double, holder)| format!("{} on {}", spelt(double), principals.describe(holder)));
+    let named = named.collect::<Vec<_>>().join("; ");
+    let like = if doubles.is_empty() { String::new() } else { format!(", which looks like {named}") };
+    let seen = format!("{} on {}{like}", spelt(spn), principals.describe(holder));
+    let finding = Finding::new(&META, Subject::Spn(spn.clone()), Verdict::Warn, seen)
         .expected("letters, digits and marks of ASCII, which nothing takes for others")
-        .code("not-ascii");
+        .code(if doubles.is_empty() { "not-ascii" } else { "confusable" });
     let look = spn::look(spn);
     let alike = watched.iter().map(|watched| watched.spn.to_string()).filter(|watched| spn::look(watched) == look);
     let finding = alike.fold(finding, |finding, spn| finding.suspects(Trouble::SpnWrong(spn)));
@@ -243,6 +279,27 @@ fn in_powershell(spn: &str) -> String {
     text
 }
 
+/// How far the census came, if one was wanted, and what it says of names that nobody but people can mistake.
+fn judge_census(estate: &Estate, evidence: &Evidence) -> Option<Finding> {
+    let pass = || {
+        let scanned = census::scanned(estate, evidence)?;
+        let aliased = u64::try_from(scanned.aliased.len()).unwrap_or(u64::MAX).saturating_add(scanned.aliased_left_out);
+        let by_class = match (aliased, estate.organisation.mappings.value()) {
+            (_, None) => "; which classes stand for others is not told, so that aliases were not".to_string(),
+            (0, _) => String::new(),
+            // Whoever runs a service by an account of its own wants it so.
+            (count, _) => format!(
+                "; {count} sets of objects share a host by HOST and a class that it stands for, which is allowed"
+            ),
+        };
+        let strange =
+            if scanned.strange > 0 { format!("; {} are not plain ASCII", scanned.strange) } else { String::new() };
+        let seen = format!("{}{strange}{by_class}", census::compared(scanned));
+        Some(Finding::new(&META, Subject::Estate, Verdict::Pass, seen))
+    };
+    census::unread(&META, estate, evidence).or_else(pass)
+}
+
 fn judge_estate(estate: &Estate, evidence: &Evidence) -> Finding {
     let finding = |verdict, seen: &str| Finding::new(&META, Subject::Estate, verdict, seen);
     let heuristics = estate.organisation.heuristics.value();
@@ -274,7 +331,7 @@ fn judge_estate(estate: &Estate, evidence: &Evidence) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::testing::Forest;
+    use crate::model::{plan::SpnScope, testing::Forest};
     use proptest::prelude::*;
 
     #[test]
@@ -343,6 +400,35 @@ mod tests {
         let mut forest = Forest::new();
         forest.silent.insert(3268);
         assert_eq!(forest.troubles(&Unshadowed), ["estate unknown -"]);
+        forest.plan.spn_scan = SpnScope::Forest;
+        assert_eq!(forest.troubles(&Unshadowed), ["estate unknown -"]);
+    }
+
+    #[test]
+    fn a_census_finds_twins_that_no_search_looks_for() {
+        let mut forest = Forest::new();
+        forest.computer("PC1", &[("servicePrincipalName", &["HOST/pc1"])]);
+        forest.user("twin", &[("servicePrincipalName", &["HOST/\u{440}c1"])]);
+        forest.user("odd", &[("servicePrincipalName", &["HOST/\u{fc}ber"])]);
+        forest.user("web", &[("servicePrincipalName", &["http/pc1"])]);
+        assert_eq!(forest.troubles(&Unshadowed), Vec::<String>::new());
+        forest.plan.spn_scan = SpnScope::Forest;
+        forest.assert_steady(&Unshadowed);
+        assert_eq!(forest.troubles(&Unshadowed), ["HOST/\u{fc}ber warn not-ascii", "HOST/\u{440}c1 warn confusable"]);
+        let estate = forest.finding(&Unshadowed, "estate");
+        assert_eq!(estate.verdict, Verdict::Pass);
+        assert!(estate.seen.contains("2 are not plain ASCII; 1 sets"), "{}", estate.seen);
+    }
+
+    #[test]
+    fn a_census_that_breaks_off_hides_no_other_trouble() {
+        let mut forest = Forest::new();
+        forest.plan.spn_scan = SpnScope::Forest;
+        forest.breaks_off_after = Some(1);
+        let service = forest.entries.iter_mut().find(|entry| entry.dn.starts_with("CN=Directory Service,")).unwrap();
+        let heuristics = crate::facts::search::Value::Text("000000000100000000021".to_string());
+        service.attributes.insert("dSHeuristics".to_string(), [heuristics].into());
+        assert_eq!(forest.troubles(&Unshadowed), ["estate unknown uniqueness-off"]);
     }
 
     proptest! {

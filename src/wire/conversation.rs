@@ -2,7 +2,7 @@
 
 use super::{
     budget::Budgets,
-    cldap,
+    census, cldap,
     clock::Clock,
     credential::Credential,
     directory, dns, fence, fetch, http_login, https, kerberos, ldap, ntp,
@@ -42,6 +42,8 @@ pub struct Wire {
     pub(super) credential: Option<Credential>,
     pub(super) sessions: Sessions,
     pub(super) tickets: Tickets,
+    /// Those of the census, which takes minutes: other searches of the same catalog are not to wait for it.
+    pub(super) scans: Sessions,
     /// Whom a password may be shown to.
     pub(super) trust: OnceCell<Trust>,
     /// About what the entries of directories take in memory that were found.
@@ -69,6 +71,7 @@ impl Wire {
             credential,
             sessions: Sessions::default(),
             tickets: Tickets::default(),
+            scans: Sessions::default(),
             trust: OnceCell::new(),
             found: AtomicUsize::new(0),
         })
@@ -100,6 +103,7 @@ impl Wire {
             Question::SmtpLogin(_) | Question::HttpLogin(_) => {
                 session::opening(self) + connect + 4 * reply + 4 * tls::FAREWELL
             }
+            Question::SpnScan(_) => census::bound(self),
             _ => connect + reply,
         }
     }
@@ -145,7 +149,7 @@ impl Wire {
             Question::ServiceTicket(question) => Box::pin(tickets::service(self, to, host, question)).await,
             Question::SmtpLogin(question) => Box::pin(smtp_login::log_on(self, to, host, question)).await,
             Question::HttpLogin(question) => Box::pin(http_login::log_on(self, to, question)).await,
-            Question::SpnScan(_) => Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into(),
+            Question::SpnScan(question) => Box::pin(census::scan(self, to, &ask.to, question)).await,
             Question::HttpFetch(question) => fetch::fetch(self, to, host, question).await.map(Facts::HttpFetch).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()

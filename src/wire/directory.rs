@@ -39,25 +39,22 @@ use tracing::debug;
 const PAGE: i32 = 500;
 
 /// So many pages of nothing may follow one another, while the server walks an index.
-const MOST_EMPTY_PAGES: usize = 20;
+pub(super) const MOST_EMPTY_PAGES: usize = 20;
 
 /// Estates have hundreds of mail servers and connectors, not tens of thousands.
 const MOST_ENTRIES: usize = 20_000;
 
 /// What one search may send, and what it may take in memory, where a value of one byte takes sixty: what a hostile server
 /// makes of all searches of a run stays within a few tens of MiB.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+pub(super) const MOST_BYTES: usize = 16 * 1024 * 1024;
 const MOST_IN_ALL: usize = 24 * 1024 * 1024;
 
 /// The rest of an attribute is asked for so many times: 1,500 values at a time.
-const MOST_RANGES: usize = 100;
+pub(super) const MOST_RANGES: usize = 100;
 
 /// Searches, and says what was found until the end, however it came.
 pub(super) async fn search(wire: &Wire, to: SocketAddr, endpoint: &Endpoint, question: &DirectorySearch) -> Outcome {
-    let Some(credential) = &wire.credential else {
-        let why = "nobody logs on; state --user or --logon ticket";
-        return Trouble::new(Stage::Bind, Reason::Local(why.into())).into();
-    };
+    let Some(credential) = &wire.credential else { return nobody_logs_on().into() };
     let mut slot = wire.sessions.slot(endpoint).await;
     if let Some(closed) = credential.gate.closed() {
         return closed.into();
@@ -99,16 +96,21 @@ pub(super) async fn search(wire: &Wire, to: SocketAddr, endpoint: &Endpoint, que
     let count = found.entries.entries.len();
     debug!(%to, entries = count, result = found.entries.result, trouble = ?trouble, "searched");
     let is_empty = found.entries == DirectoryEntries::default();
-    let trouble = trouble.map(|trouble| after(count, trouble));
+    let trouble = trouble.map(|trouble| after(count, "entries", trouble));
     found.entries.entries.shrink_to_fit();
     Outcome { facts: (!is_empty).then_some(Facts::DirectorySearch(found.entries)), trouble }
 }
 
+pub(super) fn nobody_logs_on() -> Trouble {
+    let why = "nobody logs on; state --user or --logon ticket";
+    Trouble::new(Stage::Bind, Reason::Local(why.into()))
+}
+
 /// What was found before it went wrong is said first.
-fn after(count: usize, Trouble { stage, reason }: Trouble) -> Trouble {
+pub(super) fn after(count: usize, what: &str, Trouble { stage, reason }: Trouble) -> Trouble {
     let behind = |words: String| match count {
         0 => words,
-        _ => text::cut(&format!("only the first {count} entries: {words}")),
+        _ => text::cut(&format!("only the first {count} {what}: {words}")),
     };
     let reason = match reason {
         Reason::ServerSaid(words) => Reason::ServerSaid(behind(words)),
@@ -155,7 +157,7 @@ async fn run(
 }
 
 /// Why a search ended before its end.
-enum Stop {
+pub(super) enum Stop {
     /// The server said so, and can be asked other things.
     Refused(Trouble),
     /// We want no more of it.
@@ -165,7 +167,7 @@ enum Stop {
 }
 
 /// What ends a search from within.
-enum Fault {
+pub(super) enum Fault {
     Stop(Stop),
     /// ldap3 gave up; why, the session knows better.
     Lost,
@@ -236,7 +238,7 @@ fn enough(what: &str) -> Stop {
     Stop::Enough(Trouble::new(Stage::Reply, Reason::Local(format!("it shows {what}; ask less at once"))))
 }
 
-fn strange(what: &str) -> Stop {
+pub(super) fn strange(what: &str) -> Stop {
     Stop::Broken(Trouble::not_the_protocol(what))
 }
 
@@ -382,14 +384,17 @@ impl Searching {
     }
 }
 
-async fn in_time<T>(patience: Duration, work: impl Future<Output = Result<T, LdapError>>) -> Result<T, Fault> {
+pub(super) async fn in_time<T>(
+    patience: Duration,
+    work: impl Future<Output = Result<T, LdapError>>,
+) -> Result<T, Fault> {
     match timeout(patience, work).await {
         Ok(done) => Ok(done?),
         Err(_) => Err(Stop::Broken(Trouble::new(Stage::Reply, Reason::Silent)).into()),
     }
 }
 
-fn unreadable() -> Stop {
+pub(super) fn unreadable() -> Stop {
     strange("an LDAP entry that says nothing sensible")
 }
 
@@ -418,16 +423,16 @@ fn add(attributes: &mut BTreeMap<String, Vec<Value>>, name: &str, values: Vec<Va
 
 /// `servicePrincipalName;range=0-1499`; the last one ends in `-*`.
 #[derive(Debug, PartialEq, Eq)]
-struct Range {
+pub(super) struct Range {
     /// The name without the range; other options such as `;binary` belong to it.
-    plain: String,
-    from: u32,
+    pub(super) plain: String,
+    pub(super) from: u32,
     /// Where the next range begins.
-    next: Option<u32>,
+    pub(super) next: Option<u32>,
 }
 
 impl Range {
-    fn read(name: &str) -> Option<Self> {
+    pub(super) fn read(name: &str) -> Option<Self> {
         let range_of = |option: &str| {
             let (key, range) = option.split_once('=')?;
             let (from, to) = range.split_once('-').filter(|_| key.eq_ignore_ascii_case("range"))?;
@@ -450,7 +455,7 @@ impl Range {
 }
 
 /// The cookie with which the next page is asked for; empty after the last (RFC 2696 section 2).
-fn next_cookie(result: &LdapResult) -> Result<Vec<u8>, ()> {
+pub(super) fn next_cookie(result: &LdapResult) -> Result<Vec<u8>, ()> {
     const PAGED_RESULTS: &str = "1.2.840.113556.1.4.319";
     let Some(control) = result.ctrls.iter().find(|control| control.1.ctype == PAGED_RESULTS) else {
         return Ok(Vec::new());

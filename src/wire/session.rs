@@ -127,7 +127,8 @@ impl Slot {
 /// An open session. It ends when it is dropped.
 pub(super) struct Session {
     pub(super) ldap: Ldap,
-    left: Arc<AtomicUsize>,
+    /// What the server may still send.
+    pub(super) left: Arc<AtomicUsize>,
     ended: Ended,
     _tasks: JoinSet<()>,
 }

@@ -38,28 +38,28 @@ use tokio::{
 use tokio_util::{bytes::BytesMut, codec::Decoder as _};
 
 /// The name in the certificates of the tests.
-const HOST: &str = "mail.contoso.com";
+pub(super) const HOST: &str = "mail.contoso.com";
 const CONTOSO: &str = "DC=contoso,DC=com";
 
 /// A request, as a server hears it.
-struct Heard {
-    id: u32,
+pub(super) struct Heard {
+    pub(super) id: u32,
     operation: LdapOp,
     /// The cookie of the page that is asked for.
-    cookie: Option<Vec<u8>>,
+    pub(super) cookie: Option<Vec<u8>>,
     /// How many searches there were on this connection, with this one.
-    count: usize,
+    pub(super) count: usize,
 }
 
 impl Heard {
-    fn search(&self) -> &LdapSearchRequest {
+    pub(super) fn search(&self) -> &LdapSearchRequest {
         let LdapOp::SearchRequest(search) = &self.operation else { panic!("no search: {:?}", self.operation) };
         search
     }
 }
 
 /// What a server says to a search: bytes, and whether it then hangs up.
-enum Says {
+pub(super) enum Says {
     On(Vec<u8>),
     Last(Vec<u8>),
 }
@@ -74,8 +74,8 @@ enum Begins {
 }
 
 /// A directory that plays from a script, and counts.
-struct Directory {
-    address: SocketAddr,
+pub(super) struct Directory {
+    pub(super) address: SocketAddr,
     connections: Arc<AtomicUsize>,
     binds: Arc<AtomicUsize>,
 }
@@ -136,14 +136,14 @@ impl Directory {
     }
 
     /// One that lets us in over LDAPS.
-    async fn open<S>(script: S) -> Self
+    pub(super) async fn open<S>(script: S) -> Self
     where
         S: Fn(&Heard) -> Says + Send + Sync + 'static,
     {
         Self::new(Begins::AtOnce, Some((0, "")), script).await
     }
 
-    fn counts(&self) -> (usize, usize) {
+    pub(super) fn counts(&self) -> (usize, usize) {
         (self.connections.load(Ordering::SeqCst), self.binds.load(Ordering::SeqCst))
     }
 }
@@ -175,7 +175,7 @@ fn bound_as(code: u8, words: &str) -> Vec<u8> {
     der(0x61, &[der(0x0a, &[code]), der(0x04, b""), der(0x04, words.as_bytes())].concat())
 }
 
-fn entry(dn: &[u8], attributes: &[(&str, &[&[u8]])]) -> Vec<u8> {
+pub(super) fn entry(dn: &[u8], attributes: &[(&str, &[&[u8]])]) -> Vec<u8> {
     let attribute = |(name, values): &(&str, &[&[u8]])| {
         let values: Vec<u8> = values.iter().flat_map(|value| der(0x04, value)).collect();
         der(0x30, &[der(0x04, name.as_bytes()), der(0x31, &values)].concat())
@@ -189,12 +189,12 @@ fn named(name: &str) -> Vec<u8> {
 }
 
 /// The messages of one answer.
-fn answer(heard: &Heard, operations: &[Vec<u8>]) -> Vec<u8> {
+pub(super) fn answer(heard: &Heard, operations: &[Vec<u8>]) -> Vec<u8> {
     operations.iter().flat_map(|operation| message(heard.id, operation)).collect()
 }
 
 /// A page, and the cookie for the next.
-fn page(heard: &Heard, entries: &[Vec<u8>], cookie: &[u8]) -> Vec<u8> {
+pub(super) fn page(heard: &Heard, entries: &[Vec<u8>], cookie: &[u8]) -> Vec<u8> {
     last_page(heard, entries, &[der(0x02, &[0]), der(0x04, cookie)].concat())
 }
 
@@ -205,7 +205,7 @@ fn last_page(heard: &Heard, entries: &[Vec<u8>], value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn trusted() -> Stores {
+pub(super) fn trusted() -> Stores {
     Stores::new([("company".to_string(), vec![certificate(RSA), certificate(ECDSA)])].into())
 }
 
@@ -215,16 +215,16 @@ fn credential(way: LogonWay) -> Credential {
     Credential::new(&logon, "contoso.com", Some(password)).expect("a credential")
 }
 
-fn wire_within(budgets: Budgets, way: LogonWay, stores: Stores) -> Wire {
+pub(super) fn wire_within(budgets: Budgets, way: LogonWay, stores: Stores) -> Wire {
     Wire::new(Clock::start(), budgets, None, stores, Some(credential(way))).expect("a wire")
 }
 
 /// For silence behind a handshake, which itself takes its time on a busy machine.
-fn silence() -> Budgets {
+pub(super) fn silence() -> Budgets {
     Budgets { connect: Duration::from_secs(3), reply: Duration::from_secs(3), ..patient() }
 }
 
-fn wire() -> Wire {
+pub(super) fn wire() -> Wire {
     wire_within(patient(), LogonWay::Ldaps, trusted())
 }
 
@@ -252,7 +252,7 @@ fn names(found: &DirectoryEntries) -> Vec<&str> {
 }
 
 #[track_caller]
-fn words(reply: &Reply) -> &str {
+pub(super) fn words(reply: &Reply) -> &str {
     let End::Miss(Miss {
         reason: Reason::ServerSaid(words) | Reason::Local(words) | Reason::NotTheProtocol(words),
         ..
