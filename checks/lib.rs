@@ -22,6 +22,7 @@ pub mod facts {
     pub mod ntp;
     pub mod quorum;
     pub mod raw;
+    pub mod replication;
     pub mod search;
     pub mod smb;
     pub mod smtp;
@@ -55,6 +56,7 @@ pub mod model {
     pub mod plan;
     pub mod principals;
     pub mod reach;
+    pub mod replicas;
     #[cfg(test)]
     pub(crate) mod testing;
 }
@@ -89,6 +91,13 @@ pub mod kerberos {
     pub mod encryption;
     pub mod reachable;
     pub mod realm;
+}
+
+/// Replication between controllers: KB 979174, cause 2.
+pub mod replication {
+    pub mod agreement;
+    pub mod links;
+    pub mod progress;
 }
 
 /// SMTP between servers: KB 979174, cause 6.
@@ -148,6 +157,9 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
     &kerberos::encryption::Encryption,
+    &replication::links::Links,
+    &replication::agreement::Agreement,
+    &replication::progress::Progress,
     &spn::registered::Registered,
     &spn::owner::Owner,
     &spn::unique::Unique,

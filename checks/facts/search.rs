@@ -66,6 +66,12 @@ pub mod filter {
         format!("({attribute}={})", escaped(value))
     }
 
+    /// `(attribute=value)` of a value that is no text: a GUID, a SID.
+    pub fn equal_bytes(attribute: &str, value: &[u8]) -> String {
+        let escaped: String = value.iter().map(|byte| format!("\\{byte:02x}")).collect();
+        format!("({attribute}={escaped})")
+    }
+
     /// `(attribute=value*)`.
     pub fn begins(attribute: &str, value: &str) -> String {
         format!("({attribute}={}*)", escaped(value))
@@ -227,6 +233,19 @@ pub fn guid(bytes: &[u8]) -> Option<String> {
     Some(groups.map(hex::encode).join("-"))
 }
 
+/// The bytes of a GUID that Windows wrote.
+pub fn guid_bytes(text: &str) -> Option<[u8; 16]> {
+    let groups: Vec<Vec<u8>> = text.split('-').map(hex::decode).collect::<Result<_, _>>().ok()?;
+    let is_mixed = |at: usize| at < 3;
+    let in_order = groups.into_iter().enumerate().flat_map(|(at, mut group)| {
+        if is_mixed(at) {
+            group.reverse();
+        }
+        group
+    });
+    in_order.collect::<Vec<u8>>().try_into().ok().filter(|bytes: &[u8; 16]| guid(bytes).as_deref() == Some(text))
+}
+
 /// A distinguished name, taken apart at its commas (RFC 4514): `(type, value)`, the leaf first, escapes undone. `None` for
 /// what is none.
 pub fn dn_parts(dn: &str) -> Option<Vec<(String, String)>> {
@@ -335,6 +354,11 @@ mod tests {
         let bytes: Vec<u8> = (0..16).collect();
         assert_eq!(guid(&bytes).as_deref(), Some("03020100-0504-0706-0809-0a0b0c0d0e0f"));
         assert_eq!(guid(&bytes[1..]), None);
+        assert_eq!(guid_bytes("03020100-0504-0706-0809-0a0b0c0d0e0f").map(Vec::from), Some(bytes));
+        for wrong in ["", "03020100", "0302010005040706-0809-0a0b0c0d0e0f", "0302010g-0504-0706-0809-0a0b0c0d0e0f"] {
+            assert_eq!(guid_bytes(wrong), None, "{wrong}");
+        }
+        assert_eq!(filter::equal_bytes("objectGUID", b"*A\xff"), "(objectGUID=\\2a\\41\\ff)");
     }
 
     proptest! {
