@@ -22,6 +22,7 @@ pub mod facts {
     pub mod ntp;
     pub mod quorum;
     pub mod raw;
+    pub mod replication;
     pub mod search;
     pub mod smb;
     pub mod smtp;
@@ -58,6 +59,7 @@ pub mod model {
     pub mod plan;
     pub mod principals;
     pub mod reach;
+    pub mod replicas;
     #[cfg(test)]
     pub(crate) mod testing;
     pub mod tickets;
@@ -95,6 +97,13 @@ pub mod kerberos {
     pub mod realm;
     pub mod ticket;
     pub mod trust;
+}
+
+/// Replication between controllers: KB 979174, cause 2.
+pub mod replication {
+    pub mod agreement;
+    pub mod links;
+    pub mod progress;
 }
 
 /// SMTP between servers: KB 979174, cause 6.
@@ -158,6 +167,9 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &kerberos::ticket::Ticket,
     &kerberos::trust::Trust,
     &kerberos::encryption::Encryption,
+    &replication::links::Links,
+    &replication::agreement::Agreement,
+    &replication::progress::Progress,
     &spn::registered::Registered,
     &spn::owner::Owner,
     &spn::unique::Unique,

@@ -190,7 +190,7 @@ fn compressed_name(message: &[u8], at: &mut usize) -> Option<String> {
 }
 
 /// GeneralizedTime as LDAP writes it: `20261122120000.0Z` (RFC 4517 section 3.3.13).
-fn generalized_time(text: &str) -> Option<Timestamp> {
+pub fn generalized_time(text: &str) -> Option<Timestamp> {
     let whole = text.strip_suffix('Z')?.split('.').next()?;
     if whole.len() != 14 {
         return None;

@@ -7,7 +7,7 @@ use crate::{
     facts::{
         account::{is_conflict, is_disabled},
         dns::is_host_name,
-        search::{DirectorySearch, Entry, SearchScope, domain_of_dn, filter, leaf},
+        search::{DirectoryEntries, DirectorySearch, Entry, SearchScope, domain_of_dn, filter, leaf},
         spn::{self, Spn, class},
     },
     model::{
@@ -121,6 +121,12 @@ impl Accounts {
             }
         }
         Self(accounts)
+    }
+
+    /// What one search found, whatever else is known.
+    pub fn told(found: &DirectoryEntries) -> Self {
+        let accounts = found.entries.iter().filter_map(Account::read);
+        Self(accounts.map(|account| (account.guid.clone(), account)).collect())
     }
 
     /// All of them.

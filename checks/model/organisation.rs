@@ -72,6 +72,13 @@ pub mod searches {
         DirectorySearch::below(format!("CN=Sites,{}", at.configuration), filter::any_of(classes), &attributes)
     }
 
+    /// Ways between sites, and how often they are gone (MS-ADTS section 6.1.1.2.2.3). Not asked by everybody.
+    pub fn site_links(at: &Informant) -> DirectorySearch {
+        let attributes = ["siteList", "replInterval", "cost", "options", "schedule"];
+        let base = format!("CN=Inter-Site Transports,CN=Sites,{}", at.configuration);
+        DirectorySearch::below(base, filter::equal("objectClass", "siteLink"), &attributes)
+    }
+
     /// The domains of the forest (MS-ADTS section 6.1.1.2.1.1).
     pub fn partitions(at: &Informant) -> DirectorySearch {
         let attributes = ["nCName", "dnsRoot", "nETBIOSName", "systemFlags"];
@@ -630,7 +637,7 @@ fn exchange_server(entry: &Entry) -> ExchangeServer {
 }
 
 /// `ncacn_ip_tcp:ex01.contoso.com` among the values of networkAddress.
-fn network_name(entry: &Entry) -> Option<String> {
+pub(crate) fn network_name(entry: &Entry) -> Option<String> {
     let names = entry.texts("networkAddress").filter_map(|value| {
         let (kind, name) = value.split_once(':')?;
         kind.eq_ignore_ascii_case("ncacn_ip_tcp").then(|| canonical_name(name))
@@ -666,7 +673,7 @@ pub fn serialized_certificate(list: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The name of the server below which an object stands: `..., CN=Protocols,CN=EX01,CN=Servers,...`, or of the server itself.
-fn server_above(dn: &str) -> Option<String> {
+pub(crate) fn server_above(dn: &str) -> Option<String> {
     let parts = dn_parts(dn)?;
     let servers = parts.iter().position(|(key, value)| key == "cn" && value.eq_ignore_ascii_case("Servers"))?;
     parts.get(servers.checked_sub(1)?).map(|(_, name)| name.clone())

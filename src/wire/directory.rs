@@ -415,8 +415,10 @@ fn read(entry: lber::structure::StructureTag) -> Result<(Entry, Vec<(String, u32
     Ok((entry, rests))
 }
 
-/// Puts values to those that are there. Active Directory sends an attribute in ranges beside an empty one of its plain name.
+/// Puts values to those that are there, under the name without options: `;binary` says how a value is written, and who asked for it
+/// knows. Active Directory sends an attribute in ranges beside an empty one of its plain name.
 fn add(attributes: &mut BTreeMap<String, Vec<Value>>, name: &str, values: Vec<Value>) {
+    let name = name.split(';').next().unwrap_or(name);
     let known = attributes.keys().find(|known| known.eq_ignore_ascii_case(name)).cloned();
     attributes.entry(known.unwrap_or_else(|| name.to_owned())).or_default().extend(values);
 }
@@ -505,6 +507,13 @@ mod tests {
             attributes,
             BTreeMap::from([("Member".into(), vec![Value::Text("a".into()), Value::Text("b".into())])])
         );
+    }
+
+    #[test]
+    fn values_stand_under_the_name_without_options() {
+        let mut attributes = BTreeMap::new();
+        add(&mut attributes, "msDS-NCReplCursors;binary", vec![Value::Text("a".into())]);
+        assert_eq!(attributes, BTreeMap::from([("msDS-NCReplCursors".into(), vec![Value::Text("a".into())])]));
     }
 
     proptest! {

@@ -1,0 +1,1095 @@
+//! The controllers that hold the same and pass changes on to one another: whom they take them from, how far they have come, and
+//! where the objects that mail hangs on differ between them.
+//!
+//! Each is asked by itself for what it holds, and every age is by a controller's own clock: what is told of a change is the time of
+//! whoever was written to, and of an attempt that of whoever made it.
+
+use crate::{
+    facts::{
+        directory::{RootDse, generalized_time},
+        dns::is_host_name,
+        net::{KERBEROS_PORT, LDAP_PORT, Transport},
+        replication::{
+            Cursors, Neighbour, Outcome, Stamp, longest_pause, shown_cursor, shown_stamp, stored_cursors, stored_stamps,
+        },
+        search::{DirectoryEntries, DirectorySearch, Entry, domain_of_dn, filter, guid, guid_bytes, leaf},
+    },
+    model::{
+        accounts::{Account, Accounts, namespaces, peers, search_of_host, search_of_name, web},
+        ask::{Ask, Endpoint},
+        check::Need,
+        estate::Estate,
+        evidence::{Answer, End, Evidence, Miss},
+        finding::{Finding, Subject, Trouble, Verdict},
+        informants::{self, Holding, Informant, found},
+        meta::Meta,
+        organisation::{Dsa, network_name, searches, server_above},
+        principals::strangers,
+    },
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use core::cell::OnceCell;
+use jiff::{SignedDuration, Timestamp};
+
+/// So many controllers are compared at the most: those of Exchange's sites come first.
+const MOST_CONTROLLERS: usize = 24;
+
+/// And so many objects over all of them, at about 2 kB each: what a run may find in directories is bounded, and other checks search,
+/// too.
+const MOST_OBJECTS: usize = 4_000;
+
+/// So many accounts are asked for in one search.
+const MOST_IN_A_FILTER: usize = 40;
+
+/// Of so many objects that differ the stamps are read.
+const MOST_LOOKED_INTO: usize = 120;
+
+/// Between two looks at how far a controller has come.
+const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(5);
+
+/// What is passed on within a site is there after this: at functional levels before 2003 a controller waits 5 minutes before it tells
+/// its partners, and there are three steps at the most (MS-ADTS section 6.2.2.3). Between sites no interval is shorter, either.
+const WITHIN_A_SITE: SignedDuration = SignedDuration::from_mins(15);
+
+/// `replInterval` of a site link that says nothing, and what is assumed between sites that no link joins.
+const BETWEEN_SITES: SignedDuration = SignedDuration::from_mins(180);
+
+/// Within a site, partners are asked every hour even if they tell nothing (MS-ADTS section 6.2.2.3.4.5).
+const WITHIN_AN_HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// `tombstoneLifetime` where it is not set (MS-ADTS section 6.1.1.2.4.1.1); forests made since 2003 SP1 have it set to 180.
+const DEFAULT_LIFETIME_DAYS: i64 = 60;
+
+/// `options` of nTDSDSA (MS-ADTS section 6.1.1.2.2.1.2.1.1).
+const DISABLE_INBOUND: i64 = 2;
+const DISABLE_OUTBOUND: i64 = 4;
+
+/// The partitions that mail hangs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Partition {
+    /// The forest's configuration: servers and connectors.
+    Configuration,
+    /// The domain: accounts.
+    Domain,
+}
+
+impl Partition {
+    const ALL: [Self; 2] = [Self::Configuration, Self::Domain];
+}
+
+/// A controller that is compared with the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replica {
+    /// Its name.
+    pub host: String,
+    /// It is in a site of an active server.
+    pub is_of_exchange: bool,
+    /// Its site, lower case.
+    pub site: Option<String>,
+    at: Informant,
+    /// Its directory.
+    to: Endpoint,
+}
+
+impl Replica {
+    /// The distinguished name of a partition.
+    pub fn name_of(&self, partition: Partition) -> &str {
+        match partition {
+            Partition::Configuration => &self.at.configuration,
+            Partition::Domain => &self.at.domain,
+        }
+    }
+
+    fn root(&self) -> Ask {
+        let to = Endpoint { port: LDAP_PORT, ..self.to.clone() };
+        Ask::new(to, RootDse { transport: Transport::Tcp })
+    }
+
+    fn ask(&self, search: DirectorySearch) -> Ask {
+        Ask::new(self.to.clone(), search)
+    }
+
+    /// From whom it takes a partition, and how far it has come.
+    fn head(&self, partition: Partition) -> Ask {
+        let attributes = [
+            "objectGUID",
+            "repsFrom",
+            "replUpToDateVector",
+            "msDS-NCReplInboundNeighbors;binary",
+            "msDS-NCReplCursors;binary",
+        ];
+        self.ask(DirectorySearch::of(self.name_of(partition), &attributes))
+    }
+}
+
+/// All controllers that are compared, and what was left out.
+pub struct Replicas<'e> {
+    estate: &'e Estate,
+    evidence: &'e Evidence,
+    /// Them.
+    pub all: Vec<Replica>,
+    /// Controllers of the domain that answered, and are beyond what one run compares.
+    pub left_out: usize,
+    /// Controllers of the domain that DNS names, and that did not answer as such.
+    pub silent: Vec<String>,
+    /// Read-only ones, which Exchange does not use.
+    pub read_only: Vec<String>,
+    /// Domains of the forest with controllers that we do not log on to.
+    pub other_domains: BTreeSet<String>,
+    watched: Option<Watched>,
+    objects: OnceCell<Vec<Object<'e>>>,
+}
+
+/// What has to be known before anybody is compared: sites, servers and connectors, and the ways between sites.
+pub fn groundwork(estate: &Estate) -> Vec<(DirectorySearch, Holding)> {
+    let all = [
+        searches::sites,
+        searches::service,
+        searches::servers,
+        searches::receive_connectors,
+        searches::virtual_directories,
+        searches::site_links,
+    ];
+    let first = estate.informants.first().into_iter();
+    first.flat_map(|first| all.map(|search| (search(first), Holding::Domain))).collect()
+}
+
+impl<'e> Replicas<'e> {
+    /// Whom to compare. `None` until all of the groundwork is answered or has failed: which controllers are asked must not hang on
+    /// who was faster.
+    pub fn of(estate: &'e Estate, evidence: &'e Evidence) -> Option<Self> {
+        let groundwork = groundwork(estate);
+        let is_settled = !groundwork.is_empty() && are_settled(&groundwork, estate, evidence);
+        is_settled.then_some(())?;
+        let logon = estate.plan.logon.as_ref()?;
+        let sites = exchange_sites(estate);
+        let is_read_only = |host: &str| {
+            let known = estate.organisation.dsas.get(host);
+            estate.controllers.get(host).is_some_and(|controller| controller.is_read_only)
+                || known.is_some_and(|dsa| dsa.is_read_only)
+        };
+        let replica = |at: &Informant| {
+            let site = site_of(&at.host, estate);
+            Replica {
+                host: at.host.clone(),
+                is_of_exchange: site.as_ref().is_some_and(|site| sites.contains(site)),
+                site,
+                to: Endpoint { host: at.host.clone(), address: Some(at.address), port: logon.way.directory_port() },
+                at: at.clone(),
+            }
+        };
+        let writable = estate.informants.iter().filter(|at| !is_read_only(&at.host));
+        let mut all: Vec<_> = writable.map(replica).collect();
+        all.sort_by_key(|replica| !replica.is_of_exchange);
+        let organisation = &estate.organisation;
+        let objects = organisation.servers.len() + organisation.receive_connectors.len() + peers(estate).len();
+        let most = MOST_CONTROLLERS.min(MOST_OBJECTS / objects.max(1)).max(2);
+        let left_out = all.len().saturating_sub(most);
+        all.truncate(most);
+        let answered: BTreeSet<&str> = estate.informants.iter().map(|at| at.host.as_str()).collect();
+        let (read_only, writable): (Vec<_>, Vec<_>) =
+            estate.controllers.keys().cloned().partition(|host| is_read_only(host));
+        let silent = writable.into_iter().filter(|host| !answered.contains(host.as_str())).collect();
+        let domains = organisation.dsas.values().filter_map(|dsa| dsa.domain.clone());
+        let other_domains = domains.filter(|domain| *domain != estate.plan.domain).collect();
+        let watched = Watched::settled(estate, evidence);
+        Some(Self {
+            estate,
+            evidence,
+            all,
+            left_out,
+            silent,
+            read_only,
+            other_domains,
+            watched,
+            objects: OnceCell::new(),
+        })
+    }
+
+    /// Is there nobody to pass changes on to?
+    pub fn is_alone(&self) -> bool {
+        let is_other = |dsa: &&Dsa| dsa.domain.as_ref() == Some(&self.estate.plan.domain);
+        let known = self.estate.organisation.dsas.values().filter(is_other).count();
+        self.all.len() + self.left_out + self.silent.len() <= 1 && known <= 1
+    }
+
+    /// What is asked of every one about replication itself.
+    pub fn link_asks(&self) -> Vec<Ask> {
+        self.all.iter().flat_map(|replica| self.settings_ask(replica).into_iter().chain(heads(replica))).collect()
+    }
+
+    /// What is asked of every one about the objects that are watched.
+    pub fn object_asks(&self) -> Vec<Ask> {
+        let Some(watched) = &self.watched else { return Vec::new() };
+        self.all.iter().flat_map(|replica| self.asks_of(replica, watched)).collect()
+    }
+
+    /// Of objects that differ: all again, with the stamps of their attributes, so that both are of one moment.
+    pub fn stamp_asks(&self) -> Vec<Ask> {
+        let objects = if self.is_told() { self.objects() } else { return Vec::new() };
+        let searches = |replica: &Replica| {
+            let asks = stamp_searches(replica, objects).into_iter().map(|search| replica.ask(search));
+            asks.collect::<Vec<_>>()
+        };
+        self.all.iter().filter(|replica| self.missed(replica).is_none()).flat_map(searches).collect()
+    }
+
+    /// The second look at how far those have come that lag behind, or whose links fail.
+    pub fn second_asks(&self) -> Vec<Ask> {
+        let is_known = |asks: Vec<Ask>| asks.iter().all(|ask| self.evidence.holds(ask));
+        if !self.is_told() || !is_known(self.link_asks()) || !is_known(self.stamp_asks()) {
+            return Vec::new();
+        }
+        let failing = self.links().into_iter().filter(Link::fails);
+        let mut hosts: BTreeSet<String> = failing.flat_map(|link| [link.source, link.destination]).collect();
+        for difference in self.differences() {
+            hosts.extend(difference.written_at);
+            hosts.extend(difference.lagging);
+        }
+        let again = |ask: Ask| {
+            let when = self.evidence.find(&ask)?.when.checked_add(BETWEEN_LOOKS).ok()?;
+            Some(ask.again(2, when))
+        };
+        let watched = self.all.iter().filter(|replica| hosts.contains(&replica.host));
+        watched.flat_map(|replica| [replica.root()].into_iter().chain(heads(replica)).filter_map(again)).collect()
+    }
+
+    /// The controller itself did not tell what was asked, and why; `None` where it told all.
+    pub fn missed(&self, replica: &Replica) -> Option<Option<&'e Miss>> {
+        let watched = self.watched.as_ref()?;
+        first_missed(&self.asks_of(replica, watched), self.evidence)
+    }
+
+    /// The same of what is asked about its links.
+    pub fn links_missed(&self, replica: &Replica) -> Option<Option<&'e Miss>> {
+        let asks: Vec<_> = self.settings_ask(replica).into_iter().chain(heads(replica)).collect();
+        first_missed(&asks, self.evidence)
+    }
+
+    /// Where it told of its links, and shows none for any partition: it may have none, or not show them to us.
+    pub fn shows_no_links(&self, replica: &Replica) -> bool {
+        Partition::ALL.iter().all(|partition| self.neighbours(replica, *partition).is_empty())
+    }
+
+    /// Its clock, when it was first asked.
+    pub fn now(&self, replica: &Replica) -> Option<Timestamp> {
+        Some(self.evidence.answer::<RootDse>(&replica.root()).facts()?.reading()?.server_time)
+    }
+
+    /// The replica of this name.
+    pub fn called(&self, host: &str) -> Option<&Replica> {
+        self.all.iter().find(|replica| replica.host == host)
+    }
+
+    /// The accounts, servers and connectors that all should hold alike.
+    pub fn objects(&self) -> &[Object<'e>] {
+        self.objects.get_or_init(|| self.all_objects())
+    }
+
+    fn all_objects(&self) -> Vec<Object<'e>> {
+        let Some(watched) = &self.watched else { return Vec::new() };
+        let mut objects: BTreeMap<(Kind, String), Object<'e>> = BTreeMap::new();
+        let told: Vec<_> = self.all.iter().filter(|replica| self.missed(replica).is_none()).collect();
+        for (kind, guid, subject) in watched.subjects() {
+            let object = Object { subject, guid: guid.clone(), kind, held: BTreeMap::new() };
+            objects.insert((kind, guid), object);
+        }
+        for replica in &told {
+            for (kind, search) in kinds(replica, watched) {
+                for entry in self.entries(replica, search) {
+                    let Some((guid, subject)) = entry.guid().zip(subject_of(kind, entry)) else { continue };
+                    let object = Object { subject, guid: guid.clone(), kind, held: BTreeMap::new() };
+                    let object = objects.entry((kind, guid)).or_insert(object);
+                    object.held.insert(replica.host.clone(), Held::of(kind, entry));
+                }
+            }
+        }
+        let mut objects: Vec<_> = objects.into_values().collect();
+        for object in &mut objects {
+            for replica in &told {
+                object.held.entry(replica.host.clone()).or_insert(Held::Absent);
+            }
+        }
+        objects
+    }
+
+    /// How the objects differ that do, by what was seen last of them.
+    pub fn differences(&self) -> Vec<Difference<'e>> {
+        let objects = self.objects();
+        let differing = objects.iter().filter(|object| object.differs());
+        differing.filter_map(|object| self.difference(&self.seen_again(object, objects))).collect()
+    }
+
+    /// The object as the second search shows it, if all who told of it before did so again.
+    fn seen_again(&self, object: &Object<'e>, all: &[Object<'e>]) -> Object<'e> {
+        let mut again = object.clone();
+        for (host, held) in &mut again.held {
+            let Some(replica) = self.called(host) else { continue };
+            let searches = stamp_searches(replica, all);
+            let clause = clause_of(&object.guid);
+            let Some(search) = searches.into_iter().find(|search| search.filter.contains(&clause)) else {
+                return object.clone();
+            };
+            let Answer::Told(told, None) = self.evidence.answer::<DirectorySearch>(&replica.ask(search)) else {
+                return object.clone();
+            };
+            let entry = told.entries.iter().find(|entry| entry.guid().as_ref() == Some(&object.guid));
+            *held = entry.map_or(Held::Absent, |entry| Held::of(object.kind, entry));
+        }
+        again
+    }
+
+    fn difference(&self, object: &Object<'e>) -> Option<Difference<'e>> {
+        object.differs().then_some(())?;
+        let attributes = object.differing();
+        let is_absent = object.held.values().any(|held| *held == Held::Absent);
+        let stamps: BTreeMap<&str, Vec<Stamp>> =
+            object.shown().filter_map(|(host, entry)| Some((host, stamps_of(entry)?))).collect();
+        let has_stamps = object.shown().count() == stamps.len();
+        let newest = if has_stamps { newest(&stamps, &attributes, is_absent) } else { None };
+        let written_at = newest.as_ref().and_then(|stamp| self.host_of(&stamp.invocation));
+        let mut difference = Difference {
+            object: object.clone(),
+            attributes,
+            age: newest.as_ref().and_then(|stamp| self.age(stamp.when?, written_at.as_deref())),
+            lagging: object.held.keys().cloned().collect(),
+            written_at,
+            newest,
+        };
+        match &difference.newest {
+            // An object's own attribute tells when it last changed here: a change that is older elsewhere came in later.
+            None => difference.age = self.age_by_arrival(object),
+            Some(newest) if is_absent => {
+                let absent = object.held.iter().filter(|(_, held)| **held == Held::Absent).map(|(host, _)| host);
+                let (seen, unseen): (Vec<_>, Vec<_>) =
+                    absent.partition(|host| self.has_seen(host, object.kind.partition(), newest) != Some(false));
+                // Whoever has come past its last change and has it no more has deleted it, and when, nobody shows.
+                if seen.is_empty() {
+                    difference.lagging = unseen.into_iter().cloned().collect();
+                } else {
+                    difference.age = None;
+                    difference.lagging = object.shown().map(|(host, _)| host.to_string()).collect();
+                }
+            }
+            Some(newest) => {
+                let lags = |host: &&str| stamps.get(host).is_some_and(|stamps| !stamps.contains(newest));
+                let lagging: BTreeSet<String> = stamps.keys().copied().filter(lags).map(ToString::to_string).collect();
+                // The same stamps and other values: nobody is behind, and nobody will notice.
+                if !lagging.is_empty() {
+                    difference.lagging = lagging;
+                }
+            }
+        }
+        Some(difference)
+    }
+
+    /// How old by the clock of whoever was written to; where that is not known, by the one that makes it youngest.
+    fn age(&self, when: Timestamp, host: Option<&str>) -> Option<SignedDuration> {
+        let own = host.and_then(|host| self.called(host)).and_then(|replica| self.now(replica));
+        let now = own.or_else(|| self.all.iter().filter_map(|replica| self.now(replica)).min())?;
+        Some(now.duration_since(when).max(SignedDuration::ZERO))
+    }
+
+    /// The last that it changed on any of those that hold it.
+    fn age_by_arrival(&self, object: &Object<'_>) -> Option<SignedDuration> {
+        let ages = object.shown().map(|(host, entry)| {
+            let when = generalized_time(entry.text("whenChanged")?)?;
+            self.age(when, Some(host))
+        });
+        ages.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
+    /// Has it come past this change, or made it itself? `None` where it does not show how far it has come.
+    fn has_seen(&self, host: &str, partition: Partition, stamp: &Stamp) -> Option<bool> {
+        let replica = self.called(host)?;
+        if self.invocation(replica).as_ref() == Some(&stamp.invocation) {
+            return Some(true);
+        }
+        let cursors = self.cursors(replica, partition, 1)?;
+        Some(cursors.get(&stamp.invocation).is_some_and(|usn| *usn >= stamp.usn))
+    }
+
+    /// How far it has come with the changes of one invocation, at a look.
+    pub fn cursor(&self, replica: &Replica, partition: Partition, invocation: &str, look: u8) -> Option<i64> {
+        self.cursors(replica, partition, look)?.get(invocation).copied()
+    }
+
+    fn cursors(&self, replica: &Replica, partition: Partition, look: u8) -> Option<Cursors> {
+        let entry = self.head_entry(replica, partition, look)?;
+        let shown: Option<Cursors> =
+            entry.values("msDS-NCReplCursors").iter().map(|v| shown_cursor(v.bytes())).collect();
+        shown.filter(|cursors| !cursors.is_empty()).or_else(|| stored_cursors(entry.bytes("replUpToDateVector")?))
+    }
+
+    /// The last change of its own, at a look.
+    pub fn highest(&self, replica: &Replica, look: u8) -> Option<i64> {
+        let ask = Ask { look, ..replica.root() };
+        self.evidence.answer::<RootDse>(&ask).facts()?.value("highestCommittedUSN")?.parse().ok()
+    }
+
+    /// Did it answer the second look, if it was asked for one? `None` where it was not.
+    pub fn looked_again(&self, replica: &Replica) -> Option<Result<(), Option<&'e Miss>>> {
+        let asks: Vec<_> = self.second_asks().into_iter().filter(|ask| ask.to.host == replica.host).collect();
+        (!asks.is_empty()).then_some(())?;
+        let missed = asks.iter().find_map(|ask| match self.evidence.find(ask) {
+            None => Some(None),
+            Some(observation) => match &observation.reply.end {
+                End::Miss(miss) => Some(Some(miss)),
+                End::Ok => None,
+            },
+        });
+        Some(missed.map_or(Ok(()), Err))
+    }
+
+    /// The name under which its own changes are counted.
+    pub fn invocation(&self, replica: &Replica) -> Option<String> {
+        guid(self.settings(replica)?.bytes("invocationId")?)
+    }
+
+    fn host_of(&self, invocation: &str) -> Option<String> {
+        let is_it = |replica: &&Replica| self.invocation(replica).as_deref() == Some(invocation);
+        self.all.iter().find(is_it).map(|replica| replica.host.clone())
+    }
+
+    /// Every way by which one of them takes changes.
+    pub fn links(&self) -> Vec<Link> {
+        let mut links: BTreeMap<(String, String), Link> = BTreeMap::new();
+        for replica in &self.all {
+            for partition in Partition::ALL {
+                for neighbour in self.neighbours(replica, partition) {
+                    let (source, is_known) = self.name_of(&neighbour.source);
+                    let link = links.entry((source.clone(), replica.host.clone())).or_insert_with(|| Link {
+                        interval: self.interval(&source, replica),
+                        takes_nothing: self.has_option(&replica.host, DISABLE_INBOUND),
+                        sends_nothing: self.has_option(&source, DISABLE_OUTBOUND),
+                        source,
+                        is_known,
+                        destination: replica.host.clone(),
+                        now: self.now(replica),
+                        parts: Vec::new(),
+                    });
+                    link.parts.push((partition, neighbour));
+                }
+            }
+        }
+        links.into_values().collect()
+    }
+
+    fn has_option(&self, host: &str, option: i64) -> bool {
+        let settings = self.called(host).and_then(|replica| self.settings(replica));
+        settings.and_then(|settings| settings.number("options")).is_some_and(|options| options & option != 0)
+    }
+
+    /// What it constructs, where it does, else what it keeps. One that cannot be read makes way for the other form.
+    fn neighbours(&self, replica: &Replica, partition: Partition) -> Vec<Neighbour> {
+        let Some(entry) = self.head_entry(replica, partition, 1) else { return Vec::new() };
+        let read = |attribute, read: fn(&[u8]) -> Option<Neighbour>| -> Vec<Neighbour> {
+            entry.values(attribute).iter().filter_map(|value| read(value.bytes())).collect()
+        };
+        let mut neighbours = read("msDS-NCReplInboundNeighbors", Neighbour::shown);
+        if neighbours.is_empty() {
+            neighbours = read("repsFrom", Neighbour::stored);
+        }
+        neighbours.sort();
+        neighbours
+    }
+
+    fn head_entry(&self, replica: &Replica, partition: Partition, look: u8) -> Option<&'e Entry> {
+        let ask = Ask { look, ..replica.head(partition) };
+        self.evidence.answer::<DirectorySearch>(&ask).facts()?.entries.first()
+    }
+
+    /// Its own NTDS Settings by its own word: elsewhere they may have stayed behind.
+    fn settings_ask(&self, replica: &Replica) -> Option<Ask> {
+        let root = self.evidence.answer::<RootDse>(&replica.root()).facts()?;
+        let attributes = ["objectGUID", "invocationId", "options"];
+        Some(replica.ask(DirectorySearch::of(root.value("dsServiceName")?, &attributes)))
+    }
+
+    fn settings(&self, replica: &Replica) -> Option<&'e Entry> {
+        self.evidence.answer::<DirectorySearch>(&self.settings_ask(replica)?).facts()?.entries.first()
+    }
+
+    /// The host behind the objectGUID of NTDS Settings, and whether it is one that is known.
+    fn name_of(&self, guid: &str) -> (String, bool) {
+        let is_it = |replica: &&Replica| self.settings(replica).and_then(Entry::guid).as_deref() == Some(guid);
+        let own = self.all.iter().find(is_it).map(|replica| replica.host.clone());
+        let mut dsas = self.estate.organisation.dsas.iter();
+        let known =
+            own.or_else(|| dsas.find(|(_, dsa)| dsa.guid.as_deref() == Some(guid)).map(|(host, _)| host.clone()));
+        let is_known = known.is_some();
+        (known.unwrap_or_else(|| guid.to_string()), is_known)
+    }
+
+    /// How often this way is gone.
+    fn interval(&self, source: &str, destination: &Replica) -> SignedDuration {
+        match (site_of(source, self.estate), &destination.site) {
+            (Some(one), Some(other)) if one != *other => 2 * self.path(&one, other),
+            _ => WITHIN_AN_HOUR,
+        }
+    }
+
+    /// How long a change may take from any of them to any other: the way of least cost between the two sites that are the farthest
+    /// apart, all its intervals and all the pauses of its schedules.
+    pub fn slowest_path(&self) -> SignedDuration {
+        let sites: BTreeSet<&String> = self.all.iter().filter_map(|replica| replica.site.as_ref()).collect();
+        let pairs = sites.iter().flat_map(|one| sites.iter().map(move |other| (*one, *other)));
+        let ways = pairs.filter(|(one, other)| one < other).map(|(one, other)| self.path(one, other));
+        ways.max().unwrap_or_default().max(WITHIN_A_SITE)
+    }
+
+    fn path(&self, from: &str, to: &str) -> SignedDuration {
+        let links = self.site_links();
+        let mut reached: BTreeMap<String, (i64, SignedDuration)> =
+            [(from.to_string(), (0, SignedDuration::ZERO))].into();
+        // No way of least cost goes over more links than there are.
+        for _ in 0..links.len() {
+            let mut is_changed = false;
+            for link in &links {
+                let here = link.sites.iter().filter_map(|site| reached.get(site)).min().copied();
+                let Some((cost, time)) = here else { continue };
+                let there = (cost.saturating_add(link.cost), time.saturating_add(link.interval));
+                for site in &link.sites {
+                    if reached.get(site).is_none_or(|known| there < *known) {
+                        reached.insert(site.clone(), there);
+                        is_changed = true;
+                    }
+                }
+            }
+            if !is_changed {
+                break;
+            }
+        }
+        reached.get(to).map_or(BETWEEN_SITES, |(_, time)| *time)
+    }
+
+    fn site_links(&self) -> Vec<SiteLink> {
+        let first = self.estate.informants.first().map(searches::site_links);
+        let told = first.and_then(|search| found(&search, Holding::Domain, self.estate, self.evidence).entries());
+        told.into_iter().flat_map(|told| &told.entries).map(SiteLink::read).collect()
+    }
+
+    /// How long deleted objects are kept, and so how long a controller may stay away.
+    pub fn tombstone_lifetime(&self) -> SignedDuration {
+        let first = self.estate.informants.first().map(searches::service);
+        let told = first.and_then(|search| found(&search, Holding::Domain, self.estate, self.evidence).entries());
+        let days = told.and_then(|told| told.entries.first()?.number("tombstoneLifetime"));
+        // A controller goes by its default for what is absurd, as well (MS-ADTS section 6.1.1.2.4.1.1).
+        let days = days.filter(|days| (2..=36_500).contains(days)).unwrap_or(DEFAULT_LIFETIME_DAYS);
+        SignedDuration::from_hours(24 * days)
+    }
+
+    /// Has everything been told, or missed, that is asked at first?
+    fn is_told(&self) -> bool {
+        let asks = self.object_asks();
+        self.watched.is_some() && asks.iter().all(|ask| self.evidence.holds(ask))
+    }
+
+    fn asks_of(&self, replica: &Replica, watched: &Watched) -> Vec<Ask> {
+        kinds(replica, watched).into_iter().map(|(_, search)| replica.ask(search)).collect()
+    }
+
+    fn entries(&self, replica: &Replica, search: DirectorySearch) -> &'e [Entry] {
+        let told = self.evidence.answer::<DirectorySearch>(&replica.ask(search)).facts();
+        told.map_or(&[], |told: &DirectoryEntries| &told.entries)
+    }
+}
+
+/// What is said beside the verdicts: whom they are about, and who did not tell. `missed` is what a controller did not.
+pub fn beside<'e>(
+    meta: &'static Meta,
+    replicas: &Replicas<'e>,
+    missed: impl Fn(&Replica) -> Option<Option<&'e Miss>>,
+) -> Vec<Finding> {
+    let domain = &replicas.estate.plan.domain;
+    let mut findings = vec![of_all(meta, replicas, domain)];
+    if replicas.is_alone() {
+        return findings;
+    }
+    let host = |host: &String| Subject::Host(host.clone());
+    findings.extend(replicas.read_only.iter().map(|name| {
+        Finding::new(
+            meta,
+            host(name),
+            Verdict::Skip,
+            "it is read-only: Exchange uses none, and nobody takes changes from it",
+        )
+    }));
+    findings.extend(replicas.silent.iter().map(|name| {
+        unread(meta, name, format!("it did not answer as a controller of {domain}, so it could not be asked"))
+    }));
+    findings.extend(replicas.all.iter().filter_map(|replica| {
+        let why =
+            missed(replica)?.map_or_else(|| "the run ended before it had told all".to_string(), ToString::to_string);
+        Some(unread(meta, &replica.host, format!("it did not tell all: {why}")))
+    }));
+    findings
+}
+
+fn of_all(meta: &'static Meta, replicas: &Replicas<'_>, domain: &str) -> Finding {
+    let finding = |verdict, seen: String| Finding::new(meta, Subject::Estate, verdict, seen);
+    if replicas.is_alone() {
+        return finding(Verdict::Skip, format!("{domain} has one controller, which has nobody to agree with"));
+    }
+    let mut seen = format!("asked of {}", names(replicas.all.iter().map(|replica| replica.host.as_str())));
+    if replicas.left_out > 0 {
+        seen = format!("{seen}; {} controllers more are left out", replicas.left_out);
+    }
+    if !replicas.other_domains.is_empty() {
+        let others = names(replicas.other_domains.iter().map(String::as_str));
+        seen = format!("{seen}; those of {others} hold the configuration, too: run there with --domain");
+    }
+    finding(Verdict::Pass, seen)
+}
+
+fn unread(meta: &'static Meta, host: &str, seen: String) -> Finding {
+    let port = |port| Trouble::PortShut(Subject::Port(host.to_string(), port, Transport::Tcp));
+    [
+        Trouble::Credential,
+        Trouble::Name(host.to_string()),
+        Trouble::HostDark(host.to_string()),
+        Trouble::DirectoryUnread,
+        Trouble::ClockOff(host.to_string()),
+        port(LDAP_PORT),
+        port(KERBEROS_PORT),
+    ]
+    .into_iter()
+    .fold(Finding::new(meta, Subject::Host(host.to_string()), Verdict::Unknown, seen), Finding::suspects)
+    .code("unread")
+}
+
+/// The first names of several.
+pub fn names<'n>(names: impl Iterator<Item = &'n str>) -> String {
+    const SHOWN: usize = 3;
+    let names: Vec<_> = names.collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.iter().take(SHOWN).copied().collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+/// `40 s`, `12 min`, `3 hours`, `9 days`.
+pub fn span(duration: SignedDuration) -> String {
+    match (duration.as_secs(), duration.as_mins(), duration.as_hours()) {
+        (seconds @ ..120, ..) => format!("{seconds} s"),
+        (_, minutes @ ..120, _) => format!("{minutes} min"),
+        (.., hours @ ..48) => format!("{hours} hours"),
+        (.., hours) => format!("{} days", hours / 24),
+    }
+}
+
+/// The distinguished name of a partition as a command takes it, if it is what it should be.
+pub fn in_command(dn: &str) -> &str {
+    let domain = dn.strip_prefix("CN=Configuration,").unwrap_or(dn);
+    let is_plain = dn.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"=,-".contains(&byte));
+    let is_one = is_plain && domain_of_dn(domain).is_some_and(|name| is_host_name(&name));
+    if is_one { dn } else { "<PARTITION>" }
+}
+
+/// A way by which changes are taken, for all partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// From whom: its name, or where nobody knows that its GUID.
+    pub source: String,
+    /// There is a controller of this name.
+    pub is_known: bool,
+    /// By whom.
+    pub destination: String,
+    /// What the destination says of each partition.
+    pub parts: Vec<(Partition, Neighbour)>,
+    /// The destination's clock.
+    pub now: Option<Timestamp>,
+    /// How often the way is gone at the least.
+    pub interval: SignedDuration,
+    /// The destination is told to take nothing.
+    pub takes_nothing: bool,
+    /// The source is told to send nothing.
+    pub sends_nothing: bool,
+}
+
+impl Link {
+    /// Does it not work now, for any partition?
+    pub fn fails(&self) -> bool {
+        self.takes_nothing() || self.sends_nothing() || self.parts.iter().any(|(_, neighbour)| neighbour.fails())
+    }
+
+    /// The destination is told to take nothing, or has said so.
+    pub fn takes_nothing(&self) -> bool {
+        self.takes_nothing || self.ends_in(Outcome::SINK_DISABLED)
+    }
+
+    /// The source is told to send nothing, or has said so.
+    pub fn sends_nothing(&self) -> bool {
+        self.sends_nothing || self.ends_in(Outcome::SOURCE_DISABLED)
+    }
+
+    fn ends_in(&self, outcome: Outcome) -> bool {
+        self.parts.iter().any(|(_, neighbour)| neighbour.fails() && neighbour.result == outcome)
+    }
+
+    /// How long ago it last went well for a partition, by the destination's clock; `None` for never, or where the clock is not known.
+    pub fn age(&self, neighbour: &Neighbour) -> Option<SignedDuration> {
+        Some(self.now?.duration_since(neighbour.last_success?).max(SignedDuration::ZERO))
+    }
+
+    /// May replication be forced over it? Not where the two have not met for longer than deleted objects are kept.
+    pub fn may_be_forced(&self, lifetime: SignedDuration) -> bool {
+        let is_late = |neighbour: &Neighbour| self.age(neighbour).is_some_and(|age| age > lifetime);
+        !self.parts.iter().any(|(_, neighbour)| neighbour.result.is_of_lingering() || is_late(neighbour))
+    }
+
+    /// What it is called.
+    pub fn subject(&self) -> Subject {
+        Subject::Link(self.source.clone(), self.destination.clone())
+    }
+}
+
+/// What kind of object is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A server's account, or another that mail hangs on.
+    Account,
+    /// An Exchange server.
+    Server,
+    /// A receive connector.
+    Connector,
+}
+
+impl Kind {
+    /// Where such objects are.
+    pub fn partition(self) -> Partition {
+        match self {
+            Self::Account => Partition::Domain,
+            Self::Server | Self::Connector => Partition::Configuration,
+        }
+    }
+
+    /// What mail hangs on. Each stands with the attribute that everyone is shown who is shown the others.
+    fn attributes(self) -> (&'static str, &'static [&'static str]) {
+        match self {
+            Self::Account => (
+                "sAMAccountName",
+                &["servicePrincipalName", "pwdLastSet", "userAccountControl", "msDS-SupportedEncryptionTypes"],
+            ),
+            Self::Server => {
+                ("networkAddress", &["networkAddress", "msExchCurrentServerRoles", "msExchServerInternalTLSCert"])
+            }
+            Self::Connector => (
+                "msExchSmtpReceiveBindings",
+                &[
+                    "msExchSMTPReceiveConnectorFQDN",
+                    "msExchSmtpReceiveBindings",
+                    "msExchSmtpReceiveRemoteIPRanges",
+                    "msExchSMTPReceiveInboundSecurityFlag",
+                    "msExchSmtpTLSCertificate",
+                    "msExchSmtpReceiveTlsDomainCapabilities",
+                    "msExchSmtpReceiveRole",
+                    "msExchSmtpReceiveEnabled",
+                    "msExchSmtpReceiveProtocolOptions",
+                ],
+            ),
+        }
+    }
+}
+
+/// What a controller holds of an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held<'e> {
+    /// It told all, and this is not among it.
+    Absent,
+    /// It is there, and not shown to us.
+    Hidden,
+    /// This.
+    Shown(&'e Entry),
+}
+
+impl<'e> Held<'e> {
+    fn of(kind: Kind, entry: &'e Entry) -> Self {
+        if entry.shows(kind.attributes().0) { Self::Shown(entry) } else { Self::Hidden }
+    }
+}
+
+/// An object, on every controller that told all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object<'e> {
+    /// What it is called.
+    pub subject: Subject,
+    /// Its objectGUID.
+    pub guid: String,
+    /// What it is.
+    pub kind: Kind,
+    /// Controller -> what it holds.
+    pub held: BTreeMap<String, Held<'e>>,
+}
+
+impl<'e> Object<'e> {
+    /// Those who show it.
+    pub fn shown(&self) -> impl Iterator<Item = (&str, &'e Entry)> {
+        self.held.iter().filter_map(|(host, held)| match held {
+            Held::Shown(entry) => Some((host.as_str(), *entry)),
+            Held::Absent | Held::Hidden => None,
+        })
+    }
+
+    /// Is it not the same everywhere? What is hidden says nothing, and an account that no one has is no account.
+    pub fn differs(&self) -> bool {
+        let is_absent = self.held.values().any(|held| *held == Held::Absent);
+        (is_absent && self.shown().next().is_some()) || !self.differing().is_empty()
+    }
+
+    /// The attributes that are not the same everywhere.
+    pub fn differing(&self) -> Vec<&'static str> {
+        let differs = |attribute: &&'static str| {
+            let mut all = self.shown().map(|(_, entry)| values(entry, attribute));
+            let first = all.next();
+            all.any(|other| Some(&other) != first.as_ref())
+        };
+        self.kind.attributes().1.iter().copied().filter(differs).collect()
+    }
+}
+
+/// The values of an attribute, for comparison: they stand in no order, and the letter case of an SPN means nothing.
+pub fn values(entry: &Entry, attribute: &str) -> BTreeSet<Vec<u8>> {
+    let folded = |bytes: &[u8]| match core::str::from_utf8(bytes) {
+        Ok(text) if attribute == "servicePrincipalName" => text.to_lowercase().into_bytes(),
+        _ => bytes.to_vec(),
+    };
+    entry.values(attribute).iter().map(|value| folded(value.bytes())).collect()
+}
+
+/// How an object differs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference<'e> {
+    /// The object, as it was seen last.
+    pub object: Object<'e>,
+    /// The attributes that differ; none where it is only that not all have it.
+    pub attributes: Vec<&'static str>,
+    /// The last change that not all have.
+    pub newest: Option<Stamp>,
+    /// The controller that was written to.
+    pub written_at: Option<String>,
+    /// How old the last change is; `None` where nobody tells.
+    pub age: Option<SignedDuration>,
+    /// Those who do not have it yet; all, where nobody tells.
+    pub lagging: BTreeSet<String>,
+}
+
+/// What is asked of one controller, by what it is about.
+fn kinds(replica: &Replica, watched: &Watched) -> Vec<(Kind, DirectorySearch)> {
+    let accounts = watched.searches(replica.name_of(Partition::Domain));
+    let mut kinds: Vec<_> = accounts.into_iter().map(|search| (Kind::Account, search)).collect();
+    kinds.push((Kind::Server, searches::servers(&replica.at)));
+    kinds.push((Kind::Connector, searches::receive_connectors(&replica.at)));
+    kinds
+}
+
+fn heads(replica: &Replica) -> [Ask; 2] {
+    Partition::ALL.map(|partition| replica.head(partition))
+}
+
+/// The searches for what differs, with its stamps.
+fn stamp_searches(replica: &Replica, objects: &[Object<'_>]) -> Vec<DirectorySearch> {
+    let mut differing: Vec<_> = objects.iter().filter(|object| object.differs()).collect();
+    differing.truncate(MOST_LOOKED_INTO);
+    let mut searches = Vec::new();
+    for kind in [Kind::Account, Kind::Server, Kind::Connector] {
+        let of_kind: Vec<_> = differing.iter().filter(|object| object.kind == kind).collect();
+        let (voucher, compared) = kind.attributes();
+        let beside =
+            ["objectGUID", "whenChanged", "replPropertyMetaData", "msDS-ReplAttributeMetaData;binary", voucher];
+        let mut attributes = beside.to_vec();
+        attributes.extend(compared.iter().filter(|attribute| **attribute != voucher));
+        for chunk in of_kind.chunks(MOST_IN_A_FILTER) {
+            let any = filter::any_of(chunk.iter().map(|object| clause_of(&object.guid)));
+            searches.push(DirectorySearch::below(replica.name_of(kind.partition()), any, &attributes));
+        }
+    }
+    searches
+}
+
+fn clause_of(guid: &str) -> String {
+    filter::equal_bytes("objectGUID", &guid_bytes(guid).unwrap_or_default())
+}
+
+fn stamps_of(entry: &Entry) -> Option<Vec<Stamp>> {
+    let stored = entry.bytes("replPropertyMetaData").and_then(stored_stamps);
+    stored.or_else(|| {
+        let shown: Vec<_> =
+            entry.values("msDS-ReplAttributeMetaData").iter().filter_map(|v| shown_stamp(v.bytes())).collect();
+        // Each controller stamps an object's own name for itself.
+        (!shown.is_empty())
+            .then(|| shown.into_iter().filter(|stamp| stamp.attribute.as_deref() != Some("cn")).collect())
+    })
+}
+
+/// The last change that not all have: of the attributes that differ, where their numbers are known in every forest, else of any
+/// whose stamps differ. An object that is not everywhere counts as a whole.
+fn newest(stamps: &BTreeMap<&str, Vec<Stamp>>, attributes: &[&str], is_absent: bool) -> Option<Stamp> {
+    let all = || stamps.values().flatten();
+    let is_of = |stamp: &&Stamp| {
+        let name = stamp.attribute.as_deref().unwrap_or_default();
+        attributes.iter().any(|attribute| attribute.eq_ignore_ascii_case(name))
+    };
+    let is_shared = |stamp: &Stamp| stamps.values().all(|stamps| stamps.contains(stamp));
+    let last = |stamps: Vec<&Stamp>| stamps.into_iter().max_by_key(|stamp| (stamp.when, *stamp)).cloned();
+    if is_absent {
+        return last(all().collect());
+    }
+    let differing: Vec<_> = all().filter(|stamp| !is_shared(stamp)).collect();
+    let named: Vec<_> = differing.iter().copied().filter(is_of).collect();
+    last(named)
+        .or_else(|| last(differing))
+        .or_else(|| last(all().filter(is_of).collect()))
+        .or_else(|| last(all().collect()))
+}
+
+fn subject_of(kind: Kind, entry: &Entry) -> Option<Subject> {
+    Some(match kind {
+        Kind::Account => {
+            Subject::Account(entry.text("sAMAccountName").map_or_else(|| leaf(&entry.dn), |n| Some(n.to_string()))?)
+        }
+        Kind::Server => Subject::Host(network_name(entry)?),
+        Kind::Connector => Subject::Configured(server_above(&entry.dn)?, leaf(&entry.dn)?),
+    })
+}
+
+/// The accounts that are compared.
+struct Watched {
+    /// objectGUID -> what the account is called.
+    accounts: BTreeMap<String, Subject>,
+}
+
+impl Watched {
+    /// `None` until the global catalog has told of all, or failed to.
+    fn settled(estate: &Estate, evidence: &Evidence) -> Option<Self> {
+        let searches: Vec<_> =
+            account_searches(estate).into_iter().map(|(_, search)| (search, Holding::Catalog)).collect();
+        are_settled(&searches, estate, evidence).then(|| Self::of(estate, evidence))
+    }
+
+    /// Those of peers and those that they share, as the searches for each of them show them, whatever else is found: what is asked
+    /// must not hang on other checks.
+    fn of(estate: &Estate, evidence: &Evidence) -> Self {
+        let mut accounts = BTreeMap::new();
+        for (about, search) in account_searches(estate) {
+            let told = found(&search, Holding::Catalog, estate, evidence).entries().map(Accounts::told);
+            let told = told.unwrap_or_default();
+            let is_here = |account: &&Account| {
+                let is_of_domain = account.domain().as_ref() == Some(&estate.plan.domain);
+                account.is_computer && !account.is_conflict() && is_of_domain && guid_bytes(&account.guid).is_some()
+            };
+            for account in told.all().filter(is_here) {
+                let subject = match &about {
+                    About::Host(host) => account.claims(host).then(|| Subject::Host(host.clone())),
+                    // One that is made as alternate service accounts are.
+                    About::Name(name) => (account.host.is_none() && account.holds(&web(name)))
+                        .then(|| Subject::Account(account.name.clone())),
+                };
+                if let Some(subject) = subject {
+                    accounts.entry(account.guid.clone()).or_insert(subject);
+                }
+            }
+        }
+        Self { accounts }
+    }
+
+    fn subjects(&self) -> impl Iterator<Item = (Kind, String, Subject)> {
+        self.accounts.iter().map(|(guid, subject)| (Kind::Account, guid.clone(), subject.clone()))
+    }
+
+    /// They, and the account whose key is behind all tickets.
+    fn searches(&self, domain: &str) -> Vec<DirectorySearch> {
+        let clauses: Vec<_> = [filter::equal("sAMAccountName", "krbtgt")]
+            .into_iter()
+            .chain(self.accounts.keys().map(|guid| clause_of(guid)))
+            .collect();
+        let (voucher, compared) = Kind::Account.attributes();
+        let mut attributes = vec!["objectGUID", "whenChanged", voucher];
+        attributes.extend(compared);
+        let search = |chunk: &[String]| DirectorySearch::below(domain, filter::any_of(chunk.to_vec()), &attributes);
+        clauses.chunks(MOST_IN_A_FILTER).map(search).collect()
+    }
+}
+
+enum About {
+    Host(String),
+    Name(String),
+}
+
+/// The searches of a global catalog for the accounts that matter, as other checks ask them.
+fn account_searches(estate: &Estate) -> Vec<(About, DirectorySearch)> {
+    let hosts = peers(estate).into_iter().map(|host| (About::Host(host.to_string()), search_of_host(host)));
+    let names = namespaces(estate).into_iter().map(|name| {
+        let search = search_of_name(&name);
+        (About::Name(name), search)
+    });
+    hosts.chain(names).collect()
+}
+
+/// The needs of them.
+pub fn account_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+    let searches: Vec<_> = account_searches(estate).into_iter().map(|(_, search)| (search, Holding::Catalog)).collect();
+    informants::estate_needs(&searches, estate, evidence)
+}
+
+/// The peers whose accounts the global catalog did not tell of.
+pub fn unknown_accounts(estate: &Estate, evidence: &Evidence) -> Vec<(Subject, DirectorySearch)> {
+    let strangers = strangers(estate, evidence);
+    let untold = |search: &DirectorySearch| found(search, Holding::Catalog, estate, evidence).complete().is_none();
+    let hosts = peers(estate).into_iter().filter(|host| !strangers.contains(host));
+    let searches = hosts.map(|host| (Subject::Host(host.to_string()), search_of_host(host)));
+    searches.filter(|(_, search)| untold(search)).collect()
+}
+
+/// One way between sites.
+struct SiteLink {
+    sites: BTreeSet<String>,
+    cost: i64,
+    /// Until a change is taken over it, at the worst.
+    interval: SignedDuration,
+}
+
+impl SiteLink {
+    fn read(entry: &Entry) -> Self {
+        const DEFAULT_COST: i64 = 100;
+        const LEAST: i64 = 15;
+        const MOST: i64 = 10_080;
+        let interval = entry.number("replInterval").map(|minutes| minutes.clamp(LEAST, MOST));
+        let interval = interval.map_or(BETWEEN_SITES, SignedDuration::from_mins);
+        let pause = entry.bytes("schedule").and_then(longest_pause).unwrap_or_default();
+        Self {
+            sites: entry.texts("siteList").filter_map(leaf).map(|site| site.to_lowercase()).collect(),
+            cost: entry.number("cost").unwrap_or(DEFAULT_COST).max(1),
+            interval: interval.saturating_add(pause),
+        }
+    }
+}
+
+fn site_of(host: &str, estate: &Estate) -> Option<String> {
+    let told = estate.controllers.get(host).and_then(|controller| controller.site.clone());
+    let known = || estate.organisation.dsas.get(host).map(|dsa| dsa.site.to_lowercase());
+    told.or_else(known).filter(|site| !site.is_empty())
+}
+
+fn exchange_sites(estate: &Estate) -> BTreeSet<String> {
+    let servers = peers(estate).into_iter().filter_map(|host| estate.organisation.servers.get(host));
+    servers.filter_map(|server| server.site.as_ref()).map(|site| site.to_lowercase()).collect()
+}
+
+fn are_settled(searches: &[(DirectorySearch, Holding)], estate: &Estate, evidence: &Evidence) -> bool {
+    let asks = |(search, holding): &(DirectorySearch, Holding)| informants::asks(search, *holding, estate, evidence);
+    searches.iter().flat_map(asks).all(|ask| evidence.holds(&ask))
+}
+
+fn first_missed<'e>(asks: &[Ask], evidence: &'e Evidence) -> Option<Option<&'e Miss>> {
+    asks.iter().find_map(|ask| match evidence.answer::<DirectorySearch>(ask) {
+        Answer::NotAsked => Some(None),
+        Answer::Missed(miss) | Answer::Told(_, Some(miss)) => Some(Some(miss)),
+        Answer::Told(_, None) => None,
+    })
+}

@@ -1,0 +1,252 @@
+//! `replication-agreement`: what mail hangs on is the same on every controller.
+
+use crate::{
+    facts::{
+        account::{instant, is_disabled},
+        certificate::Certificate,
+        connector::AuthMechanism,
+    },
+    model::{
+        check::{Check, Need},
+        connectors::unread,
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Subject, Trouble, Verdict},
+        informants::estate_needs,
+        meta::{Basis, Fold, Meta, Tier},
+        organisation::{searches, serialized_certificate},
+        principals::untold,
+        replicas::{
+            Difference, Held, Link, Object, Replicas, account_needs, beside, groundwork, in_command, names, span,
+            unknown_accounts, values,
+        },
+    },
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use jiff::SignedDuration;
+
+/// See the module.
+pub struct Agreement;
+
+static META: Meta = Meta {
+    id: "replication-agreement",
+    area: "replication",
+    title: "Controllers agree",
+    question: "Do all controllers hold the same of the servers' accounts, of Exchange servers and of receive connectors?",
+    healthy: "the same on every controller",
+    why: "A server asks one controller for tickets and settings, and its peer another. Where the two differ in an SPN, an account or a connector, what is right for the one is wrong for the other, for as long as the change does not come through.",
+    remedy: &[
+        "Who has what, and since when: repadmin /showobjmeta <CONTROLLER> \"<DISTINGUISHED NAME>\"",
+        "Let the one that lags behind take it: repadmin /replicate <IT> <THE ONE THAT HAS IT> <PARTITION>",
+        "Never repadmin /syncall where two have not met for longer than tombstoneLifetime, or with 8606 or 8614: it brings back what was deleted.",
+    ],
+    references: &[
+        "Microsoft KB 979174, step 2",
+        "MS-ADTS section 3.1.1.4.4 (msDS-ReplAttributeMetaData)",
+        "repadmin (Microsoft Learn)",
+    ],
+    symptoms: &[
+        "454 4.7.0 Temporary authentication failure",
+        "MSExchangeTransport event 1035",
+        "KRB_AP_ERR_MODIFIED (41)",
+        "KRB5KDC_ERR_S_PRINCIPAL_UNKNOWN (7)",
+    ],
+    tier: Tier::User,
+    fold: Fold::BestInformed,
+    evidence: &[Basis::Spec, Basis::Lab],
+};
+
+impl Check for Agreement {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+        let mut needs = estate_needs(&groundwork(estate), estate, evidence);
+        if let Some(replicas) = Replicas::of(estate, evidence) {
+            needs.extend(account_needs(estate, evidence));
+            let asks = [replicas.link_asks(), replicas.object_asks(), replicas.stamp_asks()].concat();
+            needs.extend(asks.into_iter().map(|ask| Need { subject: Subject::Estate, ask }));
+        }
+        needs
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let groundwork = [searches::sites, searches::servers, searches::receive_connectors];
+        if let Some(untold) = unread(&META, &groundwork, estate, evidence) {
+            return [untold].into();
+        }
+        let Some(replicas) = Replicas::of(estate, evidence) else { return Vec::new() };
+        let mut findings = beside(&META, &replicas, |replica| replicas.missed(replica));
+        if replicas.is_alone() {
+            return findings;
+        }
+        findings.extend(untold(&META, &unknown_accounts(estate, evidence), estate, evidence));
+        let (links, slowest) = (replicas.links(), replicas.slowest_path());
+        let differences = replicas.differences();
+        let differing: BTreeSet<&String> = differences.iter().map(|difference| &difference.object.guid).collect();
+        let alike = replicas.objects().iter().filter(|object| !differing.contains(&object.guid));
+        findings.extend(alike.filter_map(judge_alike));
+        findings.extend(differences.iter().map(|difference| judge_difference(difference, &links, slowest, &replicas)));
+        findings
+    }
+}
+
+fn judge_alike(object: &Object<'_>) -> Option<Finding> {
+    let finding = |verdict, seen: String| Some(Finding::new(&META, object.subject.clone(), verdict, seen));
+    match object.shown().count() {
+        // With one alone, or none, there is nothing to compare, and who did not tell is told of.
+        _ if object.held.len() < 2 => None,
+        0 if object.held.values().all(|held| *held == Held::Absent) => {
+            finding(Verdict::Unknown, "the global catalog has it, and no controller shows it to us".to_string())
+        }
+        count @ 2.. => finding(Verdict::Pass, format!("the same on {count} controllers")),
+        _ => finding(Verdict::Unknown, "fewer than two controllers show it to us".to_string()),
+    }
+}
+
+fn judge_difference(
+    difference: &Difference<'_>,
+    links: &[Link],
+    slowest: SignedDuration,
+    replicas: &Replicas<'_>,
+) -> Finding {
+    let subject = difference.object.subject.clone();
+    let into: Vec<_> = links.iter().filter(|link| difference.lagging.contains(&link.destination)).collect();
+    let failing = into.iter().find(|link| link.fails());
+    let is_only_password = difference.attributes == ["pwdLastSet"] && !is_absent(&difference.object);
+    let is_old = difference.age.is_some_and(|age| age > 2 * slowest);
+    let (verdict, code) = match failing {
+        // The key before the last still serves (MS-KILE section 3.3.5.7.5), so a password alone stops nobody yet.
+        _ if is_only_password => (Verdict::Warn, "password"),
+        Some(_) => (Verdict::Fail, "link-fails"),
+        None if is_old => (Verdict::Fail, "stale"),
+        None => (Verdict::Warn, "travelling"),
+    };
+    let mut seen = [words(difference), since(difference)].concat();
+    match failing {
+        Some(link) => seen.push(format!("nothing comes over {}: replication-links tells of it", link.subject())),
+        None if !is_old => seen.push(format!("it may still be under way: that takes {} at the most", span(slowest))),
+        None => {}
+    }
+    let finding =
+        Finding::new(&META, subject.clone(), verdict, seen.join("; ")).code(code).is(Trouble::Disagreement(subject));
+    let finding = into.iter().fold(finding, |finding, link| finding.suspects(Trouble::LinkBroken(link.subject())));
+    mend(finding, difference, &into, replicas)
+}
+
+fn is_absent(object: &Object<'_>) -> bool {
+    object.held.values().any(|held| *held == Held::Absent)
+}
+
+/// Who holds what.
+fn words(difference: &Difference<'_>) -> Vec<String> {
+    const SHOWN: usize = 3;
+    let object = &difference.object;
+    let absent: Vec<_> =
+        object.held.iter().filter(|(_, held)| **held == Held::Absent).map(|(host, _)| host.as_str()).collect();
+    let mut words = Vec::new();
+    if !absent.is_empty() {
+        words.push(format!(
+            "{} has it; {} does not",
+            names(object.shown().map(|(host, _)| host)),
+            names(absent.into_iter())
+        ));
+    }
+    words.extend(difference.attributes.iter().take(SHOWN).map(|attribute| attribute_words(object, attribute)));
+    let more = difference.attributes.len().saturating_sub(SHOWN);
+    if more > 0 {
+        words.push(format!("{more} attributes more differ"));
+    }
+    words
+}
+
+/// `servicePrincipalName: dc1.contoso.com has smtpsvc/ex01.contoso.com; dc2.contoso.com has none of it`
+fn attribute_words(object: &Object<'_>, attribute: &str) -> String {
+    let mut groups: BTreeMap<BTreeSet<Vec<u8>>, Vec<&str>> = BTreeMap::new();
+    for (host, entry) in object.shown() {
+        groups.entry(values(entry, attribute)).or_default().push(host);
+    }
+    let shared = groups.keys().cloned().reduce(|one, other| &one & &other).unwrap_or_default();
+    let group = |(values, hosts): (&BTreeSet<Vec<u8>>, &Vec<&str>)| {
+        let own: Vec<_> = (values - &shared).iter().map(|value| value_words(attribute, value)).collect();
+        let hosts = names(hosts.iter().copied());
+        match own.is_empty() {
+            true if values.is_empty() => format!("{hosts} has none"),
+            true => format!("{hosts} has none of that"),
+            false => format!("{hosts} has {}", names(own.iter().map(String::as_str))),
+        }
+    };
+    let mut groups: Vec<_> = groups.iter().collect();
+    groups.sort_by_key(|(values, hosts)| (**values == shared, hosts.first().copied()));
+    format!("{attribute}: {}", groups.into_iter().map(group).collect::<Vec<_>>().join(", "))
+}
+
+/// A value as people read it: cut, and with nothing in it that a terminal obeys.
+fn value_words(attribute: &str, value: &[u8]) -> String {
+    const LONGEST: usize = 100;
+    let Ok(text) = core::str::from_utf8(value) else {
+        let certificate = serialized_certificate(value).and_then(|der| Certificate::parse(&der).ok());
+        let named = certificate.map(|certificate| format!("the certificate {}", certificate.thumbprint));
+        return named.unwrap_or_else(|| format!("{} bytes", value.len()));
+    };
+    let number = || text.parse::<i64>().ok();
+    let meaning = match attribute {
+        "pwdLastSet" => number().and_then(instant).map(|when| when.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
+        "userAccountControl" if number().is_some_and(is_disabled) => Some(format!("{text} (disabled)")),
+        "msExchSMTPReceiveInboundSecurityFlag" => number().map(|flags| AuthMechanism(flags).names()),
+        _ => None,
+    };
+    meaning.unwrap_or_else(|| {
+        let cut: String = text.chars().take(LONGEST).collect();
+        let more = if cut.len() < text.len() { "..." } else { "" };
+        format!("{}{more}", cut.escape_debug())
+    })
+}
+
+/// Which is the newer one, and since when.
+fn since(difference: &Difference<'_>) -> Vec<String> {
+    let ago = difference.age.map(|age| format!("{} ago", span(age)));
+    let mut words = Vec::new();
+    match (&difference.newest, &difference.written_at) {
+        (Some(newest), written_at) => {
+            let place = written_at.as_ref().map(|host| format!(" on {host}")).unwrap_or_default();
+            let when = newest.when.map(|when| when.strftime(" at %Y-%m-%d %H:%M:%S UTC by its own clock").to_string());
+            let ago = ago.map(|ago| format!(", {ago}")).unwrap_or_default();
+            words.push(format!("the last change was written{place}{}{ago}", when.unwrap_or_default()));
+        }
+        (None, _) => words.extend(ago.map(|ago| format!("it last changed {ago}; where, nobody shows us"))),
+    }
+    if difference.lagging.len() < difference.object.held.len() {
+        words.push(format!("not yet on {}", names(difference.lagging.iter().map(String::as_str))));
+    }
+    words
+}
+
+fn mend(finding: Finding, difference: &Difference<'_>, into: &[&Link], replicas: &Replicas<'_>) -> Finding {
+    let guid = &difference.object.guid;
+    let shows =
+        difference.object.held.keys().take(2).map(|host| format!("    repadmin /showobjmeta {host} \"<GUID={guid}>\""));
+    let finding = shows.fold(finding.remedy("See what each has, and since when:"), Finding::remedy);
+    let lifetime = replicas.tombstone_lifetime();
+    if into.iter().any(|link| !link.may_be_forced(lifetime)) {
+        return finding.remedy("Do not force replication: the two have not met for longer than deleted objects are kept. replication-links tells what then.");
+    }
+    let Some(source) = difference.written_at.as_ref().filter(|host| !difference.lagging.contains(*host)) else {
+        return finding;
+    };
+    let behind = difference.lagging.iter().filter_map(|host| replicas.called(host)).take(3);
+    let commands = behind.map(|replica| {
+        let partition = in_command(replica.name_of(difference.object.kind.partition()));
+        format!("    repadmin /replicate {} {source} {partition}", replica.host)
+    });
+    commands.fold(
+        finding.remedy("Let those that lag behind take it; where that fails, mend the link first:"),
+        Finding::remedy,
+    )
+}

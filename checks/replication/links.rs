@@ -1,0 +1,256 @@
+//! `replication-links`: controllers pass changes on to one another, or the one knows what the other does not.
+
+use crate::{
+    facts::{
+        net::Transport,
+        replication::{Neighbour, Outcome},
+    },
+    model::{
+        accounts::peers,
+        check::{Check, Need},
+        connectors::unread,
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Subject, Trouble, Verdict},
+        informants::estate_needs,
+        meta::{Basis, Fold, Meta, Tier},
+        organisation::searches,
+        replicas::{Link, Partition, Replicas, beside, groundwork, in_command, span},
+    },
+};
+use alloc::{
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use jiff::SignedDuration;
+
+/// See the module.
+pub struct Links;
+
+static META: Meta = Meta {
+    id: "replication-links",
+    area: "replication",
+    title: "Controllers take changes from one another",
+    question: "Does every controller take the changes of its partners, and has it done so lately?",
+    healthy: "the last attempt went well, for every partition",
+    why: "SPNs, passwords and connectors are written on one controller and reach the others by replication. Where that stands still, servers that use different controllers have different keys and names for one another, and their logons fail.",
+    remedy: &[
+        "On any controller: repadmin /showrepl <CONTROLLER>, and repadmin /replsummary",
+        "Where it was switched off: repadmin /options <CONTROLLER> -DISABLE_INBOUND_REPL",
+        "When the cause is gone: repadmin /replicate <DESTINATION> <SOURCE> <PARTITION>",
+        "Never repadmin /syncall where two have not met for longer than tombstoneLifetime, or with 8606 or 8614: it brings back what was deleted.",
+    ],
+    references: &[
+        "Microsoft KB 979174, step 2",
+        "MS-ADTS section 3.1.1.4.4 (msDS-NCReplInboundNeighbors)",
+        "repadmin (Microsoft Learn)",
+    ],
+    symptoms: &[
+        "454 4.7.0 Temporary authentication failure",
+        "MSExchangeTransport event 1035",
+        "KRB_AP_ERR_MODIFIED (41)",
+        "ActiveDirectory_DomainService events 1311, 1925, 2042, 2087, 2095",
+        "repadmin: 1722, 1753, 1908, 5, 8453, 8456, 8457, 8524, 8606, 8614",
+    ],
+    tier: Tier::User,
+    fold: Fold::BestInformed,
+    evidence: &[Basis::Spec, Basis::Lab],
+};
+
+/// A link that has failed for so long does not come back by itself.
+const LONG: SignedDuration = SignedDuration::from_hours(24);
+
+/// So many times the interval may pass before it is worth a word.
+const PATIENCE: i32 = 3;
+
+/// The endpoint mapper, at which replication begins.
+const RPC_PORT: u16 = 135;
+
+impl Check for Links {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+        let of_links = Replicas::of(estate, evidence).map(|replicas| replicas.link_asks()).unwrap_or_default();
+        let of_links = of_links.into_iter().map(|ask| Need { subject: Subject::Estate, ask });
+        estate_needs(&groundwork(estate), estate, evidence).into_iter().chain(of_links).collect()
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        if let Some(untold) = unread(&META, &[searches::sites, searches::servers], estate, evidence) {
+            return [untold].into();
+        }
+        let Some(replicas) = Replicas::of(estate, evidence) else { return Vec::new() };
+        let mut findings = beside(&META, &replicas, |replica| replicas.links_missed(replica));
+        if replicas.is_alone() {
+            return findings;
+        }
+        findings.extend(replicas.all.iter().filter(|replica| replicas.links_missed(replica).is_none()).filter_map(
+            |replica| {
+                let seen = "it shows us no partner from which it takes changes: it has none, or does not show them";
+                replicas.shows_no_links(replica).then(|| {
+                    Finding::new(&META, Subject::Host(replica.host.clone()), Verdict::Unknown, seen)
+                        .code("hidden")
+                        .remedy("See what it says to an administrator:")
+                        .remedy(format!("    repadmin /showrepl {}", replica.host))
+                })
+            },
+        ));
+        findings.extend(replicas.links().iter().map(|link| judge_link(link, &replicas, estate)));
+        findings
+    }
+}
+
+fn judge_link(link: &Link, replicas: &Replicas<'_>, estate: &Estate) -> Finding {
+    let judged: Vec<_> = link
+        .parts
+        .iter()
+        .map(|(partition, neighbour)| judge_part(link, *partition, neighbour, replicas, estate))
+        .collect();
+    let verdict = judged.iter().map(|(verdict, _)| *verdict).max().unwrap_or(Verdict::Unknown);
+    let told: BTreeSet<&String> =
+        judged.iter().filter(|(word, _)| verdict == Verdict::Pass || word.is_trouble()).map(|(_, seen)| seen).collect();
+    let seen = told.into_iter().cloned().collect::<Vec<_>>().join("; ");
+    let finding = Finding::new(&META, link.subject(), verdict, seen);
+    if !verdict.is_trouble() {
+        return finding;
+    }
+    let finding = finding.is(Trouble::LinkBroken(link.subject()));
+    if !link.is_known {
+        return finding
+            .code("stranger")
+            .remedy("The directory knows no controller behind this partner. If one was removed, the partner goes by itself in a day;")
+            .remedy("if not, see who it is, and clean up after it (ntdsutil, metadata cleanup):")
+            .remedy(format!("    repadmin /showrepl {}", link.destination));
+    }
+    mend(suspect(finding.code(code(link)), link), link, replicas)
+}
+
+fn code(link: &Link) -> &'static str {
+    match link {
+        _ if link.takes_nothing() => "inbound-disabled",
+        _ if link.sends_nothing() => "outbound-disabled",
+        _ if link.fails() => "failing",
+        _ => "stale",
+    }
+}
+
+/// A word about one partition.
+fn judge_part(
+    link: &Link,
+    partition: Partition,
+    neighbour: &Neighbour,
+    replicas: &Replicas<'_>,
+    estate: &Estate,
+) -> (Verdict, String) {
+    let of = match partition {
+        Partition::Configuration => "the configuration",
+        Partition::Domain => &estate.plan.domain,
+    };
+    let age = link.age(neighbour);
+    let last = match (neighbour.last_success, age) {
+        (Some(when), Some(age)) => {
+            format!("it last went well {} ago ({} by its own clock)", span(age), when.strftime("%Y-%m-%d %H:%M:%S UTC"))
+        }
+        (Some(when), None) => format!("it last went well at {}", when.strftime("%Y-%m-%d %H:%M:%S UTC")),
+        (None, _) => "it has not gone well yet".to_string(),
+    };
+    // A site without Exchange servers carries no mail, and a partition without their accounts no key of theirs.
+    let is_needed = replicas.called(&link.destination).is_some_and(|replica| replica.is_of_exchange)
+        && (partition == Partition::Configuration || !peers(estate).is_empty());
+    let is_long = age.is_some_and(|age| age > LONG);
+    let word = if is_long && is_needed && link.is_known { Verdict::Fail } else { Verdict::Warn };
+    if link.takes_nothing() {
+        return (word, format!("{} is told to take no changes (DISABLE_INBOUND_REPL); {of}: {last}", link.destination));
+    }
+    if link.sends_nothing() {
+        return (word, format!("{} is told to send no changes (DISABLE_OUTBOUND_REPL); {of}: {last}", link.source));
+    }
+    if neighbour.fails() {
+        let times = if neighbour.failures == 1 { "once".to_string() } else { format!("{} times", neighbour.failures) };
+        return (word, format!("{of}: failed {times} in a row, at last with {}; {last}", neighbour.result));
+    }
+    if age.is_some_and(|age| age > PATIENCE * link.interval) {
+        return (
+            Verdict::Warn,
+            format!("{of}: no failure, and yet {last}, though it is due every {}", span(link.interval)),
+        );
+    }
+    let put_off =
+        if neighbour.result == Outcome::SUCCESS { String::new() } else { format!("; put off: {}", neighbour.result) };
+    (Verdict::Pass, format!("{of}: {last}{put_off}"))
+}
+
+fn suspect(finding: Finding, link: &Link) -> Finding {
+    let Link { source, destination, .. } = link;
+    [
+        Trouble::HostDark(source.clone()),
+        Trouble::Name(source.clone()),
+        Trouble::PortShut(Subject::Port(source.clone(), RPC_PORT, Transport::Tcp)),
+        Trouble::ClockOff(source.clone()),
+        Trouble::ClockOff(destination.clone()),
+    ]
+    .into_iter()
+    .fold(finding, Finding::suspects)
+}
+
+fn mend(finding: Finding, link: &Link, replicas: &Replicas<'_>) -> Finding {
+    let Link { source, destination, .. } = link;
+    let show = format!("    repadmin /showrepl {destination}");
+    if !link.may_be_forced(replicas.tombstone_lifetime()) {
+        return finding
+            .remedy(format!("The two have not met for longer than deleted objects are kept ({}): do not force it, or what was deleted", span(replicas.tombstone_lifetime())))
+            .remedy(format!("comes back everywhere. Either demote {destination} and promote it anew, or see first what lingers on it:"))
+            .remedy(format!("    repadmin /removelingeringobjects {destination} <GUID OF A GOOD CONTROLLER> <PARTITION> /advisory_mode"))
+            .remedy(show);
+    }
+    let (host, option) = match code(link) {
+        "inbound-disabled" => (destination, "DISABLE_INBOUND_REPL"),
+        "outbound-disabled" => (source, "DISABLE_OUTBOUND_REPL"),
+        _ => return retry(by_result(finding, link), link, replicas).remedy(show),
+    };
+    let finding = finding
+        .remedy(format!("Find out who switched it off, and why. Windows does so itself when {host} was set back to an old state (event 2095):"))
+        .remedy("then demote it and promote it anew. If it was only forgotten:")
+        .remedy(format!("    repadmin /options {host} -{option}"));
+    retry(finding, link, replicas).remedy(show)
+}
+
+/// What the last result points to.
+fn by_result(finding: Finding, link: &Link) -> Finding {
+    let Link { source, destination, .. } = link;
+    let failing = link.parts.iter().map(|(_, neighbour)| neighbour).find(|neighbour| neighbour.fails());
+    match failing.map(|neighbour| neighbour.result.0) {
+        Some(8524) => finding
+            .remedy(format!("On {source}, register its alias again, and see that {destination} finds it:"))
+            .remedy("    nltest /dsregdns")
+            .remedy(format!("    dcdiag /test:dns /v /s:{destination}")),
+        Some(5 | 1396 | 1908 | 8453 | 0x8009_0322) => finding
+            .remedy(format!("See first that the clocks agree, on {destination}:"))
+            .remedy(format!("    w32tm /stripchart /computer:{source} /samples:1 /dataonly"))
+            .remedy(format!(
+                "If they do, {destination} may have an old password: with its KDC stopped and tickets purged, on it:"
+            ))
+            .remedy(format!("    netdom resetpwd /server:{source} /userd:<DOMAIN>\\<ADMINISTRATOR> /passwordd:*")),
+        Some(_) => finding
+            .remedy(format!(
+                "See on {destination} that it reaches {source}, at port 135 and at the RPC ports (49152 to 65535):"
+            ))
+            .remedy(format!("    Test-NetConnection {source} -Port 135"))
+            .remedy(format!("    dcdiag /test:replications /s:{destination}")),
+        None => finding.remedy(format!("See on {destination} what it waits for:")).remedy("    repadmin /queue"),
+    }
+}
+
+fn retry(finding: Finding, link: &Link, replicas: &Replicas<'_>) -> Finding {
+    let Some(replica) = replicas.called(&link.destination) else { return finding };
+    let partitions: BTreeSet<Partition> = link.parts.iter().map(|(partition, _)| *partition).collect();
+    let start = finding.remedy("When the cause is gone:");
+    partitions.into_iter().fold(start, |finding, partition| {
+        let partition = in_command(replica.name_of(partition));
+        finding.remedy(format!("    repadmin /replicate {} {} {partition}", link.destination, link.source))
+    })
+}
