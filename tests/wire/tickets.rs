@@ -18,7 +18,7 @@ use exchange_preflight_checks::{
     },
 };
 use jiff::SignedDuration;
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::task::JoinSet;
 
 const TCP: Transport = Transport::Tcp;
@@ -35,6 +35,11 @@ fn wire_with(budgets: Budgets, password: &str) -> Wire {
 
 fn wire() -> Wire {
     wire_with(patient(), PASSWORD)
+}
+
+/// For silence behind an answer, which takes its time on a busy machine.
+fn silence() -> Budgets {
+    Budgets { connect: Duration::from_secs(4), reply: Duration::from_secs(4), ..brief() }
 }
 
 fn endpoint(to: SocketAddr) -> Endpoint {
@@ -123,7 +128,8 @@ async fn thirty_tickets_take_one_logon() {
         let last = hops(&reply).last().and_then(Hop::grant).expect("a ticket");
         assert!(last.server.starts_with("SMTPSVC/ex") && last.server.ends_with("/more"), "{last:?}");
     }
-    assert_eq!((count(&log), passwords(&log)), (32, 1));
+    let firsts = log.lock().unwrap().iter().filter(|asked| asked.is_first_ticket).count();
+    assert_eq!((firsts, passwords(&log)), (2, 1));
 }
 
 #[tokio::test]
@@ -190,7 +196,7 @@ async fn a_refused_password_is_sent_to_nobody_any_more() {
                 assert_eq!(missed(&get(&wire, to, SPN, transport, &[]).await), (Stage::Bind, Why::ServerSaid));
             }
         }
-        assert_eq!((count(&log), passwords(&log), count(&others)), (2, 1, 0));
+        assert_eq!((passwords(&log), count(&others)), (1, 0));
     }
 }
 
@@ -202,7 +208,7 @@ async fn a_password_is_sent_once_and_silence_is_a_try() {
             None => Says::This(HONEST.answer(asked)),
         };
         let (to, log) = kdc(anywhere(), &[TCP, UDP], script).await;
-        let wire = wire_with(brief(), PASSWORD);
+        let wire = wire_with(silence(), PASSWORD);
         let reply = log_on(&wire, to, transport).await;
         let stage = if transport == TCP { Stage::Reply } else { Stage::Connect };
         assert_eq!((course(&reply), why(&reply)), (vec![(transport, Some(25))], (stage, Why::Silent)));
@@ -220,8 +226,7 @@ async fn a_password_that_was_taken_may_be_sent_again_in_a_datagram() {
     };
     let (deaf, log) = kdc(anywhere(), &[UDP], script).await;
     let (to, _) = honest().await;
-    // Brief in its datagrams, and patient with what is done in between.
-    let wire = wire_with(Budgets { reply: patient().reply, ..brief() }, PASSWORD);
+    let wire = wire_with(Budgets { reply: patient().reply, ..silence() }, PASSWORD);
     assert_eq!(ended(&log_on(&wire, to, TCP).await).len(), 2);
     assert_eq!(why(&log_on(&wire, deaf, UDP).await), (Stage::Connect, Why::Silent));
     assert_eq!(passwords(&log), 3);
@@ -328,7 +333,7 @@ async fn lengths_that_no_message_has_and_bytes_now_and_then_end_it() {
         assert_eq!(why(&get(&wire(), to, SPN, TCP, &[]).await), (Stage::Reply, Why::NotTheProtocol));
     }
     let to = at_services(|asked| Says::Drips(HONEST.answer(asked))).await;
-    let wire = wire_with(Budgets { reply: std::time::Duration::from_secs(4), ..patient() }, PASSWORD);
+    let wire = wire_with(silence(), PASSWORD);
     assert_eq!(why(&get(&wire, to, SPN, TCP, &[]).await), (Stage::Reply, Why::Silent));
 }
 
