@@ -237,6 +237,13 @@ mod tests {
     }
 
     #[test]
+    fn what_a_health_check_meets_is_said_in_words() {
+        let codes = [6, 7, 8, 9, 11, 12, 13, 14, 18, 23, 24, 25, 29, 31, 32, 33, 34, 37, 41, 52, 60, 61, 68]
+            .map(describe_error);
+        assert!(codes.iter().all(|words| !words.contains("RFC")), "{codes:?}");
+    }
+
+    #[test]
     fn a_password_service_wraps_its_error() {
         let error = windows_wrong_realm();
         let mut wrapped = alloc::vec![0, 0x6e, 0, 1, 0, 0];

@@ -217,6 +217,16 @@ mod tests {
         assert_eq!(check(&[]), Ok(Frame::Incomplete));
     }
 
+    #[test]
+    fn a_whole_message_has_nothing_behind_it() {
+        assert!(is_whole(&nested(3)) && is_whole(&[0x6b, 2, 5, 0]));
+        for message in [&[][..], &[0x6b], &[0x6b, 2, 5], &[0x6b, 2, 5, 0, 5, 0], &[0x6b, 0x80, 0, 0], &[0x6b, 2, 5, 1]]
+        {
+            assert!(!is_whole(message), "{message:?}");
+        }
+        assert!(!is_whole(&nested(20_000)) && !is_whole(&[0x6b, 0x84, 0x7f, 0xff, 0xff, 0xff]));
+    }
+
     proptest! {
         #[test]
         fn what_lber_writes_is_let_through_and_no_part_of_it_is_complete(part in part(), cut: proptest::sample::Index) {

@@ -416,3 +416,151 @@ fn time(instant: Timestamp) -> Result<(KerberosTime, IntegerAsn1), String> {
 fn write<T: Serialize>(message: &T) -> Result<Vec<u8>, String> {
     picky_asn1_der::to_vec(message).map_err(|error| format!("the request could not be written: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An answer of the lab's controller to a request with this number.
+    struct Recorded {
+        exchange: Exchange,
+        key: Option<Key>,
+        nonce: u32,
+        message: Vec<u8>,
+    }
+
+    fn recorded() -> Vec<Recorded> {
+        let lines = include_str!("../../tests/wire/kdc/lab.tsv").lines().filter(|line| !line.starts_with('#'));
+        let read = |line: &str| {
+            let [exchange, key, nonce, message] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("{line}") };
+            let exchange = match exchange {
+                "Authentication" => Exchange::Authentication,
+                _ => Exchange::TicketGranting,
+            };
+            let key = hex::decode(key).ok().and_then(|key| Key::new(18, Zeroizing::new(key)));
+            let (nonce, message) = (nonce.parse().expect("a number"), hex::decode(message).expect("it is hex"));
+            Recorded { exchange, key, nonce, message }
+        };
+        lines.map(read).collect()
+    }
+
+    fn read_recorded(Recorded { exchange, key, nonce, message }: &Recorded) -> Result<Answer, Unread> {
+        read(*exchange, message, key.as_ref(), &[1, *nonce])
+    }
+
+    const CLIENT: Client<'_> = Client { name: "reader@contoso.com", realm: "CONTOSO.COM" };
+
+    #[test]
+    fn a_controllers_answers_are_read() {
+        let [first, ticket, service, none] = &recorded()[..] else { panic!("four answers") };
+        let Ok(Answer::Error(error)) = read_recorded(first) else { panic!("an error") };
+        let recipe = Recipe::read(&error.data.expect("METHOD-DATA").0).expect("AES");
+        let key = recipe.key(&CLIENT, "Lab-Reader-1").expect("a key");
+        let Ok(Answer::Ticket { request: 1, held, grant }) =
+            read(ticket.exchange, &ticket.message, Some(&key), &[1, ticket.nonce])
+        else {
+            panic!("a ticket")
+        };
+        assert_eq!((grant.server.as_str(), grant.etype, grant.session_etype), ("krbtgt/CONTOSO.COM", 18, 18));
+        assert_eq!(Some(&held.key.bytes), service.key.as_ref().map(|key| &key.bytes), "one follows from the other");
+        let Ok(Answer::Ticket { grant, .. }) = read_recorded(service) else { panic!("a ticket") };
+        assert_eq!((grant.server.as_str(), grant.etype, grant.kvno), ("SMTPSVC/ex01.contoso.com", 18, Some(2)));
+        assert!(matches!(read_recorded(none), Ok(Answer::Error(KrbError { code: 7, .. }))));
+    }
+
+    #[test]
+    fn an_answer_to_another_request_is_none() {
+        let mut ticket = recorded().swap_remove(1);
+        ticket.nonce += 1;
+        assert_eq!(read_recorded(&ticket).err(), Some(Unread::Unfit("it answers another request")));
+        ticket.exchange = Exchange::TicketGranting;
+        assert_eq!(read_recorded(&ticket).err(), Some(Unread::NotKerberos));
+    }
+
+    #[test]
+    fn a_way_to_the_key_is_one_of_ours_or_none() {
+        let recipe = |etype: u8, salt: bool, iterations: Option<[u8; 4]>| {
+            let entry = picky_krb::data_types::EtypeInfo2Entry {
+                etype: ExplicitContextTag0::from(number(etype)),
+                salt: Optional::from(salt.then(|| ExplicitContextTag1::from(string("SALT").expect("ASCII")))),
+                s2kparams: Optional::from(iterations.map(|it| ExplicitContextTag2::from(OctetStringAsn1(it.to_vec())))),
+            };
+            let rc4 = picky_krb::data_types::EtypeInfo2Entry {
+                etype: ExplicitContextTag0::from(number(23)),
+                salt: Optional::from(None),
+                s2kparams: Optional::from(None),
+            };
+            let info: EtypeInfo2 = Asn1SequenceOf(vec![rc4, entry]);
+            let methods = Asn1SequenceOf(vec![pa_data(2, vec![]), pa_data(19, write(&info).expect("it is written"))]);
+            Recipe::read(&write(&methods).expect("it is written"))
+        };
+        let of = |etype, salt: Option<&str>| Ok(Recipe { etype, salt: salt.map(Into::into) });
+        assert_eq!(recipe(17, true, None), of(17, Some("SALT")));
+        assert_eq!(recipe(18, false, Some([0, 0, 0x10, 0])), of(18, None));
+        assert_eq!(recipe(18, true, Some([0, 1, 0, 0])), Err(NoRecipe::Unusual));
+        assert_eq!(recipe(20, true, None), Err(NoRecipe::NoAes));
+        assert_eq!(Recipe::read(&[]), Err(NoRecipe::NoAes));
+    }
+
+    /// RFC 3962 appendix B is of other lengths than ours; this is what Active Directory makes of a name without a salt.
+    #[test]
+    fn without_a_salt_realm_and_name_are_it() {
+        let client = Client { name: "reader", realm: "CONTOSO.COM" };
+        let key = |salt: Option<&str>| {
+            let recipe = Recipe { etype: 17, salt: salt.map(Into::into) };
+            recipe.key(&client, "Lab").expect("a key").bytes
+        };
+        assert_eq!(key(None), key(Some("CONTOSO.COMreader")));
+        assert_ne!(key(None), key(Some("")));
+    }
+
+    proptest! {
+        #[test]
+        fn any_mutation_is_read_or_refused(
+            which in 0usize..4,
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+            cut: proptest::sample::Index,
+            whole: bool,
+        ) {
+            let mut answer = recorded().swap_remove(which);
+            for (place, value) in changes {
+                let at = place.index(answer.message.len());
+                answer.message[at] = value;
+            }
+            if !whole {
+                answer.message.truncate(cut.index(answer.message.len()));
+            }
+            if let Ok(Answer::Error(KrbError { data: Some(data), .. })) = read_recorded(&answer) {
+                let _ = Recipe::read(&data.0);
+            }
+        }
+
+        /// What is inside is as hostile as what is around it.
+        #[test]
+        fn what_is_encrypted_is_read_or_refused(
+            changes in proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 1..6),
+        ) {
+            let recorded = recorded();
+            let Recorded { key: Some(key), nonce, message, .. } = &recorded[1] else { panic!("a key") };
+            let mut reply = picky_asn1_der::from_bytes::<AsRep>(message).expect("an AS-REP").0;
+            let mut plain = key.unseal(AS_REP_ENC, &reply.enc_part.0).expect("the key fits");
+            for (place, value) in changes {
+                let at = place.index(plain.len());
+                plain[at] = value;
+            }
+            let sealed = key.suite.cipher().encrypt(&key.bytes, AS_REP_ENC, &plain).expect("the key fits");
+            reply.enc_part.0.cipher = ExplicitContextTag2::from(OctetStringAsn1(sealed));
+            let _ = open(Exchange::Authentication, reply, key, &[*nonce]);
+        }
+
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            for exchange in [Exchange::Authentication, Exchange::TicketGranting] {
+                let _ = read(exchange, &bytes, None, &[]);
+            }
+            let _ = Recipe::read(&bytes);
+            let _ = shown(&bytes);
+        }
+    }
+}
