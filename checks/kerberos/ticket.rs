@@ -74,6 +74,7 @@ mod code {
     pub(super) const CLIENT_REVOKED: i64 = 18;
     pub(super) const SERVICE_REVOKED: i64 = 19;
     pub(super) const KEY_EXPIRED: i64 = 23;
+    pub(super) const PREAUTH_REQUIRED: i64 = 25;
     pub(super) const UNAVAILABLE: i64 = 29;
     pub(super) const TICKET_EXPIRED: i64 = 32;
     pub(super) const TICKET_NOT_YET: i64 = 33;
@@ -253,10 +254,12 @@ impl Judge<'_> {
                     .remedy(format!("Open TCP port 88 to {} in the firewalls on the way:", to.host))
                     .remedy(format!("    Test-NetConnection {} -Port 88", to.host))
             }
+            (_, _, Some(error)) if error.code != code::PREAUTH_REQUIRED => {
+                refused(kdc, finding, &error, is_udp && gives_over_tcp)
+            }
             (Some(miss), ..) => self.missed(kdc, finding, miss, is_udp && tcp().facts().is_some()),
-            (None, None, Some(error)) => refused(kdc, finding, &error, is_udp && gives_over_tcp),
-            (None, None, None) if answer == Answer::NotAsked => return None,
-            (None, None, None) => finding(Verdict::Unknown, "an answer from which nothing can be told".to_string()),
+            _ if answer == Answer::NotAsked => return None,
+            _ => finding(Verdict::Unknown, "an answer from which nothing can be told".to_string()),
         };
         Some(judged.at(to.address))
     }
@@ -437,7 +440,8 @@ impl Judge<'_> {
         }
         let own = self.principals.own(host);
         let about_account = [Trouble::SpnWrong(spn_text.clone()), Trouble::Account(host.to_string())];
-        let about_values = [subject(spn), Subject::Host(host.to_string())].into_iter().map(Trouble::Disagreement);
+        let holders = self.principals.holders(spn).iter().copied().chain(own);
+        let about_values = holders.map(|account| Trouble::Disagreement(Subject::Account(account.name.clone())));
         match finding.code {
             Some("unknown") => {
                 finding.suspects.extend(about_account.into_iter().chain(about_values));
@@ -719,6 +723,17 @@ mod tests {
         let mut forest = Forest::new();
         forest.refuses = true;
         assert_eq!(forest.troubles(&Ticket), ["estate unknown -"]);
+    }
+
+    #[test]
+    fn a_kdc_that_is_ill_is_told_from_a_logon_that_is_refused() {
+        for (code, word) in [(29, "warn unavailable"), (60, "warn unavailable"), (37, "fail clock")] {
+            let mut forest = with_two();
+            forest.kdc_says(DC1, TGT, Error(code));
+            let udp = if code == 37 { "fail clock" } else { word };
+            let expected = [format!("{DC1}:88 {word}"), format!("{DC1}:88/udp {udp}")];
+            assert_eq!(forest.troubles(&Ticket), expected, "the other gives tickets");
+        }
     }
 
     #[test]

@@ -69,8 +69,13 @@ pub struct Chosen {
 impl Chosen {
     /// Its port.
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint { host: self.kdc.host.clone(), address: Some(self.kdc.address), port: KERBEROS_PORT }
+        endpoint(&self.kdc)
     }
+}
+
+/// Where a KDC is asked.
+pub fn endpoint(kdc: &RealmKdc) -> Endpoint {
+    Endpoint { host: kdc.host.clone(), address: Some(kdc.address), port: KERBEROS_PORT }
 }
 
 impl Kdcs {
