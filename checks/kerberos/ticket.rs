@@ -4,7 +4,7 @@ use crate::{
     facts::{
         account::EncryptionTypes,
         kerberos::KrbError,
-        net::Transport,
+        net::{KERBEROS_PORT, Transport},
         spn::Spn,
         ticket::{Grant, Hop, ServiceTicket, TicketGranting, etype},
     },
@@ -323,8 +323,7 @@ impl Judge<'_> {
             by_word.entry((core::cmp::Reverse(one.verdict), &one.seen)).or_default().push(&one.kdc.kdc.host);
         }
         let seen = by_word.iter().map(|((_, seen), hosts)| format!("{}: {seen}", hosts.join(", ")));
-        let mut finding = Finding::new(&META, subject(spn), verdict, seen.collect::<Vec<_>>().join("; "))
-            .suspects(Trouble::Credential);
+        let mut finding = Finding::new(&META, subject(spn), verdict, seen.collect::<Vec<_>>().join("; "));
         finding.code = code;
         finding.places = said
             .iter()
@@ -424,8 +423,12 @@ impl Judge<'_> {
         let word = self.principals.word(&spn_text);
         for one in said.iter().filter(|one| one.verdict.is_trouble()) {
             let kdc = &one.kdc.kdc.host;
-            finding = suspect_way(finding, kdc);
             match one.code {
+                // What was answered has no cause in the way there, nor in our password.
+                None | Some("udp-silent") => {
+                    let udp = Subject::Port(kdc.clone(), KERBEROS_PORT, Transport::Udp);
+                    finding = suspect_way(finding, kdc).suspects(Trouble::PortShut(udp)).suspects(Trouble::Credential);
+                }
                 Some("clock") => finding.suspects.push(Trouble::ClockOff(kdc.clone())),
                 Some("unknown" | "differs") => {
                     // Changes may be missing here, or there.
@@ -522,7 +525,7 @@ impl Judge<'_> {
 fn suspect_way(finding: Finding, host: &str) -> Finding {
     finding.suspects(Trouble::HostDark(host.to_string())).suspects(Trouble::PortShut(Subject::Port(
         host.to_string(),
-        88,
+        KERBEROS_PORT,
         Transport::Tcp,
     )))
 }
