@@ -4,7 +4,7 @@ use crate::{
     facts::{
         account::EncryptionTypes,
         kerberos::KrbError,
-        net::Transport,
+        net::{KERBEROS_PORT, Transport},
         spn::Spn,
         ticket::{Grant, Hop, ServiceTicket, TicketGranting, etype},
     },
@@ -74,6 +74,7 @@ mod code {
     pub(super) const CLIENT_REVOKED: i64 = 18;
     pub(super) const SERVICE_REVOKED: i64 = 19;
     pub(super) const KEY_EXPIRED: i64 = 23;
+    pub(super) const PREAUTH_REQUIRED: i64 = 25;
     pub(super) const UNAVAILABLE: i64 = 29;
     pub(super) const TICKET_EXPIRED: i64 = 32;
     pub(super) const TICKET_NOT_YET: i64 = 33;
@@ -253,10 +254,12 @@ impl Judge<'_> {
                     .remedy(format!("Open TCP port 88 to {} in the firewalls on the way:", to.host))
                     .remedy(format!("    Test-NetConnection {} -Port 88", to.host))
             }
+            (_, _, Some(error)) if error.code != code::PREAUTH_REQUIRED => {
+                refused(kdc, finding, &error, is_udp && gives_over_tcp)
+            }
             (Some(miss), ..) => self.missed(kdc, finding, miss, is_udp && tcp().facts().is_some()),
-            (None, None, Some(error)) => refused(kdc, finding, &error, is_udp && gives_over_tcp),
-            (None, None, None) if answer == Answer::NotAsked => return None,
-            (None, None, None) => finding(Verdict::Unknown, "an answer from which nothing can be told".to_string()),
+            _ if answer == Answer::NotAsked => return None,
+            _ => finding(Verdict::Unknown, "an answer from which nothing can be told".to_string()),
         };
         Some(judged.at(to.address))
     }
@@ -320,8 +323,7 @@ impl Judge<'_> {
             by_word.entry((core::cmp::Reverse(one.verdict), &one.seen)).or_default().push(&one.kdc.kdc.host);
         }
         let seen = by_word.iter().map(|((_, seen), hosts)| format!("{}: {seen}", hosts.join(", ")));
-        let mut finding = Finding::new(&META, subject(spn), verdict, seen.collect::<Vec<_>>().join("; "))
-            .suspects(Trouble::Credential);
+        let mut finding = Finding::new(&META, subject(spn), verdict, seen.collect::<Vec<_>>().join("; "));
         finding.code = code;
         finding.places = said
             .iter()
@@ -421,8 +423,12 @@ impl Judge<'_> {
         let word = self.principals.word(&spn_text);
         for one in said.iter().filter(|one| one.verdict.is_trouble()) {
             let kdc = &one.kdc.kdc.host;
-            finding = suspect_way(finding, kdc);
             match one.code {
+                // What was answered has no cause in the way there, nor in our password.
+                None | Some("udp-silent") => {
+                    let udp = Subject::Port(kdc.clone(), KERBEROS_PORT, Transport::Udp);
+                    finding = suspect_way(finding, kdc).suspects(Trouble::PortShut(udp)).suspects(Trouble::Credential);
+                }
                 Some("clock") => finding.suspects.push(Trouble::ClockOff(kdc.clone())),
                 Some("unknown" | "differs") => {
                     // Changes may be missing here, or there.
@@ -437,7 +443,8 @@ impl Judge<'_> {
         }
         let own = self.principals.own(host);
         let about_account = [Trouble::SpnWrong(spn_text.clone()), Trouble::Account(host.to_string())];
-        let about_values = [subject(spn), Subject::Host(host.to_string())].into_iter().map(Trouble::Disagreement);
+        let holders = self.principals.holders(spn).iter().copied().chain(own);
+        let about_values = holders.map(|account| Trouble::Disagreement(Subject::Account(account.name.clone())));
         match finding.code {
             Some("unknown") => {
                 finding.suspects.extend(about_account.into_iter().chain(about_values));
@@ -518,7 +525,7 @@ impl Judge<'_> {
 fn suspect_way(finding: Finding, host: &str) -> Finding {
     finding.suspects(Trouble::HostDark(host.to_string())).suspects(Trouble::PortShut(Subject::Port(
         host.to_string(),
-        88,
+        KERBEROS_PORT,
         Transport::Tcp,
     )))
 }
@@ -719,6 +726,17 @@ mod tests {
         let mut forest = Forest::new();
         forest.refuses = true;
         assert_eq!(forest.troubles(&Ticket), ["estate unknown -"]);
+    }
+
+    #[test]
+    fn a_kdc_that_is_ill_is_told_from_a_logon_that_is_refused() {
+        for (code, word) in [(29, "warn unavailable"), (60, "warn unavailable"), (37, "fail clock")] {
+            let mut forest = with_two();
+            forest.kdc_says(DC1, TGT, Error(code));
+            let udp = if code == 37 { "fail clock" } else { word };
+            let expected = [format!("{DC1}:88 {word}"), format!("{DC1}:88/udp {udp}")];
+            assert_eq!(forest.troubles(&Ticket), expected, "the other gives tickets");
+        }
     }
 
     #[test]

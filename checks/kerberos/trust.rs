@@ -4,7 +4,7 @@ use crate::{
     facts::{
         dns::is_host_name,
         kerberos::KrbError,
-        net::Transport,
+        net::{KERBEROS_PORT, Transport},
         ticket::{RealmKdc, ServiceTicket, TicketReply},
     },
     model::{
@@ -203,7 +203,7 @@ fn nobody(subject: Subject, kdcs: &Kdcs, estate: &Estate) -> Finding {
 fn suspect_way(finding: Finding, host: &str) -> Finding {
     finding.suspects(Trouble::HostDark(host.to_string())).suspects(Trouble::PortShut(Subject::Port(
         host.to_string(),
-        88,
+        KERBEROS_PORT,
         Transport::Tcp,
     )))
 }

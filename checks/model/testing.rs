@@ -363,7 +363,12 @@ impl Forest {
                 miss(Stage::Bind, Reason::ServerSaid("KRB-ERROR 24: the password is wrong".to_owned()))
             }
             Question::TicketGranting(TicketGranting { transport }) => {
-                self.tickets(Facts::TicketGranting, ask, &krbtgt("CONTOSO.COM"), *transport, &[])
+                let reply = self.tickets(Facts::TicketGranting, ask, &krbtgt("CONTOSO.COM"), *transport, &[]);
+                let Some(Facts::TicketGranting(told)) = &reply.facts else { return reply };
+                // Who is not logged on, is told so beside the answer.
+                let is_refused = reply.end == End::Ok && told.last().is_some_and(|hop| hop.grant().is_none());
+                let refusal = miss(Stage::Bind, Reason::ServerSaid("KRB-ERROR".to_owned()));
+                if is_refused { Reply { end: refusal.end, ..reply } } else { reply }
             }
             Question::ServiceTicket(ServiceTicket { spn, transport, path }) => {
                 self.tickets(Facts::ServiceTicket, ask, spn, *transport, path)
