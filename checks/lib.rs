@@ -59,6 +59,7 @@ pub mod model {
     pub mod reach;
     #[cfg(test)]
     pub(crate) mod testing;
+    pub mod tickets;
 }
 
 /// Hosts as such.
@@ -91,6 +92,8 @@ pub mod kerberos {
     pub mod encryption;
     pub mod reachable;
     pub mod realm;
+    pub mod ticket;
+    pub mod trust;
 }
 
 /// SMTP between servers: KB 979174, cause 6.
@@ -151,6 +154,8 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &site::has_gc::HasGc,
     &kerberos::reachable::Reachable,
     &kerberos::realm::Realm,
+    &kerberos::ticket::Ticket,
+    &kerberos::trust::Trust,
     &kerberos::encryption::Encryption,
     &spn::registered::Registered,
     &spn::owner::Owner,

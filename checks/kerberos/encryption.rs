@@ -1,20 +1,26 @@
 //! `kerberos-encryption`: the kinds of keys that a KDC may use for servers, as their accounts name them.
 
 use crate::{
-    facts::account::{EncryptionTypes, instant},
+    facts::{
+        account::{EncryptionTypes, instant},
+        net::Transport,
+        ticket::etype,
+    },
     model::{
-        accounts::{Account, Accounts, search_of_keys, search_of_name, web},
+        accounts::{Account, Accounts, needed, search_of_keys, search_of_name, web},
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
-        finding::{Finding, Subject, Verdict},
+        finding::{Finding, Subject, Trouble, Verdict},
         informants::{Holding, found, needs, unread},
+        kdcs::Kdcs,
         meta::{Basis, Fold, Meta, Tier},
         principals::{Principals, Question, are_servers_settled, beside, is_word, needs_of, of_peers, web_names},
+        tickets::{EtypeName, WalkEnd, granting, needed_spns, needs_of_kdcs, walk},
     },
 };
 use alloc::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
     vec::Vec,
@@ -67,6 +73,7 @@ impl Check for Encryption {
             let search = search_of_keys(&keyholder.account.dn);
             all.extend(needs(&keyholder.subject, &search, Holding::Domain, estate, evidence));
         }
+        all.extend(needs_of_tickets(&keyholders, estate, evidence));
         all
     }
 
@@ -122,6 +129,54 @@ fn keyholders<'a>(principals: &Principals<'a>, estate: &Estate, evidence: &Evide
     own.chain(shared).collect()
 }
 
+/// The tickets that `kerberos-ticket` asks for, for they show in what a KDC really makes them.
+fn needs_of_tickets(keyholders: &[Keyholder<'_>], estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+    if needed_spns(estate, evidence).is_empty() {
+        return Vec::new();
+    }
+    let kdcs = Kdcs::of(estate, evidence);
+    let of_estate = needs_of_kdcs(&kdcs, &[Transport::Tcp], estate).into_iter();
+    let mut all: Vec<_> = of_estate.map(|need| Need { subject: Subject::Estate, ..need }).collect();
+    for (kdc, _) in granting(&kdcs, estate, evidence).iter().filter(|(_, by)| by.contains(&Transport::Tcp)) {
+        for keyholder in keyholders.iter().filter(|one| one.is_server && foreign_domain(one, estate).is_none()) {
+            let Subject::Host(host) = &keyholder.subject else { continue };
+            let asks = walk(kdc, &needed(host).to_string(), estate, evidence).asks.into_iter();
+            all.extend(asks.map(|ask| Need { subject: keyholder.subject.clone(), ask }));
+        }
+    }
+    all
+}
+
+/// In what a server's tickets come.
+#[derive(Default)]
+struct Issued {
+    etypes: BTreeSet<i64>,
+    /// A KDC has no key of the account that it may use for AES.
+    is_refused: bool,
+}
+
+impl Issued {
+    fn of(keyholder: &Keyholder<'_>, estate: &Estate, evidence: &Evidence) -> Self {
+        const NO_ETYPE: i64 = 14;
+        let mut issued = Self::default();
+        let Subject::Host(host) = &keyholder.subject else { return issued };
+        for (kdc, _) in granting(&Kdcs::of(estate, evidence), estate, evidence) {
+            match walk(&kdc, &needed(host).to_string(), estate, evidence).end {
+                WalkEnd::Granted(grant) => drop(issued.etypes.insert(grant.etype)),
+                WalkEnd::Refused(error) => issued.is_refused |= error.code == NO_ETYPE,
+                _ => {}
+            }
+        }
+        issued
+    }
+
+    /// `; tickets for it come in AES-256`
+    fn describe(&self) -> String {
+        let names: Vec<_> = self.etypes.iter().map(|etype| EtypeName(*etype).to_string()).collect();
+        if names.is_empty() { String::new() } else { format!("; tickets for it come in {}", names.join(" and ")) }
+    }
+}
+
 /// Where several hold the name like this one, nobody can tell which of them it is that servers share, and `spn-unique` tells of it.
 fn judge_keyholder(
     keyholder: &Keyholder<'_>,
@@ -165,16 +220,30 @@ fn judge_keys(keyholder: &Keyholder<'_>, principals: &Principals<'_>, estate: &E
     let set = entry.number("pwdLastSet").and_then(instant);
     let age = set.map(|set| format!("; its password is of {}", set.strftime("%Y-%m-%d"))).unwrap_or_default();
     let types = EncryptionTypes(entry.number("msDS-SupportedEncryptionTypes").unwrap_or_default());
+    let issued = Issued::of(keyholder, estate, evidence);
+    let come_in = issued.describe();
     match (types.names_any(), keyholder.is_server) {
         (true, _) if types.has_aes() => {
-            finding(Verdict::Pass, format!("{} names AES ({}){age}", account.name, types.0))
+            finding(Verdict::Pass, format!("{} names AES ({}){come_in}{age}", account.name, types.0))
+        }
+        _ if issued.is_refused => {
+            let names = if types.names_any() { format!("no AES ({})", types.0) } else { "nothing".to_string() };
+            let seen = format!("{} names {names}, and a KDC gives no ticket where AES alone is offered (14){age}", account.name);
+            mend(finding(Verdict::Fail, seen), keyholder, estate)
+                .code("no-aes-refused")
+                .is(Trouble::NoKey(subject.clone()))
         }
         (true, _) => {
-            mend(finding(Verdict::Warn, format!("{} names no AES ({}){age}", account.name, types.0)), keyholder, estate)
-                .code("no-aes")
+            let seen = format!("{} names no AES ({}){come_in}{age}", account.name, types.0);
+            mend(finding(Verdict::Warn, seen), keyholder, estate).code("no-aes").is(Trouble::NoKey(subject.clone()))
+        }
+        (false, true) if issued.etypes.contains(&etype::RC4) => {
+            let seen = format!("{} names nothing{come_in}, which controllers give up{age}", account.name);
+            mend(finding(Verdict::Warn, seen), keyholder, estate).code("unset-rc4").is(Trouble::NoKey(subject.clone()))
         }
         (false, true) => {
-            finding(Verdict::Pass, format!("{} names nothing, so controllers and Windows decide{age}", account.name))
+            let seen = format!("{} names nothing, so controllers and Windows decide{come_in}{age}", account.name);
+            finding(Verdict::Pass, seen)
         }
         (false, false) => mend(
             finding(
@@ -227,7 +296,10 @@ fn judge_shared(keyholders: &[Keyholder<'_>], estate: &Estate, evidence: &Eviden
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{plan::ServerRole, testing::Forest};
+    use crate::model::{
+        plan::ServerRole,
+        testing::{Forest, KdcSays},
+    };
 
     fn with_asa(types: &[&str]) -> Forest {
         let mut forest = Forest::new();
@@ -253,6 +325,27 @@ mod tests {
         let mut forest = with_asa(&["4"]);
         forest.set("EX02", "msDS-SupportedEncryptionTypes", &["4"]);
         assert_eq!(forest.troubles(&Encryption), ["EXCHASA$ warn no-aes", "ex02.contoso.com warn no-aes"]);
+    }
+
+    #[test]
+    fn what_kdcs_really_give_counts() {
+        let (kdc, spn) = ("dc1.contoso.com", "SMTPSVC/ex02.contoso.com");
+        let no_key = Trouble::NoKey(Subject::Host("ex02.contoso.com".to_string()));
+        for types in [&["4"][..], &[]] {
+            let mut forest = with_asa(&["28"]);
+            forest.set("EX02", "msDS-SupportedEncryptionTypes", types);
+            forest.kdc_says(kdc, spn, KdcSays::Error(14));
+            forest.assert_steady(&Encryption);
+            assert_eq!(forest.troubles(&Encryption), ["ex02.contoso.com fail no-aes-refused"]);
+            assert_eq!(forest.finding(&Encryption, "ex02.contoso.com").is, Some(no_key.clone()));
+        }
+        let mut forest = with_asa(&["28"]);
+        forest.set("EX02", "msDS-SupportedEncryptionTypes", &[]);
+        assert!(forest.finding(&Encryption, "ex02.contoso.com").seen.contains("come in AES-256"));
+        forest.kdc_says(kdc, spn, KdcSays::Ticket(23));
+        assert_eq!(forest.troubles(&Encryption), ["ex02.contoso.com warn unset-rc4"]);
+        forest.kdc_says(kdc, spn, KdcSays::Nothing);
+        assert_eq!(forest.troubles(&Encryption), Vec::<String>::new());
     }
 
     #[test]

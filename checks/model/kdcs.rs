@@ -69,13 +69,8 @@ pub struct Chosen {
 impl Chosen {
     /// Its port.
     pub fn endpoint(&self) -> Endpoint {
-        endpoint(&self.kdc)
+        Endpoint { host: self.kdc.host.clone(), address: Some(self.kdc.address), port: KERBEROS_PORT }
     }
-}
-
-/// Where a KDC is asked.
-pub fn endpoint(kdc: &RealmKdc) -> Endpoint {
-    Endpoint { host: kdc.host.clone(), address: Some(kdc.address), port: KERBEROS_PORT }
 }
 
 impl Kdcs {

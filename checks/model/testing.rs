@@ -6,9 +6,11 @@ use crate::{
     facts::{
         directory::{RootDse, RootDseReply},
         dns::{DnsAnswer, DnsLookup, Record, RecordKind},
+        kerberos::{AsReq, KdcReply},
         net::Transport,
         raw::Raw,
         search::{DirectoryEntries, DirectorySearch, Entry, SearchScope, Value, is_same_dn, parent, result},
+        ticket::{Grant, Hop, HopAnswer, RealmKdc, ServiceTicket, TicketGranting, TicketReply},
         time::Span,
     },
     model::{
@@ -51,6 +53,25 @@ pub(crate) struct Forest {
     pub(crate) lost_names: BTreeSet<String>,
     /// The password is refused.
     pub(crate) refuses: bool,
+    /// What KDCs say where they do not give a ticket in AES: KDC and what is wanted of it, over one transport or both.
+    tickets: BTreeMap<(String, String, Option<Transport>), KdcSays>,
+}
+
+/// How a KDC answers a request for a ticket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum KdcSays {
+    /// With one of this encryption type.
+    Ticket(i64),
+    /// With this KRB-ERROR.
+    Error(u8),
+    /// With a ticket for this realm's KDC.
+    Refers(&'static str),
+    /// Not at all.
+    Nothing,
+    /// Over UDP, that its answer is too big; over TCP, it gives it.
+    TooBig,
+    /// The same, and TCP is shut.
+    TooBigAndShut,
 }
 
 impl Forest {
@@ -64,6 +85,7 @@ impl Forest {
             silent: BTreeSet::new(),
             lost_names: BTreeSet::new(),
             refuses: false,
+            tickets: BTreeMap::new(),
         };
         forest.entry(DOMAIN, &[("objectClass", &["domainDNS"])]);
         forest.entry(&format!("CN=Sites,{CONFIGURATION}"), &[("objectClass", &["sitesContainer"])]);
@@ -112,6 +134,16 @@ impl Forest {
             &[("objectClass", &["nTDSDSA"]), ("options", &[options]), ("msDS-HasMasterNCs", &[DOMAIN, CONFIGURATION])],
         );
         self.name(&host);
+    }
+
+    /// What a KDC (`dc1.contoso.com`) says to whoever wants this of it.
+    pub(crate) fn kdc_says(&mut self, kdc: &str, wanted: &str, says: KdcSays) {
+        self.tickets.insert((kdc.to_owned(), wanted.to_owned(), None), says);
+    }
+
+    /// The same, over one transport alone.
+    pub(crate) fn kdc_says_over(&mut self, transport: Transport, kdc: &str, wanted: &str, says: KdcSays) {
+        self.tickets.insert((kdc.to_owned(), wanted.to_owned(), Some(transport)), says);
     }
 
     /// An Exchange 2019 server with its account.
@@ -320,15 +352,71 @@ impl Forest {
                 miss(Stage::Bind, Reason::ServerSaid("data 52e: the password is wrong".to_owned()))
             }
             Question::DirectorySearch(search) => told(Facts::DirectorySearch(self.search(search))),
+            Question::AsReq(AsReq { realm, .. }) if ask.to.host.starts_with("dc") => {
+                told(Facts::AsReq(KdcReply { span: SPAN, message: krb_error(6, realm) }))
+            }
+            Question::TicketGranting(_) | Question::ServiceTicket(_) if self.refuses => {
+                miss(Stage::Bind, Reason::ServerSaid("KRB-ERROR 24: the password is wrong".to_owned()))
+            }
+            Question::TicketGranting(TicketGranting { transport }) => {
+                self.tickets(Facts::TicketGranting, ask, &krbtgt("CONTOSO.COM"), *transport, &[])
+            }
+            Question::ServiceTicket(ServiceTicket { spn, transport, path }) => {
+                self.tickets(Facts::ServiceTicket, ask, spn, *transport, path)
+            }
             _ => miss(Stage::Connect, Reason::Refused),
         }
     }
 
+    /// Whatever stands on the way is given, the last as the KDC says.
+    fn tickets(
+        &self,
+        facts: fn(TicketReply) -> Facts,
+        ask: &Ask,
+        wanted: &str,
+        transport: Transport,
+        path: &[RealmKdc],
+    ) -> Reply {
+        let mut at = ("CONTOSO.COM", ask.to.host.as_str());
+        let mut hops = Vec::new();
+        for next in path {
+            let wanted = krbtgt(&next.realm);
+            hops.push(hop(at.0, &wanted, transport, granted(&wanted, 18)));
+            at = (&next.realm, &next.host);
+        }
+        let says = |by| self.tickets.get(&(at.1.to_owned(), wanted.to_owned(), by));
+        let says = says(Some(transport)).or_else(|| says(None)).copied().unwrap_or(KdcSays::Ticket(18));
+        let too_big = || hop(at.0, wanted, Transport::Udp, HopAnswer::Refused(krb_error(52, at.0)));
+        let is_datagram = transport == Transport::Udp;
+        let mut miss = None;
+        match says {
+            KdcSays::Ticket(etype) => hops.push(hop(at.0, wanted, transport, granted(wanted, etype))),
+            KdcSays::Error(code) => {
+                hops.push(hop(at.0, wanted, transport, HopAnswer::Refused(krb_error(code, at.0))));
+            }
+            KdcSays::Refers(realm) => hops.push(hop(at.0, wanted, transport, granted(&krbtgt(realm), 18))),
+            KdcSays::Nothing => miss = Some((Stage::Reply, Reason::Silent)),
+            KdcSays::TooBig => {
+                hops.extend(is_datagram.then(too_big));
+                hops.push(hop(at.0, wanted, Transport::Tcp, granted(wanted, 18)));
+            }
+            KdcSays::TooBigAndShut => {
+                hops.extend(is_datagram.then(too_big));
+                miss = Some((Stage::Connect, Reason::Refused));
+            }
+        }
+        let end = miss.map_or(End::Ok, |(stage, reason)| End::Miss(Miss { stage, reason, took: SignedDuration::ZERO }));
+        let is_told = !hops.is_empty();
+        Reply { facts: is_told.then(|| facts(TicketReply { hops })), end }
+    }
+
     fn lookup(&self, lookup: &DnsLookup) -> DnsAnswer {
         let known = self.names.get(&lookup.name);
+        let of_domain = lookup.name.rsplit_once("_msdcs.").or_else(|| lookup.name.rsplit_once("_tcp."));
+        let is_of_domain = |name: &str| name.split_once('.').map(|(_, of)| of) == of_domain.map(|(_, domain)| domain);
         match lookup.records {
-            RecordKind::Srv if lookup.name.starts_with('_') && lookup.name.ends_with("contoso.com") => {
-                let controllers = self.names.keys().filter(|name| name.starts_with("dc"));
+            RecordKind::Srv if self.names.keys().any(|name| is_of_domain(name)) => {
+                let controllers = self.names.keys().filter(|name| name.starts_with("dc") && is_of_domain(name));
                 let record = |host: &String| Record::Srv { priority: 0, weight: 100, port: 389, target: host.clone() };
                 DnsAnswer::Records(controllers.map(record).collect())
             }
@@ -358,6 +446,49 @@ impl Forest {
         let result = if is_missing { result::NO_SUCH_OBJECT } else { result::SUCCESS };
         DirectoryEntries { entries, references: 0, result: Some(result) }
     }
+}
+
+const SPAN: Span = Span { sent: Timestamp::UNIX_EPOCH, received: Timestamp::UNIX_EPOCH };
+
+fn krbtgt(realm: &str) -> String {
+    format!("krbtgt/{realm}")
+}
+
+fn hop(realm: &str, wanted: &str, transport: Transport, answer: HopAnswer) -> Hop {
+    Hop { realm: realm.to_owned(), wanted: wanted.to_owned(), transport, span: SPAN, answer }
+}
+
+fn granted(server: &str, etype: i64) -> HopAnswer {
+    let (starts, ends) = (Some(Timestamp::UNIX_EPOCH), Timestamp::from_second(36_000).ok());
+    let realm = "CONTOSO.COM".to_owned();
+    HopAnswer::Granted(Grant {
+        realm,
+        server: server.to_owned(),
+        etype,
+        kvno: Some(2),
+        session_etype: 18,
+        starts,
+        ends,
+    })
+}
+
+/// A KRB-ERROR of the form that Windows sends (RFC 4120 section 5.9.1).
+fn krb_error(code: u8, realm: &str) -> Raw {
+    let tagged = |tag: u8, value: &[u8]| [&[tag, u8::try_from(value.len()).unwrap()], value].concat();
+    let integer = |number: u8| tagged(0x02, &[number]);
+    let string = |text: &str| tagged(0x1b, text.as_bytes());
+    let names = tagged(0x30, &[string("krbtgt"), string(realm)].concat());
+    let sname = tagged(0x30, &[tagged(0xa0, &integer(2)), tagged(0xa1, &names)].concat());
+    let body = [
+        tagged(0xa0, &integer(5)),
+        tagged(0xa1, &integer(30)),
+        tagged(0xa4, &tagged(0x18, b"20261122120000Z")),
+        tagged(0xa5, &integer(7)),
+        tagged(0xa6, &integer(code)),
+        tagged(0xa9, &string(realm)),
+        tagged(0xaa, &sname),
+    ];
+    Raw(tagged(0x7e, &tagged(0x30, &body.concat())))
 }
 
 fn told(facts: Facts) -> Reply {
