@@ -44,6 +44,7 @@ pub mod wire {
     mod http_login;
     mod https;
     mod icmp;
+    mod kdc_messages;
     mod kerberos;
     mod ldap;
     mod message;
@@ -60,6 +61,7 @@ pub mod wire {
     mod tcp;
     mod text;
     mod ticket;
+    mod tickets;
     mod tls;
     mod udp;
     mod verified;

@@ -9,7 +9,7 @@ use super::{
     time::{Reading, Span, WINDOWS_TICK},
 };
 use alloc::string::{String, ToString};
-use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, civil::DateTime, tz::TimeZone};
 use picky_asn1::wrapper::{
     ExplicitContextTag0, ExplicitContextTag1, ExplicitContextTag2, ExplicitContextTag3, ExplicitContextTag4,
     ExplicitContextTag5, ExplicitContextTag6, ExplicitContextTag7, ExplicitContextTag8, ExplicitContextTag9,
@@ -66,6 +66,15 @@ pub struct KrbError {
     pub realm: String,
     /// `e-text`, which Windows leaves out.
     pub text: Option<String>,
+    /// `e-data`: with code 25 what keys the account has (RFC 4120 section 5.9.1).
+    pub data: Option<Raw>,
+}
+
+impl KrbError {
+    /// Reads a message.
+    pub fn read(message: &[u8]) -> Option<Self> {
+        picky_asn1_der::from_bytes::<ApplicationTag<KrbErrorBody, 30>>(message).ok().map(|error| error.0.into())
+    }
 }
 
 impl KdcReply {
@@ -96,27 +105,26 @@ impl KdcReply {
     }
 }
 
-impl KrbError {
-    /// Reads the message alone, whoever sent it.
-    pub fn read(message: &[u8]) -> Option<Self> {
-        picky_asn1_der::from_bytes::<ApplicationTag<KrbErrorBody, 30>>(message).ok().map(|error| error.0.into())
-    }
-}
-
 /// What a code of RFC 4120 section 7.5.9 or MS-KILE means to somebody who has to mend it.
 pub fn describe_error(code: i64) -> &'static str {
     match code {
         6 => "client principal unknown",
         7 => "service principal unknown: the SPN is missing, or on two accounts",
         8 => "principal not unique",
+        9 => "the account has no key: its password was never set",
         11 => "ticket would never be valid: often the clock",
         12 => "refused by a logon restriction",
+        13 => "the KDC does not allow an option that was asked for",
         14 => "no common encryption type",
         18 => "account disabled, expired or locked out",
         23 => "password expired",
         24 => "pre-authentication failed: wrong password",
         25 => "pre-authentication required",
         29 => "a service the KDC depends on is not available",
+        31 => "decrypted to nonsense: the key does not fit",
+        32 => "the ticket has expired: often the clock",
+        33 => "the ticket does not count yet: the clock of who reads it is behind",
+        34 => "the request was there before: a packet came twice",
         37 => "clock skew too great",
         41 => "message modified: the key does not fit",
         52 => "answer too large for UDP",
@@ -155,6 +163,7 @@ impl From<KrbErrorBody> for KrbError {
             server_time: server_time(&wire.stime.0, integer(&wire.susec.0)),
             realm: wire.realm.0.0.to_string(),
             text: wire.e_text.0.map(|text| text.0.0.to_string()),
+            data: wire.e_data.0.map(|data| Raw(data.0.0)),
         }
     }
 }
@@ -162,8 +171,14 @@ impl From<KrbErrorBody> for KrbError {
 /// `stime` has whole seconds, `susec` the rest; a KDC whose `susec` is out of range has no clock that can be read.
 fn server_time(stime: &KerberosTime, susec: Option<i64>) -> Option<Timestamp> {
     let susec = susec.filter(|micros| (0..1_000_000).contains(micros))?;
+    let micros = SignedDuration::from_micros(susec);
+    instant(stime)?.checked_add(micros).ok()
+}
+
+/// An instant of a ticket, in whole seconds (RFC 4120 section 5.2.3).
+pub fn instant(time: &KerberosTime) -> Option<Timestamp> {
     let part = |value: u8| i8::try_from(value).ok();
-    let date = &stime.0;
+    let date = &time.0;
     let time = DateTime::new(
         i16::try_from(date.year()).ok()?,
         part(date.month())?,
@@ -171,13 +186,13 @@ fn server_time(stime: &KerberosTime, susec: Option<i64>) -> Option<Timestamp> {
         part(date.hour())?,
         part(date.minute())?,
         part(date.second())?,
-        i32::try_from(susec).ok()? * 1_000,
+        0,
     );
     TimeZone::UTC.to_timestamp(time.ok()?).ok()
 }
 
 /// A DER INTEGER of up to eight bytes, two's complement.
-fn integer(value: &IntegerAsn1) -> Option<i64> {
+pub fn integer(value: &IntegerAsn1) -> Option<i64> {
     let bytes = &value.0;
     let first = *bytes.first()?;
     let mut wide = [if first & 0x80 == 0 { 0 } else { 0xff }; 8];

@@ -22,11 +22,11 @@ use crate::{
         evidence::{Answer, Evidence, Miss, Reason, Stage},
         finding::{Finding, Subject, Trouble, Verdict},
         informants::{self, Holding},
-        kdcs::{self, Kdcs},
+        kdcs::Kdcs,
         listeners::{Listener, is_anothers, peer_listeners, smtp_port},
         meta::Meta,
-        plan::LogonWay,
         principals::{Principals, beside, strangers},
+        tickets::service_ticket,
     },
 };
 use alloc::{
@@ -151,13 +151,9 @@ fn prove<'e, F>(
 fn ticket<'e>(spn: &str, estate: &Estate, evidence: &'e Evidence) -> (Vec<Ask>, Ticket<'e>) {
     let Kdcs { chosen, is_settled, mut asks, candidates, .. } = Kdcs::of(estate, evidence);
     let mut last = if is_settled { Ticket::NoKdc(candidates.into_iter().collect()) } else { Ticket::Untold };
-    for kdc in chosen.into_iter().map(|chosen| chosen.kdc).take(MOST_KDCS) {
-        // With the ticket of the current logon the system asks whom it will.
-        if estate.plan.logon.as_ref().is_some_and(|logon| logon.way == LogonWay::Ticket) {
-            return (asks, Ticket::Of(kdc));
-        }
-        let question = ServiceTicket { spn: spn.into(), transport: Transport::Tcp, path: Vec::new() };
-        let ask = Ask::new(kdcs::endpoint(&kdc), question);
+    for chosen in chosen.into_iter().take(MOST_KDCS) {
+        let ask = service_ticket(&chosen, spn, Transport::Tcp, &[]);
+        let kdc = chosen.kdc;
         let answer = evidence.answer::<ServiceTicket>(&ask);
         asks.push(ask);
         let hop = answer.facts().and_then(|reply| reply.last());

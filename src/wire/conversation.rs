@@ -9,7 +9,9 @@ use super::{
     session::{self, Sessions},
     smb, smtp, smtp_login,
     stores::{self, Stores, Trust},
-    tcp, text, tls,
+    tcp, text,
+    tickets::{self, Tickets},
+    tls,
 };
 use exchange_preflight_checks::{
     facts::net::{Connected, Transport},
@@ -39,6 +41,7 @@ pub struct Wire {
     /// What to log on with, if anybody is to.
     pub(super) credential: Option<Credential>,
     pub(super) sessions: Sessions,
+    pub(super) tickets: Tickets,
     /// Whom a password may be shown to.
     pub(super) trust: OnceCell<Trust>,
     /// About what the entries of directories take in memory that were found.
@@ -65,6 +68,7 @@ impl Wire {
             fetched: AtomicUsize::new(0),
             credential,
             sessions: Sessions::default(),
+            tickets: Tickets::default(),
             trust: OnceCell::new(),
             found: AtomicUsize::new(0),
         })
@@ -94,6 +98,8 @@ impl Wire {
             Question::SmtpLogin(_) | Question::HttpLogin(_) => {
                 session::opening(self) + connect + 4 * reply + 4 * tls::FAREWELL
             }
+            Question::TicketGranting(_) => tickets::bound(self, &[]),
+            Question::ServiceTicket(question) => tickets::bound(self, &question.path),
             _ => connect + reply,
         }
     }
@@ -135,11 +141,11 @@ impl Wire {
             Question::HttpsGet(question) => https::get(self, to, question).await,
             // It is by far the largest of these futures, and they all would have its size.
             Question::DirectorySearch(question) => Box::pin(directory::search(self, to, &ask.to, question)).await,
-            Question::SpnScan(_) | Question::TicketGranting(_) | Question::ServiceTicket(_) => {
-                Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into()
-            }
+            Question::TicketGranting(question) => Box::pin(tickets::granting(self, to, host, question)).await,
+            Question::ServiceTicket(question) => Box::pin(tickets::service(self, to, host, question)).await,
             Question::SmtpLogin(question) => Box::pin(smtp_login::log_on(self, to, host, question)).await,
             Question::HttpLogin(question) => Box::pin(http_login::log_on(self, to, question)).await,
+            Question::SpnScan(_) => Trouble::new(Stage::Connect, Reason::Local("not built yet".into())).into(),
             Question::HttpFetch(question) => fetch::fetch(self, to, host, question).await.map(Facts::HttpFetch).into(),
             Question::Connect(_) => {
                 tcp::connect(to, &self.budgets).await.map(|_closed_at_once| Facts::Connect(Connected)).into()

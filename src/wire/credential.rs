@@ -25,6 +25,8 @@ impl Password {
 
 /// What a run logs on with.
 pub struct Credential {
+    /// The realm of the domain that is looked at.
+    pub(super) realm: String,
     pub(super) way: LogonWay,
     pub(super) identity: Identity,
     pub(super) gate: Arc<Gate>,
@@ -61,7 +63,7 @@ impl Credential {
             (_, Some(user), Some(password)) => Identity::User(User::read(user, domain)?, password),
             _ => return Err("a password is needed to log on".into()),
         };
-        Ok(Self { way: logon.way, identity, gate: Arc::default() })
+        Ok(Self { realm: domain.to_uppercase(), way: logon.way, identity, gate: Arc::default() })
     }
 }
 
@@ -156,6 +158,11 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
+    /// Some server took the password before: it is right, and no try of it locks the account.
+    pub(super) fn is_known_good(&self) -> bool {
+        self.turn.is_none()
+    }
+
     /// From here on silence counts as a try.
     pub(super) fn sent(&mut self) {
         self.is_sent = true;

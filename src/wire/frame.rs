@@ -1,4 +1,4 @@
-//! The guard before every LDAP parser. A reply nested 20,000 levels deep overflows a parser's stack, which nothing can
+//! The guard before every parser of LDAP and of tickets. A reply nested 20,000 levels deep overflows a parser's stack, which nothing can
 //! catch, and a length of 2 GB makes it collect that much: so each frame is looked at here first.
 
 /// The largest frame that is let through: a page of a thousand large entries is smaller.
@@ -66,6 +66,12 @@ pub(super) fn check_within(longest: usize, buffer: &[u8]) -> Result<Frame, Broke
     let Some(contents) = buffer.get(header.size..end) else { return Ok(Frame::Incomplete) };
     walk(contents)?;
     Ok(Frame::Complete(end))
+}
+
+/// Is this one message of BER and nothing behind it, of whatever protocol and with the same bounds?
+pub(super) fn is_whole(message: &[u8]) -> bool {
+    let header = Header::read(message).ok().flatten();
+    header.is_some_and(|header| header.size + header.length == message.len()) && walk(message).is_ok()
 }
 
 /// Is this message 0, the one that answers no request (RFC 4511 section 4.4)? The frame is one that was let through.

@@ -2,7 +2,7 @@
 
 use super::{
     conversation::{Trouble, Wire},
-    random, tcp, text,
+    kdc_messages, random, tcp, text,
     udp::{self, Dialogue, Heard},
 };
 use exchange_preflight_checks::{
@@ -13,19 +13,6 @@ use exchange_preflight_checks::{
         time::Span,
     },
     model::evidence::{Reason, Stage},
-};
-use picky_asn1::{
-    bit_string::BitString,
-    date::Date,
-    restricted_string::Ia5String,
-    wrapper::{
-        Asn1SequenceOf, ExplicitContextTag0, ExplicitContextTag1, ExplicitContextTag2, ExplicitContextTag3,
-        ExplicitContextTag4, ExplicitContextTag5, ExplicitContextTag7, ExplicitContextTag8, IntegerAsn1, Optional,
-    },
-};
-use picky_krb::{
-    data_types::{KerberosFlags, KerberosStringAsn1, KerberosTime, PrincipalName},
-    messages::{self, KdcReq, KdcReqBody},
 };
 use std::net::SocketAddr;
 
@@ -90,47 +77,10 @@ impl<C: Fn() -> Result<Vec<u8>, Trouble> + Send> Dialogue for Datagrams<C> {
     }
 }
 
-/// KDC-REQ of RFC 4120 section 5.4.1, without `cname`.
 fn ticket_request(realm: &str, nonce: u32) -> Result<Vec<u8>, Trouble> {
-    const AES256_CTS_HMAC_SHA1: u8 = 18;
-    const AES128_CTS_HMAC_SHA1: u8 = 17;
-    const NT_SRV_INST: u8 = 2;
-    let local = |why: String| Trouble::new(Stage::Connect, Reason::Local(why));
-    let string = |text: &str| {
-        Ia5String::from_string(text.to_owned()).map(KerberosStringAsn1::from).map_err(|_| {
-            local(format!("no Kerberos message can carry the realm `{}`; state another", text::quoted(realm)))
-        })
-    };
-    let number = |value: u8| IntegerAsn1(vec![value]);
-    // The epoch asks for as long as the KDC grants.
-    let no_end = Date::new(1970, 1, 1, 0, 0, 0).expect("the epoch is a date");
-    let body = KdcReqBody {
-        kdc_options: ExplicitContextTag0::from(KerberosFlags::from(BitString::with_bytes([0; 4]))),
-        cname: Optional::from(None),
-        realm: ExplicitContextTag2::from(string(realm)?),
-        sname: Optional::from(Some(ExplicitContextTag3::from(PrincipalName {
-            name_type: ExplicitContextTag0::from(number(NT_SRV_INST)),
-            name_string: ExplicitContextTag1::from(Asn1SequenceOf(vec![string("krbtgt")?, string(realm)?])),
-        }))),
-        from: Optional::from(None),
-        till: ExplicitContextTag5::from(KerberosTime::from(no_end)),
-        rtime: Optional::from(None),
-        nonce: ExplicitContextTag7::from(IntegerAsn1::from_bytes_be_unsigned(nonce.to_be_bytes().to_vec())),
-        etype: ExplicitContextTag8::from(Asn1SequenceOf(vec![
-            number(AES256_CTS_HMAC_SHA1),
-            number(AES128_CTS_HMAC_SHA1),
-        ])),
-        addresses: Optional::from(None),
-        enc_authorization_data: Optional::from(None),
-        additional_tickets: Optional::from(None),
-    };
-    let request = messages::AsReq::from(KdcReq {
-        pvno: ExplicitContextTag1::from(number(5)),
-        msg_type: ExplicitContextTag2::from(number(10)),
-        padata: Optional::from(None),
-        req_body: ExplicitContextTag4::from(body),
-    });
-    picky_asn1_der::to_vec(&request).map_err(|error| local(format!("the request could not be written: {error}")))
+    kdc_messages::nobodys(realm, nonce).map_err(|why| {
+        Trouble::new(Stage::Connect, Reason::Local(text::quoted(&format!("{why}; state another domain"))))
+    })
 }
 
 #[cfg(test)]

@@ -213,7 +213,7 @@ pub(super) fn judged(credential: &Credential, trouble: Trouble) -> Trouble {
 async fn open(wire: &Wire, credential: &Credential, to: SocketAddr, host: &str) -> Result<Session, Trouble> {
     let server = tcp::connect(to, &wire.budgets).await?;
     debug!(%to, host, "connected");
-    let Credential { way, identity, gate } = credential;
+    let Credential { way, identity, gate, .. } = credential;
     match identity {
         Identity::User(user, password) => {
             if *way == LogonWay::Kerberos {
@@ -267,7 +267,7 @@ pub(super) async fn turn<T>(wire: &Wire, entering: impl Future<Output = Result<T
 }
 
 /// How long that may take.
-fn waiting(wire: &Wire) -> Duration {
+pub(super) fn waiting(wire: &Wire) -> Duration {
     2 * (wire.budgets.connect + wire.budgets.reply)
 }
 

@@ -1,7 +1,7 @@
 //! The ticket of whoever is logged on to this machine: on Windows by its own SSPI, elsewhere by the system's GSSAPI where it is
 //! built in. Both may ask the network and wait, so they are asked on a thread of their own.
 
-pub(super) use imp::Ticket;
+pub(super) use imp::{Ticket, token};
 
 /// Is it known to this build?
 pub(super) const IS_BUILT_IN: bool = cfg!(any(windows, feature = "system-gssapi"));
@@ -25,6 +25,13 @@ mod imp {
         is_first: bool,
     }
 
+    /// The first token for a service, which holds its ticket.
+    pub(in crate::wire) async fn token(spn: &str, domain: &str) -> Result<Vec<u8>, Trouble> {
+        let target = Target { spn: spn.into(), layer: Layer::Sealed, bindings: None };
+        let (token, _) = Ticket::of(target, domain).establish(&[]).await?;
+        token.ok_or_else(|| Trouble::new(Stage::Bind, Reason::Local("the system's Kerberos has nothing to say".into())))
+    }
+
     enum State {
         Beginning,
         Pending(PendingClientCtx),
@@ -35,10 +42,14 @@ mod imp {
         /// For a session with a service, which is in the domain.
         #[expect(clippy::unnecessary_wraps, reason = "in another build there is none")]
         pub(in crate::wire) fn new(target: Target, domain: &str) -> Result<Self, Trouble> {
+            Ok(Self::of(target, domain))
+        }
+
+        fn of(target: Target, domain: &str) -> Self {
             // Without a realm MIT's library takes the default one of krb5.conf, which may be another or missing.
             let realm = if cfg!(windows) { String::new() } else { format!("@{}", domain.to_uppercase()) };
             let principal = format!("{}{realm}", target.spn);
-            Ok(Self { principal, target, state: State::Beginning, is_first: true })
+            Self { principal, target, state: State::Beginning, is_first: true }
         }
 
         fn context(&mut self) -> Result<&mut ClientCtx, String> {
@@ -122,6 +133,10 @@ mod imp {
 
     /// There is none.
     pub(in crate::wire) struct Ticket(Infallible);
+
+    pub(in crate::wire) async fn token(spn: &str, domain: &str) -> Result<Vec<u8>, Trouble> {
+        match Ticket::new(Target::directory(spn), domain)?.0 {}
+    }
 
     impl Ticket {
         pub(in crate::wire) fn new(_target: Target, _domain: &str) -> Result<Self, Trouble> {

@@ -30,6 +30,11 @@ pub(super) trait Dialogue: Send {
     /// The next request; each is new, lest an answer to an earlier one be taken from a cache (MIT's KDC keeps one).
     fn request(&mut self) -> impl Future<Output = Result<Vec<u8>, Trouble>> + Send;
 
+    /// May it be sent again where nothing comes back?
+    fn may_repeat(&self) -> bool {
+        true
+    }
+
     /// What a datagram is to us.
     fn hear(&mut self, datagram: Vec<u8>) -> impl Future<Output = Heard<Self::Told>> + Send;
 }
@@ -61,7 +66,7 @@ pub(super) async fn converse<D: Dialogue>(
         let request = dialogue.request().await?;
         sent.push(wire.clock.now());
         way.send(&request).await?;
-        let next = resends.next();
+        let next = if dialogue.may_repeat() { resends.next() } else { None };
         while let Ok(datagram) = timeout_at(next.unwrap_or(end), way.receive()).await {
             let datagram = datagram?;
             let received = wire.clock.now();
