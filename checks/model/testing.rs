@@ -53,6 +53,8 @@ pub(crate) struct Forest {
     pub(crate) lost_names: BTreeSet<String>,
     /// The password is refused.
     pub(crate) refuses: bool,
+    /// What servers that are no controllers answer.
+    pub(crate) servers_say: Option<Box<dyn Fn(&Ask) -> Option<Reply>>>,
     /// What KDCs say where they do not give a ticket in AES: KDC and what is wanted of it, over one transport or both.
     tickets: BTreeMap<(String, String, Option<Transport>), KdcSays>,
 }
@@ -85,6 +87,7 @@ impl Forest {
             silent: BTreeSet::new(),
             lost_names: BTreeSet::new(),
             refuses: false,
+            servers_say: None,
             tickets: BTreeMap::new(),
         };
         forest.entry(DOMAIN, &[("objectClass", &["domainDNS"])]);
@@ -364,7 +367,10 @@ impl Forest {
             Question::ServiceTicket(ServiceTicket { spn, transport, path }) => {
                 self.tickets(Facts::ServiceTicket, ask, spn, *transport, path)
             }
-            _ => miss(Stage::Connect, Reason::Refused),
+            _ => {
+                let said = self.servers_say.as_ref().and_then(|say| say(ask));
+                said.unwrap_or_else(|| miss(Stage::Connect, Reason::Refused))
+            }
         }
     }
 
