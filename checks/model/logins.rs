@@ -22,11 +22,11 @@ use crate::{
         evidence::{Answer, Evidence, Miss, Reason, Stage},
         finding::{Finding, Subject, Trouble, Verdict},
         informants::{self, Holding},
-        kdcs::{self, Kdcs},
+        kdcs::Kdcs,
         listeners::{Listener, is_anothers, peer_listeners, smtp_port},
         meta::Meta,
-        plan::LogonWay,
         principals::{Principals, beside, strangers},
+        tickets::service_ticket,
     },
 };
 use alloc::{
@@ -151,13 +151,9 @@ fn prove<'e, F>(
 fn ticket<'e>(spn: &str, estate: &Estate, evidence: &'e Evidence) -> (Vec<Ask>, Ticket<'e>) {
     let Kdcs { chosen, is_settled, mut asks, candidates, .. } = Kdcs::of(estate, evidence);
     let mut last = if is_settled { Ticket::NoKdc(candidates.into_iter().collect()) } else { Ticket::Untold };
-    for kdc in chosen.into_iter().map(|chosen| chosen.kdc).take(MOST_KDCS) {
-        // With the ticket of the current logon the system asks whom it will.
-        if estate.plan.logon.as_ref().is_some_and(|logon| logon.way == LogonWay::Ticket) {
-            return (asks, Ticket::Of(kdc));
-        }
-        let question = ServiceTicket { spn: spn.into(), transport: Transport::Tcp, path: Vec::new() };
-        let ask = Ask::new(kdcs::endpoint(&kdc), question);
+    for chosen in chosen.into_iter().take(MOST_KDCS) {
+        let ask = service_ticket(&chosen, spn, Transport::Tcp, &[]);
+        let kdc = chosen.kdc;
         let answer = evidence.answer::<ServiceTicket>(&ask);
         asks.push(ask);
         let hop = answer.facts().and_then(|reply| reply.last());
@@ -431,4 +427,101 @@ pub fn suspects(finding: Finding, service: Service, host: &str) -> Finding {
 fn controller(estate: &Estate) -> &str {
     let informants = estate.informants.iter().map(|informant| informant.host.as_str());
     informants.chain(estate.controllers.keys().map(String::as_str)).next().unwrap_or("<CONTROLLER>")
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::{
+        facts::{
+            raw::Raw,
+            smtp::Exchange,
+            time::Span,
+            tls::TlsSeen,
+            web::{HttpAnswer, HttpsReply},
+        },
+        model::{
+            ask::{Facts, Question},
+            evidence::{End, Reply},
+            testing::Forest,
+        },
+    };
+    use alloc::{boxed::Box, vec};
+    use jiff::Timestamp;
+
+    const SPAN: Span = Span { sent: Timestamp::UNIX_EPOCH, received: Timestamp::UNIX_EPOCH };
+
+    /// What a logon comes to: the code, whether the server has proven itself, and the error in its token.
+    pub(crate) type Said = (u16, bool, Option<i64>);
+
+    pub(crate) const WELL: Said = (235, true, None);
+    pub(crate) const WELL_ON_WEB: Said = (200, true, None);
+
+    /// ex01 says this; ex02 takes whatever ticket there is.
+    pub(crate) fn forest(smtp: Said, web: Said) -> Forest {
+        let mut forest = Forest::new();
+        forest.plan.prove_login = true;
+        forest.servers_say = Some(Box::new(move |ask| {
+            let is_first = ask.to.host == "ex01.contoso.com";
+            let facts = match &ask.what {
+                Question::SmtpSession(_) if [465, 587].contains(&ask.to.port) => {
+                    Facts::SmtpSession(session(Vec::new()))
+                }
+                Question::SmtpLogin(_) => Facts::SmtpLogin(smtp_login(if is_first { smtp } else { WELL })),
+                Question::HttpsGet(_) => Facts::HttpsGet(answer(401, "Negotiate, NTLM")),
+                Question::HttpLogin(_) => {
+                    let (status, is_proven, error) = if is_first { web } else { WELL_ON_WEB };
+                    Facts::HttpLogin(HttpLoginReply { answer: answer(status, "Negotiate (token)"), is_proven, error })
+                }
+                _ => return None,
+            };
+            Some(Reply { facts: Some(facts), end: End::Ok })
+        }));
+        forest
+    }
+
+    /// The logons that were asked for: `587 SMTPSVC/ex01.contoso.com`.
+    pub(crate) fn logons(evidence: &Evidence) -> Vec<String> {
+        let one = |ask: &Ask| match &ask.what {
+            Question::SmtpLogin(SmtpLogin { spn, .. }) | Question::HttpLogin(HttpLogin { spn, .. }) => {
+                Some(format!("{} {spn}", ask.to.port))
+            }
+            _ => None,
+        };
+        evidence.iter().filter_map(|observation| one(&observation.ask)).collect()
+    }
+
+    fn smtp_login((code, is_proven, error): Said) -> SmtpLoginReply {
+        let logon = [("AUTH GSSAPI", 334), ("(token)", 334), ("", 334), ("(token)", code)];
+        let logon = logon.map(|(command, code)| exchange(command, &[&format!("{code} words")]));
+        SmtpLoginReply { session: session(logon.into()), is_proven, error }
+    }
+
+    fn session(logon: Vec<Exchange>) -> SmtpReply {
+        let mut exchanges = vec![
+            exchange("", &["220 mail Microsoft ESMTP MAIL Service ready"]),
+            exchange("EHLO me", &["250-mail", "250 STARTTLS"]),
+            exchange("STARTTLS", &["220 go"]),
+            exchange("EHLO me", &["250-mail", "250 AUTH GSSAPI NTLM LOGIN"]),
+        ];
+        exchanges[3].is_inside = true;
+        exchanges.extend(logon);
+        SmtpReply { exchanges, injected: Raw::default(), tls: Some(TlsSeen::default()) }
+    }
+
+    fn exchange(command: &str, lines: &[&str]) -> Exchange {
+        let lines = lines.iter().map(ToString::to_string).collect();
+        Exchange { command: command.to_string(), span: SPAN, lines, is_inside: false }
+    }
+
+    fn answer(status: u16, ways: &str) -> HttpsReply {
+        let fields = vec![("www-authenticate".to_string(), ways.to_string())];
+        HttpsReply { tls: TlsSeen::default(), answer: Some(HttpAnswer { span: SPAN, status, fields }) }
+    }
+
+    #[test]
+    fn ways_to_log_on_may_share_a_field() {
+        assert!(offers_negotiate("NTLM, negotiate"));
+        assert!(!offers_negotiate("NTLM") && !offers_negotiate("Basic realm=\"Negotiate\""));
+    }
 }

@@ -56,6 +56,8 @@ pub(crate) struct Forest {
     pub(crate) refuses: bool,
     /// A census shows the first so many objects that hold SPNs, and breaks off.
     pub(crate) breaks_off_after: Option<usize>,
+    /// What servers that are no controllers answer.
+    pub(crate) servers_say: Option<Box<dyn Fn(&Ask) -> Option<Reply>>>,
     /// What KDCs say where they do not give a ticket in AES: KDC and what is wanted of it, over one transport or both.
     tickets: BTreeMap<(String, String, Option<Transport>), KdcSays>,
 }
@@ -88,6 +90,7 @@ impl Forest {
             silent: BTreeSet::new(),
             lost_names: BTreeSet::new(),
             refuses: false,
+            servers_say: None,
             tickets: BTreeMap::new(),
             breaks_off_after: None,
         };
@@ -374,7 +377,10 @@ impl Forest {
                 self.tickets(Facts::ServiceTicket, ask, spn, *transport, path)
             }
             Question::SpnScan(scan) => self.census(scan),
-            _ => miss(Stage::Connect, Reason::Refused),
+            _ => {
+                let said = self.servers_say.as_ref().and_then(|say| say(ask));
+                said.unwrap_or_else(|| miss(Stage::Connect, Reason::Refused))
+            }
         }
     }
 

@@ -189,3 +189,92 @@ fn unexplained(finding: Finding, host: &str) -> Finding {
         .remedy(format!("    setspn -F -Q {spn}"))
         .remedy("    Test-ComputerSecureChannel -Verbose")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        logins::testing::{Said, WELL, WELL_ON_WEB, forest, logons},
+        testing::{Forest, KdcSays},
+    };
+    use alloc::{string::String, vec};
+
+    const EX01: &str = "ex01.contoso.com";
+
+    /// What is said of ex01, which is all that is wrong.
+    fn said(smtp: Said, web: Said) -> Vec<String> {
+        forest(smtp, web).troubles(&SmtpKerberosLogin)
+    }
+
+    #[test]
+    fn each_server_is_asked_once_where_users_log_on() {
+        let healthy = forest(WELL, WELL_ON_WEB);
+        healthy.assert_steady(&SmtpKerberosLogin);
+        let passed = ["ex01.contoso.com pass -", "ex02.contoso.com pass -"];
+        assert_eq!(healthy.words(&SmtpKerberosLogin, |_| true), passed);
+        let asked = logons(&healthy.learn(&SmtpKerberosLogin).1);
+        assert_eq!(asked, ["587 SMTPSVC/ex01.contoso.com", "587 SMTPSVC/ex02.contoso.com"]);
+    }
+
+    #[test]
+    fn nobody_is_asked_who_was_not_to_be() {
+        let mut unasked = forest(WELL, WELL_ON_WEB);
+        unasked.plan.prove_login = false;
+        assert_eq!(unasked.words(&SmtpKerberosLogin, |_| true), ["estate skip -"]);
+        assert!(logons(&unasked.learn(&SmtpKerberosLogin).1).is_empty());
+        let mut silent = forest(WELL, WELL_ON_WEB);
+        silent.servers_say = None;
+        assert!(logons(&silent.learn(&SmtpKerberosLogin).1).is_empty());
+        assert_eq!(silent.troubles(&SmtpKerberosLogin).len(), 2);
+    }
+
+    #[test]
+    fn a_server_that_gets_no_ticket_is_not_asked() {
+        let mut forest = forest(WELL, WELL_ON_WEB);
+        forest.kdc_says("dc1.contoso.com", "SMTPSVC/ex01.contoso.com", KdcSays::Error(7));
+        assert_eq!(forest.troubles(&SmtpKerberosLogin), ["ex01.contoso.com unknown no-ticket"]);
+        assert_eq!(logons(&forest.learn(&SmtpKerberosLogin).1), ["587 SMTPSVC/ex02.contoso.com"]);
+    }
+
+    #[test]
+    fn the_server_says_in_its_token_why() {
+        assert_eq!(said((535, false, Some(41)), WELL_ON_WEB), ["ex01.contoso.com fail key"]);
+        assert_eq!(said((535, false, Some(37)), WELL_ON_WEB), ["ex01.contoso.com fail clock"]);
+        assert_eq!(said((535, false, Some(34)), WELL_ON_WEB), ["ex01.contoso.com warn refused"]);
+        assert_eq!(said((454, false, None), WELL_ON_WEB), ["ex01.contoso.com fail temporary"]);
+        assert_eq!(said((235, false, None), WELL_ON_WEB), ["ex01.contoso.com unknown unproven"]);
+        assert!(said((504, false, None), WELL_ON_WEB).is_empty());
+    }
+
+    #[test]
+    fn where_it_says_nothing_its_website_is_asked() {
+        const REFUSED: Said = (535, false, None);
+        forest(REFUSED, (401, false, Some(41))).assert_steady(&SmtpKerberosLogin);
+        assert_eq!(said(REFUSED, (401, false, Some(41))), ["ex01.contoso.com fail key"]);
+        assert_eq!(said(REFUSED, (401, false, Some(37))), ["ex01.contoso.com fail clock"]);
+        for web in [WELL_ON_WEB, (401, false, None)] {
+            assert_eq!(said(REFUSED, web), ["ex01.contoso.com warn refused"]);
+        }
+        let mut foreign: Forest = forest(REFUSED, (401, false, Some(41)));
+        foreign.user("svc-web", &[("servicePrincipalName", &["HTTP/ex01.contoso.com"])]);
+        assert_eq!(
+            foreign.troubles(&SmtpKerberosLogin),
+            ["ex01.contoso.com warn refused"],
+            "a ticket for another account"
+        );
+    }
+
+    #[test]
+    fn a_key_is_the_accounts_only_where_the_spn_is_its_own() {
+        let found = forest((535, false, Some(41)), WELL_ON_WEB).finding(&SmtpKerberosLogin, EX01);
+        assert_eq!(found.is, Some(Trouble::Account(EX01.into())));
+        let reset = vec!["    Reset-ComputerMachinePassword -Server dc1.contoso.com"];
+        assert!(reset.iter().all(|step| found.remedy.iter().any(|given| given == step)), "{:?}", found.remedy);
+        let mut foreign = forest((535, false, Some(41)), WELL_ON_WEB);
+        foreign.take("EX01", "SmtpSvc/ex01.contoso.com");
+        foreign.user("svc-relay", &[("servicePrincipalName", &["SMTPSVC/ex01.contoso.com"])]);
+        let found = foreign.finding(&SmtpKerberosLogin, EX01);
+        assert_eq!((found.code, &found.is), (Some("key"), &None));
+        assert!(found.suspects.contains(&Trouble::SpnWrong("SMTPSVC/ex01.contoso.com".into())));
+    }
+}

@@ -128,3 +128,39 @@ fn unexplained(finding: Finding, host: &str) -> Finding {
         .remedy(format!("    setspn -F -Q {spn}"))
         .remedy("    Test-ComputerSecureChannel -Verbose")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::logins::testing::{Said, WELL, WELL_ON_WEB, forest, logons};
+    use alloc::string::String;
+
+    fn said(web: Said) -> Vec<String> {
+        forest(WELL, web).troubles(&WebKerberosLogin)
+    }
+
+    #[test]
+    fn each_website_is_asked_once() {
+        let healthy = forest(WELL, WELL_ON_WEB);
+        healthy.assert_steady(&WebKerberosLogin);
+        let passed = ["ex01.contoso.com pass -", "ex02.contoso.com pass -"];
+        assert_eq!(healthy.words(&WebKerberosLogin, |_| true), passed);
+        let asked = logons(&healthy.learn(&WebKerberosLogin).1);
+        assert_eq!(asked, ["443 HTTP/ex01.contoso.com", "443 HTTP/ex02.contoso.com"]);
+    }
+
+    #[test]
+    fn a_proof_counts_whatever_the_status() {
+        assert!(said((401, true, None)).is_empty());
+        assert!(said((500, true, None)).is_empty());
+        assert_eq!(said((200, false, None)), ["ex01.contoso.com unknown unproven"]);
+    }
+
+    #[test]
+    fn only_an_error_of_kerberos_fails() {
+        assert_eq!(said((401, false, Some(41))), ["ex01.contoso.com fail key"]);
+        assert_eq!(said((401, false, Some(33))), ["ex01.contoso.com fail clock"]);
+        assert_eq!(said((401, false, Some(60))), ["ex01.contoso.com warn refused"]);
+        assert_eq!(said((401, false, None)), ["ex01.contoso.com warn refused"]);
+    }
+}
