@@ -596,7 +596,10 @@ impl Filter {
             Self::Any(parts) => parts.iter().any(|part| part.takes(entry)),
             Self::Not(part) => !part.takes(entry),
             Self::Item { attribute, value, is_beginning } => entry.values(attribute).iter().any(|held| {
-                let (held, value) = (held.bytes().to_ascii_lowercase(), value.to_ascii_lowercase());
+                // Only of text letter case is no matter.
+                let is_text = held.text().is_some();
+                let fold = |bytes: &[u8]| if is_text { bytes.to_ascii_lowercase() } else { bytes.to_vec() };
+                let (held, value) = (fold(held.bytes()), fold(value));
                 if *is_beginning { held.starts_with(&value) } else { held == value }
             }),
         }

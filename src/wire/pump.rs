@@ -64,12 +64,16 @@ where
             Ok(Err(error)) => return Err(Trouble::broken(&error)),
             Err(_) => return Err(Trouble::new(Stage::Reply, Reason::Silent)),
         }
-        while let Some(frame) = guard.next()? {
-            let Ok(Ok(())) = timeout(limits.idle, client.write_all(&frame)).await else {
-                // ldap3 has gone, and what it thought of the frame is told elsewhere.
+        // What came whole goes on at once: of a page of a thousand entries each would cost a call of the system.
+        let (length, verdict) = guard.whole();
+        if length > 0 {
+            let Ok(Ok(())) = timeout(limits.idle, client.write_all(&guard.buffer[..length])).await else {
+                // ldap3 has gone, and what it thought of the frames is told elsewhere.
                 return Ok(());
             };
+            guard.buffer.drain(..length);
         }
+        verdict?;
     }
 }
 
@@ -81,26 +85,37 @@ struct Guard {
 }
 
 impl Guard {
-    /// The next frame that may go on.
-    fn next(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+    /// How much of it are frames that may go on, and whether anything may after them.
+    fn whole(&self) -> (usize, Result<(), Trouble>) {
+        let mut whole = 0;
+        loop {
+            match self.first(&self.buffer[whole..]) {
+                Ok(Some(length)) => whole += length,
+                Ok(None) => return (whole, Ok(())),
+                Err(trouble) => return (whole, Err(trouble)),
+            }
+        }
+    }
+
+    /// The length of the first frame of what is left.
+    fn first(&self, rest: &[u8]) -> Result<Option<usize>, Trouble> {
         let left = self.left.load(Ordering::Relaxed);
-        let length = match frame::check_within(self.longest, &self.buffer) {
+        let length = match frame::check_within(self.longest, rest) {
             Ok(Frame::Complete(length)) => length,
             // The bound of all bytes holds for those as well that wait for the rest of their frame.
-            Ok(Frame::Incomplete) if self.buffer.len() > left => return Err(too_much()),
+            Ok(Frame::Incomplete) if rest.len() > left => return Err(too_much()),
             Ok(Frame::Incomplete) => return Ok(None),
-            Err(Broken::Tag) => return Err(Trouble::strange(&self.buffer)),
+            Err(Broken::Tag) => return Err(Trouble::strange(rest)),
             Err(broken) => return Err(Trouble::not_the_protocol(broken.describe())),
         };
-        let frame: Vec<u8> = self.buffer.drain(..length).collect();
-        if let Some(notice) = message::notice(&frame) {
+        if let Some(notice) = message::notice(&rest[..length]) {
             return Err(notice);
         }
         if length > left {
             return Err(too_much());
         }
         self.left.fetch_sub(length, Ordering::Relaxed);
-        Ok(Some(frame))
+        Ok(Some(length))
     }
 }
 

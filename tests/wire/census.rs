@@ -66,7 +66,7 @@ async fn what_collides_is_found_across_pages() {
                 _ => {
                     assert_eq!(asked, cookies[1]);
                     let entries =
-                        [account(3, &[b"http/A"]), account(4, &[b"http/b"]), account(5, &["SM\u{422}P/c".as_bytes()])];
+                        [account(3, &[b"http/A"]), account(4, &[b"http/b"]), account(5, &["smt\u{440}/c".as_bytes()])];
                     page(heard, &entries, b"")
                 }
             })

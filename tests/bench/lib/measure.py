@@ -1,5 +1,6 @@
 """What the benches share: where things are, runs that are timed, and the table that tells."""
 import os
+import socket
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,18 @@ def weighed(*command):
     with tempfile.NamedTemporaryFile("r") as peak:
         seconds, printed = timed("time", "--quiet", "-f", "%M", "-o", peak.name, *command)
         return seconds, printed, int(peak.read()) / 1024
+
+
+def start_and_wait(port, *command, address="127.0.0.1"):
+    """A server in the private network of the bench, with which it ends."""
+    server = subprocess.Popen([str(part) for part in command])
+    while server.poll() is None:
+        try:
+            socket.create_connection((address, port)).close()
+            return server
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+    sys.exit(f"{command[0]} did not start")
 
 
 def rounds(count, *contestants):
