@@ -178,3 +178,72 @@ impl Way<'_, '_> {
         first == second && second.is_some_and(|cursor| cursor < stamp.usn)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::{replication::blobs, search::Value},
+        model::testing::{DOMAIN, Forest, invocation, now},
+    };
+
+    const LINK: &str = "dc1.contoso.com -> dc2.contoso.com";
+    const ACCOUNT: &str = "CN=EX02,CN=Computers,DC=contoso,DC=com";
+    const DC2: &str = "dc2.contoso.com";
+
+    /// dc1 has written an SPN three hours ago, and dc2 has come so far with its changes at the second look.
+    fn lagging(second: i64) -> Forest {
+        let mut forest = Forest::replicated();
+        forest.held(DC2, ACCOUNT);
+        forest.has_come(DC2, DOMAIN, "dc1", second);
+        let later = forest.own[DC2][DOMAIN].clone();
+        forest.later.entry(DC2.to_string()).or_default().insert(DOMAIN.to_string(), later);
+        forest.has_come(DC2, DOMAIN, "dc1", 4000);
+        forest.take("EX02", "SmtpSvc/ex02.contoso.com");
+        for (host, version, usn) in [("dc1.contoso.com", 2, 4990), (DC2, 1, 100)] {
+            let when = now() - SignedDuration::from_hours(3);
+            let stamps = blobs::stamps(&[(0x9_0303, version, when, invocation("dc1"), usn)]);
+            forest
+                .held(host, ACCOUNT)
+                .attributes
+                .insert("replPropertyMetaData".to_string(), [Value::new(stamps)].into());
+        }
+        forest
+    }
+
+    fn second_looks(forest: &Forest) -> usize {
+        forest.learn(&Progress).1.iter().filter(|observation| observation.ask.look == 2).count()
+    }
+
+    #[test]
+    fn who_has_all_is_not_looked_at_twice() {
+        let forest = Forest::replicated();
+        forest.assert_steady(&Progress);
+        assert_eq!(forest.troubles(&Progress), Vec::<String>::new());
+        assert_eq!(second_looks(&forest), 0);
+    }
+
+    #[test]
+    fn who_stands_still_fails_and_who_comes_on_passes() {
+        let forest = lagging(4000);
+        forest.assert_steady(&Progress);
+        assert_eq!(forest.troubles(&Progress), [format!("{LINK} fail standstill")]);
+        assert!(second_looks(&forest) > 0);
+        assert_eq!(lagging(4500).troubles(&Progress), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_link_comes_first_where_it_says_that_it_fails() {
+        let mut forest = lagging(4000);
+        assert!(forest.finding(&Progress, LINK).is.is_some());
+        forest.hears(DC2, DOMAIN, "dc1", SignedDuration::from_mins(9), 1, 1722);
+        assert!(forest.finding(&Progress, LINK).is.is_none());
+    }
+
+    #[test]
+    fn who_does_not_show_how_far_it_is_is_unknown() {
+        let mut forest = Forest::replicated();
+        forest.held(DC2, DOMAIN).attributes.remove("replUpToDateVector");
+        assert_eq!(forest.troubles(&Progress), [format!("{LINK} unknown hidden")]);
+    }
+}
