@@ -81,6 +81,7 @@ impl Outcome {
             64 => "the connection broke off under way",
             1256 => "put off, because the attempt before had failed",
             1396 => "the source could not read the ticket: its account or its password differs between controllers",
+            1398 => "the clocks of the two are too far apart",
             1722 => "no RPC server: the name, the network, a firewall, or it is down",
             1753 => "its port 135 answers, and behind it nothing takes replication",
             1908 => "no KDC was found for it",

@@ -68,7 +68,14 @@ pub mod filter {
 
     /// `(attribute=value)` of a value that is no text: a GUID, a SID.
     pub fn equal_bytes(attribute: &str, value: &[u8]) -> String {
-        let escaped: String = value.iter().map(|byte| format!("\\{byte:02x}")).collect();
+        let digits = hex::encode(value);
+        let mut escaped = String::with_capacity(value.len() * 3);
+        for (at, digit) in digits.chars().enumerate() {
+            if at % 2 == 0 {
+                escaped.push('\\');
+            }
+            escaped.push(digit);
+        }
         format!("({attribute}={escaped})")
     }
 

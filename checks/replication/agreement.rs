@@ -89,9 +89,17 @@ impl Check for Agreement {
         findings.extend(untold(&META, &unknown_accounts(estate, evidence), estate, evidence));
         let (links, slowest) = (replicas.links(), replicas.slowest_path());
         let differences = replicas.differences();
-        let differing: BTreeSet<&String> = differences.iter().map(|difference| &difference.object.guid).collect();
-        let alike = replicas.objects().iter().filter(|object| !differing.contains(&object.guid));
-        findings.extend(alike.filter_map(judge_alike));
+        let differing: BTreeSet<&Subject> = differences.iter().map(|difference| &difference.object.subject).collect();
+        // A server's account and its object in the configuration are one to whoever reads this.
+        let mut alike: BTreeMap<Subject, Finding> = BTreeMap::new();
+        for finding in replicas.objects().iter().filter_map(judge_alike) {
+            if !differing.contains(&finding.subject)
+                && alike.get(&finding.subject).is_none_or(|known| known.verdict < finding.verdict)
+            {
+                alike.insert(finding.subject.clone(), finding);
+            }
+        }
+        findings.extend(alike.into_values());
         findings.extend(differences.iter().map(|difference| judge_difference(difference, &links, slowest, &replicas)));
         findings
     }
@@ -304,16 +312,7 @@ mod tests {
         let forest = Forest::replicated();
         forest.assert_steady(&Agreement);
         let passed = forest.words(&Agreement, |_| true);
-        assert_eq!(
-            passed,
-            [
-                "estate pass -",
-                "ex01.contoso.com pass -",
-                "ex01.contoso.com pass -",
-                "ex02.contoso.com pass -",
-                "ex02.contoso.com pass -"
-            ]
-        );
+        assert_eq!(passed, ["estate pass -", "ex01.contoso.com pass -", "ex02.contoso.com pass -"]);
     }
 
     #[test]

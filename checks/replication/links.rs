@@ -113,7 +113,16 @@ fn judge_link(link: &Link, replicas: &Replicas<'_>, estate: &Estate) -> Finding 
     let verdict = judged.iter().map(|(verdict, _)| *verdict).max().unwrap_or(Verdict::Unknown);
     let told: BTreeSet<&String> =
         judged.iter().filter(|(word, _)| verdict == Verdict::Pass || word.is_trouble()).map(|(_, seen)| seen).collect();
-    let seen = told.into_iter().cloned().collect::<Vec<_>>().join("; ");
+    let switched_off = match link {
+        _ if link.takes_nothing() => {
+            Some(format!("{} is told to take no changes (DISABLE_INBOUND_REPL)", link.destination))
+        }
+        _ if link.sends_nothing() => {
+            Some(format!("{} is told to send no changes (DISABLE_OUTBOUND_REPL)", link.source))
+        }
+        _ => None,
+    };
+    let seen = switched_off.iter().chain(told).cloned().collect::<Vec<_>>().join("; ");
     let finding = Finding::new(&META, link.subject(), verdict, seen);
     if !verdict.is_trouble() {
         return finding;
@@ -163,11 +172,8 @@ fn judge_part(
         && (partition == Partition::Configuration || !peers(estate).is_empty());
     let is_long = age.is_some_and(|age| age > LONG);
     let word = if is_long && is_needed && link.is_known { Verdict::Fail } else { Verdict::Warn };
-    if link.takes_nothing() {
-        return (word, format!("{} is told to take no changes (DISABLE_INBOUND_REPL); {of}: {last}", link.destination));
-    }
-    if link.sends_nothing() {
-        return (word, format!("{} is told to send no changes (DISABLE_OUTBOUND_REPL); {of}: {last}", link.source));
+    if link.takes_nothing() || link.sends_nothing() {
+        return (word, format!("{of}: {last}"));
     }
     if neighbour.fails() {
         let times = if neighbour.failures == 1 { "once".to_string() } else { format!("{} times", neighbour.failures) };
@@ -228,7 +234,7 @@ fn by_result(finding: Finding, link: &Link) -> Finding {
             .remedy(format!("On {source}, register its alias again, and see that {destination} finds it:"))
             .remedy("    nltest /dsregdns")
             .remedy(format!("    dcdiag /test:dns /v /s:{destination}")),
-        Some(5 | 1396 | 1908 | 8453 | 0x8009_0322) => finding
+        Some(5 | 1396 | 1398 | 1908 | 8453 | 0x8009_0322) => finding
             .remedy(format!("See first that the clocks agree, on {destination}:"))
             .remedy(format!("    w32tm /stripchart /computer:{source} /samples:1 /dataonly"))
             .remedy(format!(
