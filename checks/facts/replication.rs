@@ -81,6 +81,7 @@ impl Outcome {
             64 => "the connection broke off under way",
             1256 => "put off, because the attempt before had failed",
             1396 => "the source could not read the ticket: its account or its password differs between controllers",
+            1398 => "the clocks of the two are too far apart",
             1722 => "no RPC server: the name, the network, a firewall, or it is down",
             1753 => "its port 135 answers, and behind it nothing takes replication",
             1908 => "no KDC was found for it",
@@ -241,4 +242,189 @@ fn text_at(blob: &[u8], at: usize) -> Option<String> {
     let units = blob.get(at..)?.chunks_exact(2).map(|unit| u16::from_le_bytes([unit[0], unit[1]]));
     let units: Vec<_> = units.take_while(|unit| *unit != 0).take(LONGEST).collect();
     String::from_utf16(&units).ok()
+}
+
+/// The forms as a controller writes them, for tests.
+#[cfg(test)]
+pub(crate) mod blobs {
+    use super::{Timestamp, Vec};
+
+    const FROM_1601_TO_1970: i64 = 11_644_473_600;
+
+    pub(crate) fn seconds(when: Timestamp) -> i64 {
+        when.as_second() + FROM_1601_TO_1970
+    }
+
+    /// `repsFrom`.
+    pub(crate) fn reps_from(source: [u8; 16], success: Timestamp, failures: u32, result: u32) -> Vec<u8> {
+        let mut blob = alloc::vec![0; 268];
+        let mut put = |at: usize, bytes: &[u8]| blob[at..at + bytes.len()].copy_from_slice(bytes);
+        put(0, &1u32.to_le_bytes());
+        put(8, &268u32.to_le_bytes());
+        put(12, &failures.to_le_bytes());
+        put(16, &seconds(success).to_le_bytes());
+        put(32, &result.to_le_bytes());
+        put(160, &source);
+        blob
+    }
+
+    /// `DS_REPL_NEIGHBORW_BLOB`.
+    pub(crate) fn neighbour(source: [u8; 16], success: Timestamp, failures: u32, result: u32) -> Vec<u8> {
+        let mut blob = alloc::vec![0; 128];
+        let mut put = |at: usize, bytes: &[u8]| blob[at..at + bytes.len()].copy_from_slice(bytes);
+        put(40, &source);
+        put(104, &(seconds(success) * 10_000_000).to_le_bytes());
+        put(120, &result.to_le_bytes());
+        put(124, &failures.to_le_bytes());
+        blob
+    }
+
+    fn head(version: u32, count: usize) -> Vec<u8> {
+        [version, 0, u32::try_from(count).unwrap(), 0].into_iter().flat_map(u32::to_le_bytes).collect()
+    }
+
+    /// `replUpToDateVector`.
+    pub(crate) fn vector(cursors: &[([u8; 16], i64)]) -> Vec<u8> {
+        let record = |(invocation, usn): &([u8; 16], i64)| {
+            [&invocation[..], &usn.to_le_bytes(), &116_444_736_000_000_000i64.to_le_bytes()].concat()
+        };
+        [head(2, cursors.len()), cursors.iter().flat_map(record).collect()].concat()
+    }
+
+    /// `replPropertyMetaData`: number, version, when, where, USN.
+    pub(crate) fn stamps(stamps: &[(u32, u32, Timestamp, [u8; 16], i64)]) -> Vec<u8> {
+        let record = |(number, version, when, invocation, usn): &(u32, u32, Timestamp, [u8; 16], i64)| {
+            let numbers = [number.to_le_bytes(), version.to_le_bytes()].concat();
+            let rest = [&seconds(*when).to_le_bytes()[..], invocation, &usn.to_le_bytes(), &[0; 8]].concat();
+            [numbers, rest].concat()
+        };
+        [head(1, stamps.len()), stamps.iter().flat_map(record).collect()].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Of a Samba controller.
+    const REPS_FROM: &str =
+        "0100000000000000 0c010000 00000000 82f4132103000000 82f4132103000000 00000000 d0000000 3c000000 64000000";
+    const SOURCE: [u8; 16] = [7; 16];
+
+    fn when() -> Timestamp {
+        "2026-11-22T12:00:00Z".parse().unwrap()
+    }
+
+    fn invocation() -> String {
+        guid(&SOURCE).unwrap()
+    }
+
+    #[test]
+    fn a_stored_neighbour_is_read() {
+        let mut blob = hex::decode(REPS_FROM.replace(' ', "")).unwrap();
+        blob.resize(268, 0);
+        let neighbour = Neighbour::stored(&blob).unwrap();
+        assert_eq!(neighbour.last_success.unwrap().to_string(), "2026-11-22T21:49:54Z");
+        assert!(!neighbour.fails());
+        let neighbour = Neighbour::stored(&blobs::reps_from(SOURCE, when(), 3, 1722)).unwrap();
+        assert_eq!((neighbour.failures, neighbour.result, neighbour.source.clone()), (3, Outcome(1722), invocation()));
+        assert!(neighbour.fails());
+        assert_eq!(Neighbour::shown(&blobs::neighbour(SOURCE, when(), 3, 1722)), Some(neighbour));
+        assert_eq!(Neighbour::stored(&[0; 268]), None);
+        assert_eq!(Neighbour::stored(&blobs::reps_from(SOURCE, when(), 0, 0)[..207]), None);
+    }
+
+    #[test]
+    fn vectors_and_stamps_are_read() {
+        let vector = blobs::vector(&[(SOURCE, 4321)]);
+        assert_eq!(stored_cursors(&vector), Some([(invocation(), 4321)].into()));
+        let blob = blobs::stamps(&[
+            (3, 1, when(), [9; 16], 1),
+            (0x9_0303, 5, when(), SOURCE, 4000),
+            (0x1234_0001, 1, when(), SOURCE, 9),
+        ]);
+        let stamps = stored_stamps(&blob).unwrap();
+        assert_eq!(stamps.len(), 2, "each controller stamps a name for itself");
+        assert_eq!(stamps[0].attribute.as_deref(), Some("serviceprincipalname"));
+        assert_eq!((stamps[0].version, stamps[0].when, stamps[0].usn), (5, Some(when()), 4000));
+        assert_eq!(stamps[1].attribute, None);
+        for mut promised in [vector, blob] {
+            promised[8] = 9;
+            assert_eq!((stored_cursors(&promised), stored_stamps(&promised)), (None, None), "more than there is");
+        }
+    }
+
+    #[test]
+    fn a_constructed_stamp_is_read() {
+        let name: Vec<u8> = "pwdLastSet\0".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let filetime = (blobs::seconds(when()) * 10_000_000).to_le_bytes();
+        let blob = [
+            &52u32.to_le_bytes()[..],
+            &2u32.to_le_bytes(),
+            &filetime,
+            &SOURCE,
+            &77i64.to_le_bytes(),
+            &78i64.to_le_bytes(),
+            &[0; 4],
+            &name,
+        ]
+        .concat();
+        let stamp = shown_stamp(&blob).unwrap();
+        assert_eq!((stamp.attribute.as_deref(), stamp.version, stamp.usn), (Some("pwdlastset"), 2, 77));
+        assert_eq!(stamp.when, Some(when()));
+    }
+
+    #[test]
+    fn never_is_no_instant() {
+        assert_eq!(
+            (instant(0), instant(116_444_736_000_000_000), instant(i64::MAX), instant(i64::MIN)),
+            (None, None, None, None)
+        );
+    }
+
+    #[test]
+    fn a_schedule_pauses_over_the_end_of_the_week() {
+        let mut schedule: Vec<u8> = [188u32, 0, 1, 0, 20].into_iter().flat_map(u32::to_le_bytes).collect();
+        schedule.extend([0xff; 168]);
+        assert_eq!(longest_pause(&schedule), Some(SignedDuration::ZERO));
+        schedule[20..22].fill(0);
+        schedule[185..].fill(0);
+        assert_eq!(longest_pause(&schedule), Some(SignedDuration::from_hours(5)));
+        schedule[20..].fill(0);
+        assert_eq!(longest_pause(&schedule), None);
+        assert_eq!(longest_pause(&schedule[..187]), None);
+    }
+
+    #[test]
+    fn results_are_told_as_they_are_known() {
+        assert!(Outcome(0x8009_0322).to_string().starts_with("-2146893022 ("));
+        assert_eq!(Outcome(4711).to_string(), "4711");
+    }
+
+    fn read_all(blob: &[u8]) {
+        let _ = (Neighbour::stored(blob), Neighbour::shown(blob), stored_cursors(blob), shown_cursor(blob));
+        let _ = (stored_stamps(blob), shown_stamp(blob), longest_pause(blob));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(blob in proptest::collection::vec(any::<u8>(), 0..400)) {
+            read_all(&blob);
+        }
+
+        #[test]
+        fn real_blobs_may_be_changed_anywhere(kind in 0usize..4, at in 0usize..300, value: u8, length in 0usize..300) {
+            let mut blob = match kind {
+                0 => blobs::reps_from(SOURCE, when(), 1, 5),
+                1 => blobs::neighbour(SOURCE, when(), 1, 5),
+                2 => blobs::vector(&[(SOURCE, 1), ([8; 16], 2)]),
+                _ => blobs::stamps(&[(0x9_0303, 5, when(), SOURCE, 4000), (0x9_0060, 1, when(), SOURCE, 9)]),
+            };
+            if let Some(byte) = blob.get_mut(at) { *byte = value; }
+            read_all(&blob);
+            blob.truncate(length);
+            read_all(&blob);
+        }
+    }
 }

@@ -19,7 +19,7 @@ use crate::{
         ask::{Ask, Endpoint},
         check::Need,
         estate::Estate,
-        evidence::{Answer, End, Evidence, Miss},
+        evidence::{Answer, End, Evidence},
         finding::{Finding, Subject, Trouble, Verdict},
         informants::{self, Holding, Informant, found},
         meta::Meta,
@@ -195,7 +195,9 @@ impl<'e> Replicas<'e> {
         let answered: BTreeSet<&str> = estate.informants.iter().map(|at| at.host.as_str()).collect();
         let (read_only, writable): (Vec<_>, Vec<_>) =
             estate.controllers.keys().cloned().partition(|host| is_read_only(host));
-        let silent = writable.into_iter().filter(|host| !answered.contains(host.as_str())).collect();
+        // What DNS alone knows is no controller, or none any more: `directory-located` tells of it.
+        let is_one = |host: &String| organisation.dsas.is_empty() || organisation.dsas.contains_key(host);
+        let silent = writable.into_iter().filter(|host| is_one(host) && !answered.contains(host.as_str())).collect();
         let domains = organisation.dsas.values().filter_map(|dsa| dsa.domain.clone());
         let other_domains = domains.filter(|domain| *domain != estate.plan.domain).collect();
         let watched = Watched::settled(estate, evidence);
@@ -227,7 +229,7 @@ impl<'e> Replicas<'e> {
     /// What is asked of every one about the objects that are watched.
     pub fn object_asks(&self) -> Vec<Ask> {
         let Some(watched) = &self.watched else { return Vec::new() };
-        self.all.iter().flat_map(|replica| self.asks_of(replica, watched)).collect()
+        self.all.iter().flat_map(|replica| asks_of(replica, watched)).collect()
     }
 
     /// Of objects that differ: all again, with the stamps of their attributes, so that both are of one moment.
@@ -261,13 +263,13 @@ impl<'e> Replicas<'e> {
     }
 
     /// The controller itself did not tell what was asked, and why; `None` where it told all.
-    pub fn missed(&self, replica: &Replica) -> Option<Option<&'e Miss>> {
+    pub fn missed(&self, replica: &Replica) -> Option<String> {
         let watched = self.watched.as_ref()?;
-        first_missed(&self.asks_of(replica, watched), self.evidence)
+        first_missed(&asks_of(replica, watched), self.evidence)
     }
 
     /// The same of what is asked about its links.
-    pub fn links_missed(&self, replica: &Replica) -> Option<Option<&'e Miss>> {
+    pub fn links_missed(&self, replica: &Replica) -> Option<String> {
         let asks: Vec<_> = self.settings_ask(replica).into_iter().chain(heads(replica)).collect();
         first_missed(&asks, self.evidence)
     }
@@ -433,18 +435,12 @@ impl<'e> Replicas<'e> {
         self.evidence.answer::<RootDse>(&ask).facts()?.value("highestCommittedUSN")?.parse().ok()
     }
 
-    /// Did it answer the second look, if it was asked for one? `None` where it was not.
-    pub fn looked_again(&self, replica: &Replica) -> Option<Result<(), Option<&'e Miss>>> {
+    /// Did it answer the second look? `None` where it was not asked for one.
+    pub fn looked_again(&self, replica: &Replica) -> Option<bool> {
         let asks: Vec<_> = self.second_asks().into_iter().filter(|ask| ask.to.host == replica.host).collect();
-        (!asks.is_empty()).then_some(())?;
-        let missed = asks.iter().find_map(|ask| match self.evidence.find(ask) {
-            None => Some(None),
-            Some(observation) => match &observation.reply.end {
-                End::Miss(miss) => Some(Some(miss)),
-                End::Ok => None,
-            },
-        });
-        Some(missed.map_or(Ok(()), Err))
+        let is_answered =
+            |ask: &Ask| self.evidence.find(ask).is_some_and(|observation| observation.reply.end == End::Ok);
+        (!asks.is_empty()).then(|| asks.iter().all(is_answered))
     }
 
     /// The name under which its own changes are counted.
@@ -591,10 +587,6 @@ impl<'e> Replicas<'e> {
         self.watched.is_some() && asks.iter().all(|ask| self.evidence.holds(ask))
     }
 
-    fn asks_of(&self, replica: &Replica, watched: &Watched) -> Vec<Ask> {
-        kinds(replica, watched).into_iter().map(|(_, search)| replica.ask(search)).collect()
-    }
-
     fn entries(&self, replica: &Replica, search: DirectorySearch) -> &'e [Entry] {
         let told = self.evidence.answer::<DirectorySearch>(&replica.ask(search)).facts();
         told.map_or(&[], |told: &DirectoryEntries| &told.entries)
@@ -602,10 +594,10 @@ impl<'e> Replicas<'e> {
 }
 
 /// What is said beside the verdicts: whom they are about, and who did not tell. `missed` is what a controller did not.
-pub fn beside<'e>(
+pub fn beside(
     meta: &'static Meta,
-    replicas: &Replicas<'e>,
-    missed: impl Fn(&Replica) -> Option<Option<&'e Miss>>,
+    replicas: &Replicas<'_>,
+    missed: impl Fn(&Replica) -> Option<String>,
 ) -> Vec<Finding> {
     let domain = &replicas.estate.plan.domain;
     let mut findings = vec![of_all(meta, replicas, domain)];
@@ -625,8 +617,7 @@ pub fn beside<'e>(
         unread(meta, name, format!("it did not answer as a controller of {domain}, so it could not be asked"))
     }));
     findings.extend(replicas.all.iter().filter_map(|replica| {
-        let why =
-            missed(replica)?.map_or_else(|| "the run ended before it had told all".to_string(), ToString::to_string);
+        let why = missed(replica)?;
         Some(unread(meta, &replica.host, format!("it did not tell all: {why}")))
     }));
     findings
@@ -636,6 +627,14 @@ fn of_all(meta: &'static Meta, replicas: &Replicas<'_>, domain: &str) -> Finding
     let finding = |verdict, seen: String| Finding::new(meta, Subject::Estate, verdict, seen);
     if replicas.is_alone() {
         return finding(Verdict::Skip, format!("{domain} has one controller, which has nobody to agree with"));
+    }
+    if replicas.all.len() < 2 && replicas.silent.is_empty() {
+        let seen = format!("{domain} has more controllers than DNS names, so only one could be asked");
+        return finding(Verdict::Unknown, seen)
+            .code("one-alone")
+            .suspects(Trouble::Name(domain.to_string()))
+            .remedy("Let each controller register its records again; on each:")
+            .remedy("    nltest /dsregdns");
     }
     let mut seen = format!("asked of {}", names(replicas.all.iter().map(|replica| replica.host.as_str())));
     if replicas.left_out > 0 {
@@ -888,6 +887,10 @@ fn kinds(replica: &Replica, watched: &Watched) -> Vec<(Kind, DirectorySearch)> {
     kinds
 }
 
+fn asks_of(replica: &Replica, watched: &Watched) -> Vec<Ask> {
+    kinds(replica, watched).into_iter().map(|(_, search)| replica.ask(search)).collect()
+}
+
 fn heads(replica: &Replica) -> [Ask; 2] {
     Partition::ALL.map(|partition| replica.head(partition))
 }
@@ -1086,10 +1089,11 @@ fn are_settled(searches: &[(DirectorySearch, Holding)], estate: &Estate, evidenc
     searches.iter().flat_map(asks).all(|ask| evidence.holds(&ask))
 }
 
-fn first_missed<'e>(asks: &[Ask], evidence: &'e Evidence) -> Option<Option<&'e Miss>> {
+/// Why the first of these was not answered in full.
+fn first_missed(asks: &[Ask], evidence: &Evidence) -> Option<String> {
     asks.iter().find_map(|ask| match evidence.answer::<DirectorySearch>(ask) {
-        Answer::NotAsked => Some(None),
-        Answer::Missed(miss) | Answer::Told(_, Some(miss)) => Some(Some(miss)),
+        Answer::NotAsked => Some("the run ended before it had told all".to_string()),
+        Answer::Missed(miss) | Answer::Told(_, Some(miss)) => Some(miss.to_string()),
         Answer::Told(_, None) => None,
     })
 }

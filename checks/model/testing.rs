@@ -10,6 +10,7 @@ use crate::{
         kerberos::{AsReq, KdcReply},
         net::Transport,
         raw::Raw,
+        replication::blobs,
         search::{DirectoryEntries, DirectorySearch, Entry, SearchScope, Value, is_same_dn, parent, result},
         ticket::{Grant, Hop, HopAnswer, RealmKdc, ServiceTicket, TicketGranting, TicketReply},
         time::Span,
@@ -60,6 +61,12 @@ pub(crate) struct Forest {
     pub(crate) servers_say: Option<Box<dyn Fn(&Ask) -> Option<Reply>>>,
     /// What KDCs say where they do not give a ticket in AES: KDC and what is wanted of it, over one transport or both.
     tickets: BTreeMap<(String, String, Option<Transport>), KdcSays>,
+    /// What a controller holds otherwise than the others: host -> distinguished name -> its own, or nothing.
+    pub(crate) own: BTreeMap<String, BTreeMap<String, Option<Entry>>>,
+    /// The same at the second look.
+    pub(crate) later: BTreeMap<String, BTreeMap<String, Option<Entry>>>,
+    /// Controllers that answer no search.
+    pub(crate) mute: BTreeSet<String>,
 }
 
 /// How a KDC answers a request for a ticket.
@@ -93,6 +100,9 @@ impl Forest {
             servers_say: None,
             tickets: BTreeMap::new(),
             breaks_off_after: None,
+            own: BTreeMap::new(),
+            later: BTreeMap::new(),
+            mute: BTreeSet::new(),
         };
         forest.entry(DOMAIN, &[("objectClass", &["domainDNS"])]);
         forest.entry(&format!("CN=Sites,{CONFIGURATION}"), &[("objectClass", &["sitesContainer"])]);
@@ -151,6 +161,66 @@ impl Forest {
     /// The same, over one transport alone.
     pub(crate) fn kdc_says_over(&mut self, transport: Transport, kdc: &str, wanted: &str, says: KdcSays) {
         self.tickets.insert((kdc.to_owned(), wanted.to_owned(), Some(transport)), says);
+    }
+
+    /// Two controllers, dc1 and dc2, that have just taken all changes of one another.
+    pub(crate) fn replicated() -> Self {
+        let mut forest = Self::new();
+        forest.controller("dc2", SITE, true);
+        forest.entry(CONFIGURATION, &[("objectClass", &["configuration"])]);
+        for (host, other) in [("dc1", "dc2"), ("dc2", "dc1")] {
+            let host = format!("{host}.contoso.com");
+            for partition in [DOMAIN, CONFIGURATION] {
+                forest.hears(&host, partition, other, SignedDuration::from_secs(60), 0, 0);
+                forest.has_come(&host, partition, other, 5000);
+            }
+            let settings = settings_of(&host);
+            let invocation = Value::Bytes(Raw(invocation(&host).to_vec()));
+            let entry = forest.entries.iter_mut().find(|entry| entry.dn == settings).unwrap();
+            entry.attributes.insert("invocationId".to_owned(), vec![invocation]);
+        }
+        forest
+    }
+
+    /// How a controller says that it takes a partition from another one.
+    pub(crate) fn hears(
+        &mut self,
+        host: &str,
+        partition: &str,
+        source: &str,
+        ago: SignedDuration,
+        failures: u32,
+        result: u32,
+    ) {
+        let settings = settings_of(source);
+        let source = self.entries.iter().find(|entry| entry.dn == settings).unwrap().bytes("objectGUID").unwrap();
+        let blob = blobs::reps_from(source.try_into().unwrap(), now() - ago, failures, result);
+        self.held(host, partition).attributes.insert("repsFrom".to_owned(), vec![Value::new(blob)]);
+    }
+
+    /// How far it says that it has come with another one's changes.
+    pub(crate) fn has_come(&mut self, host: &str, partition: &str, source: &str, usn: i64) {
+        let blob = blobs::vector(&[(invocation(source), usn)]);
+        self.held(host, partition).attributes.insert("replUpToDateVector".to_owned(), vec![Value::new(blob)]);
+    }
+
+    /// An object as one controller alone holds it.
+    pub(crate) fn held(&mut self, host: &str, dn: &str) -> &mut Entry {
+        let shared = self.entries.iter().find(|entry| is_same_dn(&entry.dn, dn)).unwrap().clone();
+        let own = self.own.entry(host.to_owned()).or_default().entry(dn.to_owned());
+        own.or_insert(Some(shared)).as_mut().unwrap()
+    }
+
+    /// What a controller holds, at a look.
+    fn holdings(&self, host: &str, look: u8) -> Vec<Entry> {
+        let of = |own: &'_ BTreeMap<String, BTreeMap<String, Option<Entry>>>, dn: &str| {
+            own.get(host).and_then(|own| own.get(dn)).cloned()
+        };
+        let entry = |entry: &Entry| {
+            let later = if look > 1 { of(&self.later, &entry.dn) } else { None };
+            later.or_else(|| of(&self.own, &entry.dn)).unwrap_or_else(|| Some(entry.clone()))
+        };
+        self.entries.iter().filter_map(entry).collect()
     }
 
     /// An Exchange 2019 server with its account.
@@ -358,7 +428,10 @@ impl Forest {
             Question::DirectorySearch(_) if self.refuses => {
                 miss(Stage::Bind, Reason::ServerSaid("data 52e: the password is wrong".to_owned()))
             }
-            Question::DirectorySearch(search) => told(Facts::DirectorySearch(self.search(search))),
+            Question::DirectorySearch(_) if self.mute.contains(&ask.to.host) => miss(Stage::Reply, Reason::Silent),
+            Question::DirectorySearch(search) => {
+                told(Facts::DirectorySearch(search_of(&self.holdings(&ask.to.host, ask.look), search)))
+            }
             Question::AsReq(AsReq { realm, .. }) if ask.to.host.starts_with("dc") => {
                 told(Facts::AsReq(KdcReply { span: SPAN, message: krb_error(6, realm) }))
             }
@@ -426,6 +499,19 @@ impl Forest {
         Reply { facts: is_told.then(|| facts(TicketReply { hops })), end }
     }
 
+    fn census(&self, scan: &SpnScan) -> Reply {
+        let mut census = SpnCensus::new(scan);
+        let holders = self.entries.iter().filter(|entry| entry.shows("servicePrincipalName"));
+        for entry in holders.take(self.breaks_off_after.unwrap_or(usize::MAX)) {
+            let guid = entry.bytes("objectGUID").unwrap().try_into().unwrap();
+            census.push(guid, entry.values("servicePrincipalName").iter().map(Value::bytes)).unwrap();
+        }
+        let is_whole = self.breaks_off_after.is_none();
+        let facts = SpnScanned { result: is_whole.then_some(result::SUCCESS), ..census.finish() };
+        let miss = Miss { stage: Stage::Reply, reason: Reason::Closed, took: SignedDuration::ZERO };
+        Reply { facts: Some(Facts::SpnScan(facts)), end: if is_whole { End::Ok } else { End::Miss(miss) } }
+    }
+
     fn lookup(&self, lookup: &DnsLookup) -> DnsAnswer {
         let known = self.names.get(&lookup.name);
         let of_domain = lookup.name.rsplit_once("_msdcs.").or_else(|| lookup.name.rsplit_once("_tcp."));
@@ -443,38 +529,41 @@ impl Forest {
             _ => DnsAnswer::NoSuchName,
         }
     }
+}
 
-    fn census(&self, scan: &SpnScan) -> Reply {
-        let mut census = SpnCensus::new(scan);
-        let holders = self.entries.iter().filter(|entry| entry.shows("servicePrincipalName"));
-        for entry in holders.take(self.breaks_off_after.unwrap_or(usize::MAX)) {
-            let guid = entry.bytes("objectGUID").unwrap().try_into().unwrap();
-            census.push(guid, entry.values("servicePrincipalName").iter().map(Value::bytes)).unwrap();
+/// A base that is not there has no entries and its own result code.
+fn search_of(held: &[Entry], search: &DirectorySearch) -> DirectoryEntries {
+    let is_there = search.base.is_empty() || held.iter().any(|entry| is_same_dn(&entry.dn, &search.base));
+    let filter = Filter::read(&search.filter);
+    let found = held.iter().filter(|entry| is_in_scope(entry, search) && filter.takes(entry));
+    let shown = |entry: &Entry| {
+        let plain = |name: &String| name.split(';').next().unwrap_or_default().to_owned();
+        let wanted = |name: &String| search.attributes.iter().any(|wanted| plain(wanted).eq_ignore_ascii_case(name));
+        let attributes = entry.attributes.iter().filter(|(name, _)| wanted(name));
+        Entry {
+            dn: entry.dn.clone(),
+            attributes: attributes.map(|(name, values)| (name.clone(), values.clone())).collect(),
         }
-        let is_whole = self.breaks_off_after.is_none();
-        let facts = SpnScanned { result: is_whole.then_some(result::SUCCESS), ..census.finish() };
-        let miss = Miss { stage: Stage::Reply, reason: Reason::Closed, took: SignedDuration::ZERO };
-        Reply { facts: Some(Facts::SpnScan(facts)), end: if is_whole { End::Ok } else { End::Miss(miss) } }
-    }
+    };
+    let entries: Vec<_> = found.map(shown).collect();
+    let is_missing = !is_there && entries.is_empty() && search.scope == SearchScope::Base;
+    let result = if is_missing { result::NO_SUCH_OBJECT } else { result::SUCCESS };
+    DirectoryEntries { entries, references: 0, result: Some(result) }
+}
 
-    /// A base that is not there has no entries and its own result code.
-    fn search(&self, search: &DirectorySearch) -> DirectoryEntries {
-        let is_there = search.base.is_empty() || self.entries.iter().any(|entry| is_same_dn(&entry.dn, &search.base));
-        let filter = Filter::read(&search.filter);
-        let found = self.entries.iter().filter(|entry| is_in_scope(entry, search) && filter.takes(entry));
-        let shown = |entry: &Entry| {
-            let wanted = |name: &String| search.attributes.iter().any(|wanted| wanted.eq_ignore_ascii_case(name));
-            let attributes = entry.attributes.iter().filter(|(name, _)| wanted(name));
-            Entry {
-                dn: entry.dn.clone(),
-                attributes: attributes.map(|(name, values)| (name.clone(), values.clone())).collect(),
-            }
-        };
-        let entries: Vec<_> = found.map(shown).collect();
-        let is_missing = !is_there && entries.is_empty() && search.scope == SearchScope::Base;
-        let result = if is_missing { result::NO_SUCH_OBJECT } else { result::SUCCESS };
-        DirectoryEntries { entries, references: 0, result: Some(result) }
-    }
+/// What the clock of every controller shows.
+pub(crate) fn now() -> Timestamp {
+    "2026-11-22T12:00:00Z".parse().unwrap()
+}
+
+/// Under which the changes of a controller are counted.
+pub(crate) fn invocation(host: &str) -> [u8; 16] {
+    [host.as_bytes()[2]; 16]
+}
+
+fn settings_of(host: &str) -> String {
+    let name = host.split('.').next().unwrap().to_uppercase();
+    format!("CN=NTDS Settings,CN={name},CN=Servers,CN={SITE},CN=Sites,{CONFIGURATION}")
 }
 
 const SPAN: Span = Span { sent: Timestamp::UNIX_EPOCH, received: Timestamp::UNIX_EPOCH };
@@ -525,7 +614,11 @@ fn told(facts: Facts) -> Reply {
 }
 
 fn root_dse(host: &str) -> RootDseReply {
+    let settings = settings_of(host);
     let attributes = [
+        ("currentTime", "20261122120000.0Z"),
+        ("highestCommittedUSN", "5000"),
+        ("dsServiceName", &settings),
         ("dnsHostName", host),
         ("defaultNamingContext", DOMAIN),
         ("rootDomainNamingContext", DOMAIN),

@@ -89,9 +89,17 @@ impl Check for Agreement {
         findings.extend(untold(&META, &unknown_accounts(estate, evidence), estate, evidence));
         let (links, slowest) = (replicas.links(), replicas.slowest_path());
         let differences = replicas.differences();
-        let differing: BTreeSet<&String> = differences.iter().map(|difference| &difference.object.guid).collect();
-        let alike = replicas.objects().iter().filter(|object| !differing.contains(&object.guid));
-        findings.extend(alike.filter_map(judge_alike));
+        let differing: BTreeSet<&Subject> = differences.iter().map(|difference| &difference.object.subject).collect();
+        // A server's account and its object in the configuration are one to whoever reads this.
+        let mut alike: BTreeMap<Subject, Finding> = BTreeMap::new();
+        for finding in replicas.objects().iter().filter_map(judge_alike) {
+            if !differing.contains(&finding.subject)
+                && alike.get(&finding.subject).is_none_or(|known| known.verdict < finding.verdict)
+            {
+                alike.insert(finding.subject.clone(), finding);
+            }
+        }
+        findings.extend(alike.into_values());
         findings.extend(differences.iter().map(|difference| judge_difference(difference, &links, slowest, &replicas)));
         findings
     }
@@ -249,4 +257,154 @@ fn mend(finding: Finding, difference: &Difference<'_>, into: &[&Link], replicas:
         finding.remedy("Let those that lag behind take it; where that fails, mend the link first:"),
         Finding::remedy,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::{
+            replication::blobs,
+            search::{Entry, Value},
+        },
+        model::testing::{DOMAIN, Forest, invocation, now},
+    };
+
+    const ACCOUNT: &str = "CN=EX02,CN=Computers,DC=contoso,DC=com";
+    const DC2: &str = "dc2.contoso.com";
+    const SPN: u32 = 0x9_0303;
+
+    /// An attribute of ex02's account as dc1 wrote it so long ago, and dc2 has it still as it was.
+    fn written(attribute: &str, number: u32, ago: SignedDuration) -> Forest {
+        let mut forest = Forest::replicated();
+        let old = (number, 1, now() - SignedDuration::from_hours(2000), invocation("dc1"), 100);
+        let new = (number, 2, now() - ago, invocation("dc1"), 4990);
+        let stamps = |stamp| vec_of(Value::new(blobs::stamps(&[stamp])));
+        let before = forest.held(DC2, ACCOUNT);
+        before.attributes.insert("replPropertyMetaData".to_string(), stamps(old));
+        let object = forest.object("EX02");
+        object.attributes.insert("replPropertyMetaData".to_string(), stamps(new));
+        object.attributes.insert(attribute.to_string(), vec_of(Value::Text("134000000000000000".to_string())));
+        forest
+    }
+
+    fn vec_of(value: Value) -> Vec<Value> {
+        [value].into()
+    }
+
+    /// A connector that dc1 has and dc2 has not.
+    fn with_connector(usn: i64) -> Forest {
+        let mut forest = Forest::replicated();
+        let server = forest.entries.iter().find(|entry| entry.dn.starts_with("CN=EX02,CN=Servers")).unwrap().dn.clone();
+        let dn = format!("CN=Relay,CN=SMTP Receive Connectors,CN=Protocols,{server}");
+        let connector: &mut Entry = forest.entry(
+            &dn,
+            &[("objectClass", &["msExchSmtpReceiveConnector"]), ("msExchSmtpReceiveBindings", &["0.0.0.0:25"])],
+        );
+        let stamp = (0x1234_0001, 1, now() - SignedDuration::from_hours(9), invocation("dc1"), usn);
+        connector.attributes.insert("replPropertyMetaData".to_string(), vec_of(Value::new(blobs::stamps(&[stamp]))));
+        forest.own.entry(DC2.to_string()).or_default().insert(dn, None);
+        forest
+    }
+
+    #[test]
+    fn what_is_the_same_everywhere_passes() {
+        let forest = Forest::replicated();
+        forest.assert_steady(&Agreement);
+        let passed = forest.words(&Agreement, |_| true);
+        assert_eq!(passed, ["estate pass -", "ex01.contoso.com pass -", "ex02.contoso.com pass -"]);
+    }
+
+    #[test]
+    fn a_change_travels_before_it_is_late() {
+        let forest = written("servicePrincipalName", SPN, SignedDuration::from_mins(5));
+        forest.assert_steady(&Agreement);
+        assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com warn travelling"]);
+        let forest = written("servicePrincipalName", SPN, SignedDuration::from_mins(31));
+        assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com fail stale"]);
+    }
+
+    #[test]
+    fn both_values_are_told_and_which_is_newer() {
+        let forest = written("servicePrincipalName", SPN, SignedDuration::from_hours(3));
+        let findings = forest.findings(&Agreement);
+        let finding = findings.iter().find(|finding| finding.verdict == Verdict::Fail).unwrap();
+        for part in [
+            "dc1.contoso.com has 134000000000000000",
+            "dc2.contoso.com has exchangeab/ex02",
+            "written on dc1.contoso.com",
+            "3 hours ago",
+            "not yet on dc2.contoso.com",
+        ] {
+            assert!(finding.seen.contains(part), "{part}: {}", finding.seen);
+        }
+        let command = format!("    repadmin /replicate dc2.contoso.com dc1.contoso.com {DOMAIN}");
+        assert!(finding.remedy.contains(&command), "{:?}", finding.remedy);
+    }
+
+    #[test]
+    fn over_a_link_that_fails_nothing_travels() {
+        let mut forest = written("servicePrincipalName", SPN, SignedDuration::from_mins(1));
+        forest.hears(DC2, DOMAIN, "dc1", SignedDuration::from_mins(9), 1, 1722);
+        forest.assert_steady(&Agreement);
+        assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com fail link-fails"]);
+    }
+
+    #[test]
+    fn a_password_alone_is_a_warning() {
+        let forest = written("pwdLastSet", 0x9_0060, SignedDuration::from_hours(9));
+        assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com warn password"]);
+    }
+
+    #[test]
+    fn without_stamps_it_is_as_old_as_it_was_changed_last() {
+        for (changed, word) in [("20261122115500.0Z", "warn travelling"), ("20261122090000.0Z", "fail stale")] {
+            let mut forest = Forest::replicated();
+            forest.set("EX02", "whenChanged", &[changed]);
+            forest.held(DC2, ACCOUNT);
+            forest.take("EX02", "SmtpSvc/ex02.contoso.com");
+            assert_eq!(forest.troubles(&Agreement), [format!("ex02.contoso.com {word}")]);
+        }
+        let mut forest = Forest::replicated();
+        forest.held(DC2, ACCOUNT);
+        forest.take("EX02", "SmtpSvc/ex02.contoso.com");
+        assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com warn travelling"], "nobody tells how old it is");
+    }
+
+    #[test]
+    fn what_never_came_is_told_from_what_was_deleted() {
+        let forest = with_connector(5001);
+        forest.assert_steady(&Agreement);
+        assert_eq!(forest.troubles(&Agreement), ["EX02/Relay fail stale"]);
+        assert_eq!(
+            with_connector(4000).troubles(&Agreement),
+            ["EX02/Relay warn travelling"],
+            "dc2 had it, and deleted it"
+        );
+    }
+
+    #[test]
+    fn what_is_hidden_does_not_differ() {
+        let mut forest = Forest::replicated();
+        forest.held(DC2, ACCOUNT).attributes.remove("sAMAccountName");
+        forest.held(DC2, ACCOUNT).attributes.remove("servicePrincipalName");
+        assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com unknown -"]);
+    }
+
+    #[test]
+    fn letter_case_and_order_of_names_are_nothing() {
+        let mut forest = Forest::replicated();
+        let spns = forest.held(DC2, ACCOUNT).attributes.get_mut("servicePrincipalName").unwrap();
+        spns.reverse();
+        spns[0] = Value::Text(spns[0].text().unwrap().to_uppercase());
+        assert_eq!(forest.troubles(&Agreement), Vec::<String>::new());
+    }
+
+    #[test]
+    fn who_does_not_tell_is_unknown() {
+        let mut forest = Forest::replicated();
+        forest.mute.insert(DC2.to_string());
+        forest.assert_steady(&Agreement);
+        assert_eq!(forest.words(&Agreement, |_| true), ["dc2.contoso.com unknown unread", "estate pass -"]);
+    }
 }

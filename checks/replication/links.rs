@@ -113,7 +113,16 @@ fn judge_link(link: &Link, replicas: &Replicas<'_>, estate: &Estate) -> Finding 
     let verdict = judged.iter().map(|(verdict, _)| *verdict).max().unwrap_or(Verdict::Unknown);
     let told: BTreeSet<&String> =
         judged.iter().filter(|(word, _)| verdict == Verdict::Pass || word.is_trouble()).map(|(_, seen)| seen).collect();
-    let seen = told.into_iter().cloned().collect::<Vec<_>>().join("; ");
+    let switched_off = match link {
+        _ if link.takes_nothing() => {
+            Some(format!("{} is told to take no changes (DISABLE_INBOUND_REPL)", link.destination))
+        }
+        _ if link.sends_nothing() => {
+            Some(format!("{} is told to send no changes (DISABLE_OUTBOUND_REPL)", link.source))
+        }
+        _ => None,
+    };
+    let seen = switched_off.iter().chain(told).cloned().collect::<Vec<_>>().join("; ");
     let finding = Finding::new(&META, link.subject(), verdict, seen);
     if !verdict.is_trouble() {
         return finding;
@@ -163,11 +172,8 @@ fn judge_part(
         && (partition == Partition::Configuration || !peers(estate).is_empty());
     let is_long = age.is_some_and(|age| age > LONG);
     let word = if is_long && is_needed && link.is_known { Verdict::Fail } else { Verdict::Warn };
-    if link.takes_nothing() {
-        return (word, format!("{} is told to take no changes (DISABLE_INBOUND_REPL); {of}: {last}", link.destination));
-    }
-    if link.sends_nothing() {
-        return (word, format!("{} is told to send no changes (DISABLE_OUTBOUND_REPL); {of}: {last}", link.source));
+    if link.takes_nothing() || link.sends_nothing() {
+        return (word, format!("{of}: {last}"));
     }
     if neighbour.fails() {
         let times = if neighbour.failures == 1 { "once".to_string() } else { format!("{} times", neighbour.failures) };
@@ -228,7 +234,7 @@ fn by_result(finding: Finding, link: &Link) -> Finding {
             .remedy(format!("On {source}, register its alias again, and see that {destination} finds it:"))
             .remedy("    nltest /dsregdns")
             .remedy(format!("    dcdiag /test:dns /v /s:{destination}")),
-        Some(5 | 1396 | 1908 | 8453 | 0x8009_0322) => finding
+        Some(5 | 1396 | 1398 | 1908 | 8453 | 0x8009_0322) => finding
             .remedy(format!("See first that the clocks agree, on {destination}:"))
             .remedy(format!("    w32tm /stripchart /computer:{source} /samples:1 /dataonly"))
             .remedy(format!(
@@ -253,4 +259,118 @@ fn retry(finding: Finding, link: &Link, replicas: &Replicas<'_>) -> Finding {
         let partition = in_command(replica.name_of(partition));
         finding.remedy(format!("    repadmin /replicate {} {} {partition}", link.destination, link.source))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        plan::ServerRole,
+        testing::{CONFIGURATION, DOMAIN, Forest},
+    };
+
+    const LINK: &str = "dc1.contoso.com -> dc2.contoso.com";
+
+    fn failing(ago: SignedDuration, failures: u32, result: u32) -> Forest {
+        let mut forest = Forest::replicated();
+        forest.hears("dc2.contoso.com", DOMAIN, "dc1", ago, failures, result);
+        forest
+    }
+
+    #[test]
+    fn what_went_well_lately_passes() {
+        let forest = Forest::replicated();
+        forest.assert_steady(&Links);
+        let passed = forest.words(&Links, |_| true);
+        assert_eq!(passed, [&format!("{LINK} pass -"), "dc2.contoso.com -> dc1.contoso.com pass -", "estate pass -"]);
+    }
+
+    #[test]
+    fn a_failure_is_a_warning_until_it_has_lasted_a_day() {
+        let forest = failing(SignedDuration::from_hours(2), 1, 1722);
+        forest.assert_steady(&Links);
+        assert_eq!(forest.troubles(&Links), [format!("{LINK} warn failing")]);
+        let forest = failing(SignedDuration::from_hours(26), 30, 1722);
+        assert_eq!(forest.troubles(&Links), [format!("{LINK} fail failing")]);
+        let finding = forest.finding(&Links, LINK);
+        assert!(finding.seen.contains("30 times") && finding.seen.contains("26 hours ago"), "{}", finding.seen);
+        let retry = "    repadmin /replicate dc2.contoso.com dc1.contoso.com DC=contoso,DC=com".to_string();
+        assert!(finding.remedy.contains(&retry), "{:?}", finding.remedy);
+    }
+
+    #[test]
+    fn without_exchange_beside_it_a_broken_link_stays_a_warning() {
+        let mut forest = failing(SignedDuration::from_hours(26), 30, 1722);
+        for server in forest.entries.iter_mut().filter(|entry| entry.is_a("msExchExchangeServer")) {
+            server.attributes.remove("msExchServerSite");
+        }
+        assert_eq!(forest.troubles(&Links), [format!("{LINK} warn failing")]);
+    }
+
+    #[test]
+    fn a_result_without_a_failure_was_only_put_off() {
+        assert_eq!(failing(SignedDuration::from_mins(5), 0, 8461).troubles(&Links), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_link_that_is_due_and_silent_is_a_warning() {
+        assert_eq!(failing(SignedDuration::from_hours(5), 0, 0).troubles(&Links), [format!("{LINK} warn stale")]);
+    }
+
+    #[test]
+    fn switched_off_is_told_by_the_option_before_anything_fails() {
+        let mut forest = Forest::replicated();
+        let settings = forest.entries.iter_mut().find(|entry| entry.dn.starts_with("CN=NTDS Settings,CN=DC2")).unwrap();
+        settings.attributes.insert("options".to_string(), [crate::facts::search::Value::Text("3".to_string())].into());
+        assert_eq!(forest.troubles(&Links), [format!("{LINK} warn inbound-disabled")]);
+        let remedy = forest.finding(&Links, LINK).remedy;
+        assert!(
+            remedy.contains(&"    repadmin /options dc2.contoso.com -DISABLE_INBOUND_REPL".to_string()),
+            "{remedy:?}"
+        );
+        let forest = failing(SignedDuration::from_hours(30), 2, 8457);
+        assert_eq!(forest.troubles(&Links), [format!("{LINK} fail inbound-disabled")]);
+    }
+
+    #[test]
+    fn nothing_is_forced_after_too_long() {
+        for forest in
+            [failing(SignedDuration::from_hours(24 * 70), 900, 1722), failing(SignedDuration::from_hours(30), 9, 8606)]
+        {
+            let remedy = forest.finding(&Links, LINK).remedy;
+            assert!(!remedy.iter().any(|line| line.contains("/replicate") || line.contains("/syncall")), "{remedy:?}");
+        }
+    }
+
+    #[test]
+    fn who_shows_no_partner_is_unknown() {
+        let mut forest = Forest::replicated();
+        for partition in [DOMAIN, CONFIGURATION] {
+            forest.held("dc2.contoso.com", partition).attributes.remove("repsFrom");
+        }
+        assert_eq!(forest.troubles(&Links), ["dc2.contoso.com unknown hidden"]);
+    }
+
+    #[test]
+    fn who_does_not_tell_is_unknown_and_stops_nobody_else() {
+        let mut forest = Forest::replicated();
+        forest.mute.insert("dc2.contoso.com".to_string());
+        forest.assert_steady(&Links);
+        assert_eq!(forest.troubles(&Links), ["dc2.contoso.com unknown unread"]);
+        assert!(forest.words(&Links, |_| true).contains(&"dc2.contoso.com -> dc1.contoso.com pass -".to_string()));
+    }
+
+    #[test]
+    fn one_controller_alone_is_let_be() {
+        let mut forest = Forest::new();
+        forest.planned("ex01.contoso.com", ServerRole::Mailbox);
+        assert_eq!(forest.words(&Links, |_| true), ["estate skip -"]);
+    }
+
+    #[test]
+    fn a_refused_password_is_one_unknown() {
+        let mut forest = Forest::replicated();
+        forest.refuses = true;
+        assert_eq!(forest.words(&Links, |_| true), ["estate unknown -"]);
+    }
 }

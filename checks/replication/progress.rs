@@ -67,6 +67,10 @@ impl Check for Progress {
         let Some(replicas) = Replicas::of(estate, evidence) else { return Vec::new() };
         let missed = |replica: &Replica| replicas.links_missed(replica).or_else(|| replicas.missed(replica));
         let mut findings = beside(&META, &replicas, missed);
+        for unread in findings.iter_mut().filter(|finding| finding.code == Some("unread")) {
+            unread.verdict = Verdict::Skip;
+            unread.seen = format!("{}: replication-links and replication-agreement tell of it", unread.seen);
+        }
         if replicas.is_alone() {
             return findings;
         }
@@ -109,7 +113,7 @@ impl Way<'_, '_> {
         if waits.is_empty() && !self.link.fails() || again.contains(&None) {
             return finding(Verdict::Pass, behind(first));
         }
-        let second = if again.iter().all(|look| *look == Some(Ok(()))) { self.lag(2) } else { None };
+        let second = if again.iter().all(|look| *look == Some(true)) { self.lag(2) } else { None };
         let Some(second) = second else {
             let seen = format!("{}; a second look at it failed, so whether it comes on is not known", behind(first));
             return finding(Verdict::Unknown, seen)
@@ -176,5 +180,74 @@ impl Way<'_, '_> {
         let cursor = |look| self.replicas.cursor(self.destination, partition, &stamp.invocation, look);
         let (first, second) = (cursor(1), cursor(2));
         first == second && second.is_some_and(|cursor| cursor < stamp.usn)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::{replication::blobs, search::Value},
+        model::testing::{DOMAIN, Forest, invocation, now},
+    };
+
+    const LINK: &str = "dc1.contoso.com -> dc2.contoso.com";
+    const ACCOUNT: &str = "CN=EX02,CN=Computers,DC=contoso,DC=com";
+    const DC2: &str = "dc2.contoso.com";
+
+    /// dc1 has written an SPN three hours ago, and dc2 has come so far with its changes at the second look.
+    fn lagging(second: i64) -> Forest {
+        let mut forest = Forest::replicated();
+        forest.held(DC2, ACCOUNT);
+        forest.has_come(DC2, DOMAIN, "dc1", second);
+        let later = forest.own[DC2][DOMAIN].clone();
+        forest.later.entry(DC2.to_string()).or_default().insert(DOMAIN.to_string(), later);
+        forest.has_come(DC2, DOMAIN, "dc1", 4000);
+        forest.take("EX02", "SmtpSvc/ex02.contoso.com");
+        for (host, version, usn) in [("dc1.contoso.com", 2, 4990), (DC2, 1, 100)] {
+            let when = now() - SignedDuration::from_hours(3);
+            let stamps = blobs::stamps(&[(0x9_0303, version, when, invocation("dc1"), usn)]);
+            forest
+                .held(host, ACCOUNT)
+                .attributes
+                .insert("replPropertyMetaData".to_string(), [Value::new(stamps)].into());
+        }
+        forest
+    }
+
+    fn second_looks(forest: &Forest) -> usize {
+        forest.learn(&Progress).1.iter().filter(|observation| observation.ask.look == 2).count()
+    }
+
+    #[test]
+    fn who_has_all_is_not_looked_at_twice() {
+        let forest = Forest::replicated();
+        forest.assert_steady(&Progress);
+        assert_eq!(forest.troubles(&Progress), Vec::<String>::new());
+        assert_eq!(second_looks(&forest), 0);
+    }
+
+    #[test]
+    fn who_stands_still_fails_and_who_comes_on_passes() {
+        let forest = lagging(4000);
+        forest.assert_steady(&Progress);
+        assert_eq!(forest.troubles(&Progress), [format!("{LINK} fail standstill")]);
+        assert!(second_looks(&forest) > 0);
+        assert_eq!(lagging(4500).troubles(&Progress), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_link_comes_first_where_it_says_that_it_fails() {
+        let mut forest = lagging(4000);
+        assert!(forest.finding(&Progress, LINK).is.is_some());
+        forest.hears(DC2, DOMAIN, "dc1", SignedDuration::from_mins(9), 1, 1722);
+        assert!(forest.finding(&Progress, LINK).is.is_none());
+    }
+
+    #[test]
+    fn who_does_not_show_how_far_it_is_is_unknown() {
+        let mut forest = Forest::replicated();
+        forest.held(DC2, DOMAIN).attributes.remove("replUpToDateVector");
+        assert_eq!(forest.troubles(&Progress), [format!("{LINK} unknown hidden")]);
     }
 }
