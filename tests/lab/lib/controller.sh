@@ -24,7 +24,6 @@ write_smb_conf() { # write_smb_conf HOST
 	pid directory = $dir/run
 	binddns dir = $dir/bind-dns
 	ncalrpc dir = $dir/run/ncalrpc
-	winbindd socket directory = $dir/run/winbindd
 	ntp signd socket directory = $dir/run/ntp_signd
 	logging = file
 	log file = $dir/log.samba
