@@ -189,8 +189,8 @@ fn every_fault_is_named_when_planted_and_gone_when_mended() {
 fn plant_and_mend(seed: &str, faults: &[&str], rows: &[Row]) {
     let line = format!(
         "{KEEP_NAMES}; for fault in {}; do \
-             \"$LAB/plant\" $fault && {AS_READER} {RUN} > $OUT/$fault.planted; \
-             \"$LAB/mend\" $fault && {AS_READER} {RUN} > $OUT/$fault.mended; \
+             \"$LAB/plant\" $fault && {AS_READER} {RUN} --prove-login > $OUT/$fault.planted; \
+             \"$LAB/mend\" $fault && {AS_READER} {RUN} --prove-login > $OUT/$fault.mended; \
          done",
         faults.join(" ")
     );

@@ -24,7 +24,6 @@ write_smb_conf() { # write_smb_conf HOST
 	pid directory = $dir/run
 	binddns dir = $dir/bind-dns
 	ncalrpc dir = $dir/run/ncalrpc
-	winbindd socket directory = $dir/run/winbindd
 	ntp signd socket directory = $dir/run/ntp_signd
 	logging = file
 	log file = $dir/log.samba
@@ -79,4 +78,65 @@ wait_for_controller() {
     wait_for "the services of $1" at "$1" \
         bash -c 'for port in 53 88 135 389 445 464 636 3268 3269; do : <"/dev/tcp/$0/$port" || exit 1; done' "$(ipv4 "$1")"
     wait_for "the directory of $1" at "$1" ldapsearch -x -H "ldap://$(ipv4 "$1")" -s base -b '' currentTime
+}
+
+# Each controller takes what the others have: of the domain, and of the forest's configuration.
+replicate_now() {
+    local to
+    for to in "${DCS[@]}"; do replicate_to "$to" & done
+    wait
+}
+
+replicate_to() { # replicate_to HOST
+    local from context
+    for from in "${DCS[@]}"; do
+        [ "$from" != "$1" ] || continue
+        for context in $(watched_contexts); do
+            drs_at "$1" replicate "$(ipv4 "$1")" "$(fqdn "$from")" "$context" >/dev/null
+        done
+    done
+}
+
+# Only asks for it, for both.
+start_replication() { # start_replication HOST FROM
+    local context
+    for context in $(watched_contexts); do
+        drs_at "$1" replicate "$(ipv4 "$1")" "$(fqdn "$2")" "$context" --async-op >/dev/null
+    done
+}
+
+# By NTLM, and so with nobody's help: the way to a KDC may be what is cut.
+drs_at() { # drs_at HOST COMMAND ARGUMENT...
+    samba_at "$1" samba-tool drs "${@:2}" --use-kerberos=off -U"Administrator%$ADMIN_PASSWORD"
+}
+
+watched_contexts() {
+    local base=DC=${DOMAIN//./,DC=}
+    echo "$base" "CN=Configuration,$base"
+}
+
+# What a controller notes of each of its sources (repsFrom, version 1): how often it has failed since it last went well, and when that was.
+has_replicated_since() { # has_replicated_since HOST SECONDS
+    local note
+    for note in $(notes_of_replication "$1"); do
+        [ "${note#*/}" -ge "$2" ] || return 1
+    done
+}
+fails_to_replicate() { # fails_to_replicate HOST
+    local note
+    for note in $(notes_of_replication "$1"); do
+        [ "${note%/*}" -gt 0 ] || return 1
+    done
+}
+notes_of_replication() { # notes_of_replication HOST: FAILURES/SECONDS for each partition and source
+    local context note
+    for context in $(watched_contexts); do
+        LDAPTLS_REQCERT=never at "$1" ldapsearch -x -D "Administrator@$DOMAIN" -w "$ADMIN_PASSWORD" -H "ldaps://$(ipv4 "$1")" -LLL \
+            -o ldif-wrap=no -s base -b "$context" repsFrom | sed -n 's/^repsFrom:: //p' |
+            while read -r note; do
+                # Seconds since 1601.
+                base64 -d <<<"$note" | od -An -v -td4 -j12 -N4 | tr -d ' \n'
+                base64 -d <<<"$note" | od -An -v -td8 -j16 -N8 | awk '{ printf "/%d\n", $1 - 11644473600 }'
+            done
+    done
 }

@@ -15,9 +15,11 @@ start_daemon() { # start_daemon HOST SERVICE OFFSET COMMAND...
     shift 3
     [ "$offset" = 0 ] || clock=("$LAB/clock-off" "$offset")
     # libfaketime names its shared memory after the process id, which is 1 for each of them: hence a /dev/shm for each.
+    # Samba's parts meet its winbindd in /run/samba, whatever its settings say: without one of its own, no controller lets anybody in
+    # over SMB.
     (
         exec setsid ip netns exec "lab-$host" unshare --pid --fork --kill-child --mount-proc \
-            sh -c 'mount -t tmpfs lab /dev/shm && exec "$@"' sh "${clock[@]}" "$@"
+            sh -c 'mount -t tmpfs lab /dev/shm && mkdir -p /run/samba && mount -t tmpfs lab /run/samba && exec "$@"' sh "${clock[@]}" "$@"
     ) </dev/null >"$ROOT/$host/$service.log" 2>&1 &
     echo $! >"$ROOT/$host/$service.pid"
 }

@@ -10,7 +10,7 @@ PACKAGES=(
     python3-gssapi            # Kerberos for the Exchange servers, and for probe
     python3-cryptography      # for certificates
     postfix apache2-bin       # gateways that mail comes in by, and where certificate authorities publish
-    curl                      # for selftest
+    curl smbclient            # for selftest
 )
 
 # One at a time on a machine: of two installations, the one that ends first would take policy-rc.d away from the other.

@@ -1,7 +1,7 @@
 # From a built state to a running lab.
 
 raise() { # raise STATE
-    local host start=$EPOCHREALTIME
+    local host start=$EPOCHREALTIME seconds=$EPOCHSECONDS
     for host in $(hosts); do mkdir -p "$ROOT/$host"; done
     print_world >"$ROOT/world"
     print_environment >"$ROOT/environment"
@@ -23,6 +23,8 @@ raise() { # raise STATE
     for host in "${SERVERS[@]}"; do wait_for_exchange "$host"; done
     wait_for_pki
     wait_for_gateways
+    # What the controllers remember is as old as the state.
+    for host in "${DCS[@]}"; do wait_for "the replication of $host" has_replicated_since "$host" "$seconds"; done
     say "$DOMAIN is up: ${DCS[*]} ${SERVERS[*]} ($(seconds_since "$start") s)"
 }
 
