@@ -54,10 +54,13 @@ pub(crate) struct Forest {
     /// The password is refused.
     pub(crate) refuses: bool,
     /// What servers that are no controllers answer.
-    pub(crate) servers_say: Option<Box<dyn Fn(&Ask) -> Option<Reply>>>,
+    pub(crate) servers_say: Option<Box<ServersSay>>,
     /// What KDCs say where they do not give a ticket in AES: KDC and what is wanted of it, over one transport or both.
     tickets: BTreeMap<(String, String, Option<Transport>), KdcSays>,
 }
+
+/// `None` where nobody answers.
+pub(crate) type ServersSay = dyn Fn(&Ask) -> Option<Reply>;
 
 /// How a KDC answers a request for a ticket.
 #[derive(Clone, Copy, Debug)]
