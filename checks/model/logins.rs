@@ -11,7 +11,7 @@ use crate::{
         net::{KERBEROS_PORT, SMTP_PORT, Transport},
         smtp::{SmtpReply, offers},
         spn::Spn,
-        ticket::{RealmKdc, ServiceTicket},
+        ticket::{Hop, RealmKdc, ServiceTicket, TicketReply},
         web::{BACK_END_PORT, EWS_PATH, HTTPS_PORT, HttpsGet},
     },
     model::{
@@ -156,9 +156,9 @@ fn ticket<'e>(spn: &str, estate: &Estate, evidence: &'e Evidence) -> (Vec<Ask>, 
         let kdc = chosen.kdc;
         let answer = evidence.answer::<ServiceTicket>(&ask);
         asks.push(ask);
-        let hop = answer.facts().and_then(|reply| reply.last());
-        let granted = hop.and_then(|hop| hop.grant()).filter(|grant| !grant.server.starts_with("krbtgt/"));
-        last = match (granted, hop.and_then(|hop| hop.error()), answer.miss()) {
+        let hop = answer.facts().and_then(TicketReply::last);
+        let granted = hop.and_then(Hop::grant).filter(|grant| !grant.server.starts_with("krbtgt/"));
+        last = match (granted, hop.and_then(Hop::error), answer.miss()) {
             _ if matches!(answer, Answer::NotAsked) => return (asks, Ticket::Untold),
             (Some(_), ..) => return (asks, Ticket::Of(kdc)),
             (_, Some(error), _) => Ticket::Refused(kdc, error.code),

@@ -58,7 +58,7 @@ pub(crate) struct Forest {
     /// A census shows the first so many objects that hold SPNs, and breaks off.
     pub(crate) breaks_off_after: Option<usize>,
     /// What servers that are no controllers answer.
-    pub(crate) servers_say: Option<Box<dyn Fn(&Ask) -> Option<Reply>>>,
+    pub(crate) servers_say: Option<Box<ServersSay>>,
     /// What KDCs say where they do not give a ticket in AES: KDC and what is wanted of it, over one transport or both.
     tickets: BTreeMap<(String, String, Option<Transport>), KdcSays>,
     /// What a controller holds otherwise than the others: host -> distinguished name -> its own, or nothing.
@@ -68,6 +68,9 @@ pub(crate) struct Forest {
     /// Controllers that answer no search.
     pub(crate) mute: BTreeSet<String>,
 }
+
+/// `None` where nobody answers.
+pub(crate) type ServersSay = dyn Fn(&Ask) -> Option<Reply>;
 
 /// How a KDC answers a request for a ticket.
 #[derive(Clone, Copy, Debug)]

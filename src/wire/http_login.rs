@@ -163,3 +163,47 @@ fn schemes(value: &str) -> String {
     };
     value.split(',').map(one).collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        fields.iter().map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value))).collect()
+    }
+
+    #[test]
+    fn the_token_is_found_bare_and_in_its_frame() {
+        let token = |value| token_in(&headers(&[("www-authenticate", value)]));
+        assert_eq!(token("Negotiate AQID"), Some(vec![1, 2, 3]));
+        assert_eq!(token("NTLM, negotiate AQID"), Some(vec![1, 2, 3]));
+        // accept-completed, and in the response token the bytes 1, 2, 3.
+        assert_eq!(token("Negotiate oRAwDqADCgEAogcEBQECAwQF"), Some(vec![1, 2, 3, 4, 5]));
+        for none in ["Negotiate", "NTLM AQID", "Negotiate ?", "Negotiate oQkwB6ADCgEBogA="] {
+            assert!(token(none).is_none_or(|token| error_in(&token).is_none()), "{none}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_could_be_used_is_kept() {
+        let said = headers(&[
+            ("server", "Microsoft-IIS/10.0"),
+            ("set-cookie", "cadata=secret"),
+            ("www-authenticate", "Negotiate oRAwDqADCgEAogcEBQECAwQF"),
+            ("www-authenticate", "NTLM, Basic realm=\"mail\""),
+        ]);
+        let kept = kept(&said);
+        let text = format!("{kept:?}");
+        assert!(!text.contains("secret") && !text.contains("oRAw"), "{text}");
+        assert!(text.contains("Negotiate (token)") && text.contains("NTLM, Basic realm"), "{text}");
+    }
+
+    #[test]
+    fn a_first_token_offers_kerberos_alone() {
+        let token = negotiation(vec![1, 2, 3]).expect("it can be made");
+        assert!(token.starts_with(b"\x60"), "the frame of RFC 2743 section 3.1");
+        assert_eq!(&token[2..10], b"\x06\x06\x2b\x06\x01\x05\x05\x02", "SPNEGO");
+        assert_eq!(token[token.len() - 3..], [1, 2, 3]);
+        assert!(authorization(&token).is_some_and(|field| field.is_sensitive()));
+    }
+}
