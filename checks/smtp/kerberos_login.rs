@@ -22,7 +22,7 @@ static META: Meta = Meta {
     id: "smtp-kerberos-login",
     area: "smtp",
     title: "SMTP takes a Kerberos ticket",
-    question: "Does each server take a Kerberos ticket for its name, and prove that it holds the key for it? (--prove-login)",
+    question: "Asked to prove it (--prove-login), does each server take a Kerberos ticket for its name, and hold the key for it?",
     healthy: "AUTH GSSAPI ends in 235, and the server proves that it holds the key of SMTPSVC/<SERVER>",
     why: "It is what every other check of Kerberos is about, done once: a KDC gives a ticket for SMTPSVC/<SERVER>, and the server reads it, by its own clock. Where that fails, so does every peer, with 454 4.7.0 and event 1035.",
     remedy: &[

@@ -21,7 +21,7 @@ static META: Meta = Meta {
     id: "web-kerberos-login",
     area: "web",
     title: "Websites take a Kerberos ticket",
-    question: "Does each server's website take a Kerberos ticket for its name, and prove that it holds the key for it? (--prove-login)",
+    question: "Asked to prove it (--prove-login), does each server's website take a Kerberos ticket for its name, and hold the key for it?",
     healthy: "Negotiate is answered with a token by which the website proves that it holds the key of HTTP/<SERVER>",
     why: "Front ends log on to the back ends of other servers with a ticket for HTTP/<SERVER>. Where that fails, clients see the front end refuse them whoever they are.",
     remedy: &[

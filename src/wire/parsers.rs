@@ -1,7 +1,7 @@
 //! A door for tests and fuzz targets to what parses the bytes of strangers. Nothing else of the program goes through it.
 #![doc(hidden)]
 
-use super::{frame, hello, message};
+use super::{frame, hello, kdc_messages, message};
 
 /// LDAP: the guard of frames, and what reads those that it lets through.
 pub fn ldap(input: &[u8]) {
@@ -17,4 +17,13 @@ pub fn ldap(input: &[u8]) {
 pub fn tls_flight(input: &[u8]) {
     let (first, rest) = input.split_at(input.len() / 2);
     let _ = hello::read(&[first, rest]);
+}
+
+/// Kerberos: what a KDC says to whoever has logged on, the keys that it names, and a security context's first token.
+pub fn kdc(input: &[u8]) {
+    for exchange in [kdc_messages::Exchange::Authentication, kdc_messages::Exchange::TicketGranting] {
+        let _ = kdc_messages::read(exchange, input, None, &[1]);
+    }
+    let _ = kdc_messages::Recipe::read(input);
+    let _ = kdc_messages::shown(input);
 }

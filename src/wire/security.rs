@@ -521,7 +521,7 @@ impl Sealing for WithPassword {
     /// and it covers a header in which two fields are empty (RFC 4121 section 4.2.4, MS-KILE section 3.4.5.4.1).
     fn sign(&mut self, message: &[u8]) -> Result<Vec<u8>, String> {
         const BY_ACCEPTORS_KEY: u8 = 4;
-        const CHECKSUM: u16 = 12;
+        const DIGEST: u16 = 12;
         let keys = self.kerberos.query_context_session_key().map_err(|error| error.to_string())?;
         let key: &[u8] = keys.session_key.as_ref();
         let size = match key.len() {
@@ -533,7 +533,7 @@ impl Sealing for WithPassword {
         token.flags = BY_ACCEPTORS_KEY;
         let covered = [message, &token.header()].concat();
         let checksum = checksum_sha_aes(key, INITIATOR_SEAL, &covered, &size).map_err(|error| error.to_string())?;
-        (token.ec, token.rrc) = (CHECKSUM, CHECKSUM);
+        (token.ec, token.rrc) = (DIGEST, DIGEST);
         Ok([&token.header()[..], &checksum, message].concat())
     }
 

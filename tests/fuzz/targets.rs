@@ -2,12 +2,14 @@
 
 use exchange_preflight::{plan_file, recording::Recording, wire::parsers};
 use exchange_preflight_checks::facts::{
+    census::{SpnCensus, SpnScan},
     certificate::Certificate,
     connector::{CertificateName, IpRange, binding},
     directory::NetlogonReply,
     kerberos::KdcReply,
     ntp::NtpReply,
     raw::Raw,
+    replication::{Neighbour, longest_pause, shown_cursor, shown_stamp, stored_cursors, stored_stamps},
     search::{dn_parts, domain_of_dn, filter, guid, leaf, parent},
     smb::SmbReply,
     smtp::{Exchange, SmtpReply},
@@ -22,6 +24,9 @@ type Target = fn(&[u8]);
 /// The targets by name: the folders of `corpus`, and the programs of Cargo.toml.
 pub(super) const TARGETS: &[(&str, Target)] = &[
     ("kdc_answer", kdc_answer),
+    ("kdc_ticket", parsers::kdc),
+    ("replication", replication),
+    ("census", census),
     ("netlogon", netlogon),
     ("ntp", ntp),
     ("smb", smb),
@@ -47,6 +52,22 @@ const SPAN: Span = Span { sent: Timestamp::UNIX_EPOCH, received: Timestamp::UNIX
 fn kdc_answer(input: &[u8]) {
     let reply = KdcReply { span: SPAN, message: Raw(input.to_vec()) };
     let _ = (reply.answer(), reply.reading());
+}
+
+fn replication(input: &[u8]) {
+    let _ = (Neighbour::stored(input), Neighbour::shown(input), longest_pause(input));
+    let _ = (stored_cursors(input), shown_cursor(input), stored_stamps(input), shown_stamp(input));
+}
+
+/// Objects one after another, a value a line.
+fn census(input: &[u8]) {
+    let mut census = SpnCensus::new(&SpnScan { aliases: vec!["http".into(), "cifs".into()] });
+    for (at, object) in input.split(|byte| *byte == 0).enumerate() {
+        let guid = u128::try_from(at).unwrap_or_default().to_le_bytes();
+        let _ = census.push(&guid, object.split(|byte| *byte == b'\n'));
+    }
+    let counted = census.finish();
+    assert!(counted.objects <= input.len() as u64 + 1);
 }
 
 fn netlogon(input: &[u8]) {
