@@ -197,6 +197,29 @@ fn two_spellings_on_one_account_are_no_duplicate() {
     assert_eq!((seen.exit_code, seen.root_troubles()), (Some(0), BTreeSet::new()));
 }
 
+/// A connector may bear the name of a server of another forest: the way to its ticket is by that forest's KDC.
+#[test]
+#[ignore = "needs root for the lab"]
+fn a_ticket_is_had_by_way_of_a_trusted_forest_as_long_as_its_kdc_can_be_reached() {
+    let run = format!("{AS_READER} \"$PROGRAM\" run --plan $LAB_PLAN --only kerberos-ticket --format json");
+    let line = format!(
+        "{KEEP_NAMES}; \
+         $LAB/switches/directory plant abroad estate set EX02/Default_EX02 msExchSMTPReceiveConnectorFQDN $LAB_SECOND_MAIL; \
+         {run} > $OUT/open; $LAB/switches/packets plant shut dcf tcp dport 88 reject with tcp reset; {run}"
+    );
+    let shut = look(&["--with-trust"], &line);
+    let open = report(&shut, "open");
+    let names = Names::of(&shut.out);
+    let spn = format!("SMTPSVC/{}", names.variable("LAB_SECOND_MAIL"));
+    let given = open.finding("kerberos-ticket", &spn);
+    assert_eq!(given["verdict"], "pass", "{given}");
+    let way = format!("by way of {}", names.variable("LAB_SECOND_REALM"));
+    assert!(word(given, "seen").ends_with(&way), "{given}");
+    let lost = shut.finding("kerberos-ticket", &spn);
+    assert_eq!((word(lost, "verdict"), word(lost, "code")), ("unknown", "way"), "{lost}");
+    assert!(word(lost, "seen").contains(names.variable("LAB_DCF")), "{lost}");
+}
+
 /// Edge, 2010, retired, only prepared: each is let alone with its reason.
 #[test]
 #[ignore = "needs root for the lab"]

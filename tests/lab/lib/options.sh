@@ -1,6 +1,7 @@
 # The options of with-lab and up, which are the same.
 
 PLANT=()   # faults to plant at the start
+WITH_TRUST= # a second forest beside the first
 COMMAND=() # what follows the options
 
 read_options() {
@@ -10,6 +11,7 @@ read_options() {
         --world) . "$2"; shift 2 ;;
         --one-dc) DCS=(dc1); shift ;;
         --with-2010) SERVERS+=(ex10); shift ;;
+        --with-trust) WITH_TRUST=yes; shift ;;
         --plant) IFS=, read -ra PLANT <<<"$2"; shift 2 ;;
         --faulty) mapfile -t PLANT < <(faulty_faults); shift ;;
         --) shift; break ;;

@@ -12,20 +12,20 @@ raise() { # raise STATE
 
     network_up
     tar -C "$ROOT" --xattrs --xattrs-include='*' -I zstd -xf "$1"
-    for host in "${DCS[@]}"; do start_controller "$host"; done
+    for host in "${DCS[@]}" "${FOREIGN_DCS[@]}"; do start_controller "$host"; done
     for host in "${DCS[@]}" "${SERVERS[@]}"; do start_ntp "$host"; done
     for host in "${SERVERS[@]}"; do start_exchange "$host"; done
     start_pki
     start_gateways
 
-    for host in "${DCS[@]}"; do wait_for_controller "$host"; done
+    for host in "${DCS[@]}" "${FOREIGN_DCS[@]}"; do wait_for_controller "$host"; done
     for host in "${DCS[@]}" "${SERVERS[@]}"; do wait_for_ntp "$host"; done
     for host in "${SERVERS[@]}"; do wait_for_exchange "$host"; done
     wait_for_pki
     wait_for_gateways
     # What the controllers remember is as old as the state.
     for host in "${DCS[@]}"; do wait_for "the replication of $host" has_replicated_since "$host" "$seconds"; done
-    say "$DOMAIN is up: ${DCS[*]} ${SERVERS[*]} ($(seconds_since "$start") s)"
+    say "$DOMAIN is up: ${DCS[*]} ${FOREIGN_DCS[*]}${FOREIGN_DCS:+ }${SERVERS[*]} ($(seconds_since "$start") s)"
 }
 
 seconds_since() {

@@ -6,9 +6,11 @@
 DCS=(dc1 dc2)
 SERVERS=(ex01 ex02 ex03 edge01)
 OTHERS=(mx pki) # the gateways of chains.tsv, and the web server of the certificate authorities
+FOREIGN_DCS=()  # with --with-trust: the controller of a second forest
 
 DOMAIN=contoso.com
 NETBIOS=CONTOSO
+SECOND_DOMAIN=fabrikam.com
 NET4=10.53.0 # a /24
 NET6=fd53::  # a /64
 # dc9 is the name and the address of nobody: records that point at it are stale. ex09 is a server that the directory knows because
@@ -29,10 +31,13 @@ RETIRED=svc-old
 ASA=EXCHASA
 
 realm() { echo "${DOMAIN^^}"; }
-fqdn() { echo "${NAME[$1]}.$DOMAIN"; }
+fqdn() { if [ "$1" = dcf ]; then echo "${NAME[dcf]}.$SECOND_DOMAIN"; else echo "${NAME[$1]}.$DOMAIN"; fi; }
 ipv4() { echo "$NET4.${NUMBER[$1]}"; }
 ipv6() { echo "$NET6${NUMBER[$1]}"; }
-hosts() { echo "${DCS[@]}" "${SERVERS[@]}" "${OTHERS[@]}" client; }
+hosts() { echo "${DCS[@]}" "${FOREIGN_DCS[@]}" "${SERVERS[@]}" "${OTHERS[@]}" client; }
+has_second_forest() { [ ${#FOREIGN_DCS[@]} -gt 0 ]; }
+second_realm() { echo "${SECOND_DOMAIN^^}"; }
+second_mail() { echo "mail.$SECOND_DOMAIN"; } # a name that an account of the second forest holds; no host is behind it
 is_controller() { [[ " ${DCS[*]} " == *" $1 "* ]]; }
 is_edge() { [[ $1 == edge* ]]; }
 is_of_2010() { [[ $1 == ex10 ]]; }
@@ -81,11 +86,30 @@ draw_world() {
         NUMBER[$role]=$number
     done
     NUMBER[ex10]=$((number + 1))
+
+    label=''
+    syllable label; syllable label; syllable label; syllable label
+    draw 10; SECOND_DOMAIN=$label$drawn.example
+}
+
+# Added late: the first forest is the same without it, and so is its state.
+add_second_forest() {
+    FOREIGN_DCS=(dcf)
+    NAME[dcf]=${SECOND_DOMAIN:0:3}1
+    NUMBER[dcf]=$((NUMBER[ex10] + 1))
+}
+
+# Runs a function as if the second forest were the only one.
+in_second_forest() {
+    local DOMAIN=$SECOND_DOMAIN NETBIOS=${SECOND_DOMAIN%%.*}
+    NETBIOS=${NETBIOS^^}
+    "$@"
 }
 
 # The world as bash text: kept in a running lab for plant and mend, and part of the key of a built state.
 print_world() {
     declare -p DCS SERVERS OTHERS DOMAIN NETBIOS NET4 NET6 NAME NUMBER ADMIN_PASSWORD READER READER_PASSWORD SERVICE RETIRED ASA
+    ! has_second_forest || declare -p FOREIGN_DCS SECOND_DOMAIN
 }
 
 # The world as CMD sees it: names and addresses in the environment.
@@ -97,6 +121,7 @@ print_environment() {
     echo "export LAB_MAIL='$(fqdn mail)' LAB_AUTODISCOVER='$(fqdn autodiscover)'"
     echo "export LAB_EX09='$(fqdn ex09)' LAB_ASA='$ASA\$' LAB_SVC='$SERVICE' LAB_BARE_PLAN='$ROOT/plan-bare.toml'"
     echo "export LAB_READER='$READER@$DOMAIN' LAB_READER_PASSWORD='$READER_PASSWORD' LAB_KRB5_CONF='$ROOT/krb5.conf'"
+    ! has_second_forest || echo "export LAB_SECOND_DOMAIN='$SECOND_DOMAIN' LAB_SECOND_REALM='$(second_realm)' LAB_SECOND_MAIL='$(second_mail)'"
     for role in $(hosts); do
         echo "export LAB_${role^^}='$(fqdn "$role")' LAB_${role^^}_ADDR='$(ipv4 "$role")' LAB_${role^^}_ADDR6='$(ipv6 "$role")'"
     done
