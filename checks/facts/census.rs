@@ -5,7 +5,7 @@ use super::{
     spn::{self, class},
 };
 use alloc::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     string::{String, ToString},
     vec,
     vec::Vec,
@@ -88,7 +88,7 @@ const MOST_STRANGE: usize = 100;
 /// nothing.
 pub struct SpnCensus {
     /// The alias and the classes for which it stands, each with a number from 1 on.
-    classes: BTreeMap<Vec<u8>, u8>,
+    classes: Classes,
     /// How each letter of ASCII looks.
     looks: Vec<Look>,
     guids: Vec<[u8; 16]>,
@@ -107,16 +107,9 @@ pub struct SpnCensus {
 impl SpnCensus {
     /// Nothing is counted yet.
     pub fn new(scan: &SpnScan) -> Self {
-        // Beyond what a byte numbers (Windows has 51) classes stand for themselves alone.
         let all = [class::HOST.to_lowercase()].into_iter().chain(scan.aliases.iter().map(|class| class.to_lowercase()));
-        let mut classes = BTreeMap::new();
-        for class in all {
-            if let Ok(number) = u8::try_from(classes.len() + 1) {
-                classes.entry(class.into_bytes()).or_insert(number);
-            }
-        }
         Self {
-            classes,
+            classes: Classes::new(all),
             looks: (0..=0x7f).map(Look::of).collect(),
             guids: Vec::new(),
             again: 0,
@@ -205,16 +198,29 @@ impl SpnCensus {
         }
         let (mut plain, mut look) = (take(&mut self.plain), take(&mut self.look));
         plain.clear();
-        look.clear();
         let (class, rest) = self.split(spn, &mut plain);
         plain.extend(rest.iter().map(u8::to_ascii_lowercase));
-        for letter in &plain {
-            self.looks[usize::from(*letter)].write(&mut look);
-        }
+        let length = self.write_look(&plain, &mut look);
         let spelling = u8::try_from(hash(&plain) % 255).map_or(1, |spelling| spelling + 1);
-        let record = Record::new(hash(&look), spelling, class, object);
+        let record = Record::new(hash(&look[..length]), spelling, class, object);
         (self.plain, self.look) = (plain, look);
         record
+    }
+
+    /// Writes how plain letters look, and says how long that is. All eight bytes of a look are written at once and the next ones
+    /// over what was too much: a copy of a length that is known costs next to nothing, and there are a hundred million letters.
+    fn write_look(&self, plain: &[u8], to: &mut Vec<u8>) -> usize {
+        let room = plain.len() * Look::LONGEST;
+        if to.len() < room {
+            to.resize(room, 0);
+        }
+        let mut length = 0;
+        for letter in plain {
+            let look = &self.looks[usize::from(*letter)];
+            to[length..length + Look::LONGEST].copy_from_slice(&look.letters);
+            length += look.length;
+        }
+        length
     }
 
     /// Of what is no text there is no look: it is compared byte by byte.
@@ -233,7 +239,7 @@ impl SpnCensus {
         let end = spn.iter().position(|byte| *byte == b'/').unwrap_or(0);
         let (class, rest) = spn.split_at(end);
         to.extend(class.iter().map(u8::to_ascii_lowercase));
-        let number = self.classes.get(to.as_slice()).copied().unwrap_or(0);
+        let number = self.classes.number(to);
         if number != 0 {
             to.clear();
             to.extend(class::HOST.bytes().map(|byte| byte.to_ascii_lowercase()));
@@ -250,16 +256,38 @@ struct Look {
 }
 
 impl Look {
+    const LONGEST: usize = 8;
+
     fn of(letter: u8) -> Self {
         let look = spn::look_of_folded(&char::from(letter).to_string());
-        let mut letters = [0; 8];
+        let mut letters = [0; Self::LONGEST];
         let length = look.len().min(letters.len());
         letters[..length].copy_from_slice(&look.as_bytes()[..length]);
         Self { letters, length }
     }
+}
 
-    fn write(&self, to: &mut Vec<u8>) {
-        to.extend_from_slice(&self.letters[..self.length]);
+/// Classes by their first letter: of each SPN one is looked up.
+struct Classes(Vec<Vec<(Vec<u8>, u8)>>);
+
+impl Classes {
+    /// Beyond what a byte numbers (Windows has 51) classes stand for themselves alone.
+    fn new(all: impl Iterator<Item = String>) -> Self {
+        let mut classes = Self(vec![Vec::new(); 256]);
+        let mut next = Some(1_u8);
+        for class in all.map(String::into_bytes).filter(|class| !class.is_empty()) {
+            let Some(number) = next.filter(|_| classes.number(&class) == 0) else { continue };
+            next = number.checked_add(1);
+            classes.0[usize::from(class[0])].push((class, number));
+        }
+        classes
+    }
+
+    /// 0 for one that is none of them.
+    fn number(&self, class: &[u8]) -> u8 {
+        let Some(first) = class.first() else { return 0 };
+        let known = self.0[usize::from(*first)].iter().find(|(known, _)| known == class);
+        known.map_or(0, |(_, number)| *number)
     }
 }
 
@@ -375,7 +403,7 @@ fn note(records: &[Record], guids: &[[u8; 16]], shared: &mut Groups, aliased: &m
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::format;
+    use alloc::{collections::BTreeMap, format};
     use proptest::prelude::*;
 
     fn scan() -> SpnScan {
@@ -557,7 +585,8 @@ mod tests {
         fn plain_letters_look_as_they_do_elsewhere(text in "[\\x00-\\x7f]{0,40}") {
             let census = SpnCensus::new(&scan());
             let mut look = Vec::new();
-            text.to_ascii_lowercase().bytes().for_each(|letter| census.looks[usize::from(letter)].write(&mut look));
+            let length = census.write_look(text.to_ascii_lowercase().as_bytes(), &mut look);
+            look.truncate(length);
             prop_assert_eq!(String::from_utf8(look), Ok(spn::look(&text)));
         }
 

@@ -84,9 +84,12 @@ pub(super) fn entry_of(entry: StructureTag) -> Option<(String, Attributes)> {
 fn attribute(part: StructureTag) -> Option<(String, Vec<Vec<u8>>)> {
     let mut parts = part.expect_constructed()?.into_iter();
     let name = String::from_utf8(parts.next()?.expect_primitive()?).ok()?;
-    let values: Option<_> =
-        parts.next()?.expect_constructed()?.into_iter().map(StructureTag::expect_primitive).collect();
-    Some((name, values?))
+    let parts = parts.next()?.expect_constructed()?;
+    let mut values = Vec::with_capacity(parts.len());
+    for part in parts {
+        values.push(part.expect_primitive()?);
+    }
+    Some((name, values))
 }
 
 /// The `LDAPResult` inside an operation (RFC 4511 section 4.1.9).
