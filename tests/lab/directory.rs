@@ -1,6 +1,6 @@
 //! The program in the lab as somebody who has logged on.
 
-use super::{KEEP_NAMES, Names, Seen, in_lab, look, word};
+use super::{KEEP_NAMES, Names, Seen, in_lab, key, look, word};
 use crate::judgement::root;
 use serde_json::Value;
 use std::{collections::BTreeSet, fs};
@@ -51,7 +51,7 @@ fn a_wrong_password_is_tried_once_in_the_whole_forest() {
     for way in ["kerberos", "ldaps", "starttls"] {
         let line = format!(
             "$LAB/bad-passwords > $OUT/before; \
-             EXCHANGE_PREFLIGHT_PASSWORD=wrong \"$PROGRAM\" run --plan $LAB_PLAN --user $LAB_READER --logon {way} --format json \
+             EXCHANGE_PREFLIGHT_PASSWORD=wrong \"$PROGRAM\" run --plan $LAB_PLAN --user $LAB_READER --logon {way} --prove-login --format json \
              > $OUT/report; echo $? > $OUT/code; $LAB/bad-passwords > $OUT/after; cat $OUT/report"
         );
         let seen = look(&[], &line);
@@ -218,6 +218,44 @@ fn a_ticket_is_had_by_way_of_a_trusted_forest_as_long_as_its_kdc_can_be_reached(
     let lost = shut.finding("kerberos-ticket", &spn);
     assert_eq!((word(lost, "verdict"), word(lost, "code")), ("unknown", "way"), "{lost}");
     assert!(word(lost, "seen").contains(names.variable("LAB_DCF")), "{lost}");
+}
+
+/// Each controller gives tickets over both transports; each server takes one, is tried once and sent no mail. Our own clock is no
+/// matter.
+#[test]
+#[ignore = "needs root for the lab"]
+fn tickets_are_given_and_taken_and_each_server_is_tried_once() {
+    let run = format!(
+        "\"$PROGRAM\" run --plan $LAB_PLAN --only kerberos-ticket,smtp-kerberos-login,web-kerberos-login --prove-login \
+                       --format json"
+    );
+    let logins = |to: &str| format!("for host in ex01 ex02 ex03 edge01; do $LAB/logins $host; done > $OUT/{to}");
+    let line = format!(
+        "{AS_READER} {run} > $OUT/right; {}; {AS_READER} $LAB/clock-off 600 {run} > $OUT/fast; \
+         {AS_READER} $LAB/clock-off -600 {run}; {}",
+        logins("once"),
+        logins("thrice")
+    );
+    let slow = look(&[], &line);
+    let words = |seen: &Seen| -> BTreeSet<String> { seen.findings().iter().map(key).collect() };
+    let right = report(&slow, "right");
+    for port in ["dc1.contoso.com:88", "dc1.contoso.com:88/udp", "dc2.contoso.com:88", "dc2.contoso.com:88/udp"] {
+        assert_eq!(right.finding("kerberos-ticket", port)["verdict"], "pass", "{port}");
+    }
+    for host in ["ex01", "ex02", "ex03"].map(|host| format!("{host}.contoso.com")) {
+        let spn = right.finding("kerberos-ticket", &format!("SMTPSVC/{host}"));
+        assert_eq!(spn["verdict"], "pass", "{spn}");
+        assert!(word(spn, "seen").contains("dc1.contoso.com, dc2.contoso.com"), "{spn}");
+        for check in ["smtp-kerberos-login", "web-kerberos-login"] {
+            assert_eq!(right.finding(check, &host)["verdict"], "pass", "{check} {host}");
+        }
+    }
+    assert_eq!((words(&report(&slow, "fast")), words(&slow)), (words(&right), words(&right)));
+    let tried = |name: &str| -> Vec<String> { read(&slow, name).lines().map(ToOwned::to_owned).collect() };
+    let once = tried("once");
+    let is_logon = |line: &&String| line.contains(" AUTH GSSAPI 235 ") || line.contains(" Negotiate 200 ");
+    assert_eq!((once.len(), once.iter().filter(is_logon).count()), (6, 6), "{once:?}");
+    assert_eq!(tried("thrice").iter().filter(is_logon).count(), 18, "{:?}", tried("thrice"));
 }
 
 /// Edge, 2010, retired, only prepared: each is let alone with its reason.
