@@ -108,6 +108,8 @@ pub struct Unjudged {
     pub left_out: Vec<&'static str>,
     /// They need somebody who has logged on, and nobody has.
     pub for_users: Vec<&'static str>,
+    /// They log on to servers, and nobody asked for that.
+    pub on_request: Vec<&'static str>,
     /// There was nothing for them to judge.
     pub idle: Vec<&'static str>,
 }
@@ -146,6 +148,9 @@ impl Report {
                 gate.reason = "nothing was judged: it needs a user of the domain (--user)".into();
             }
             count => gate.reason = format!("{}; {count} checks need a user (--user)", gate.reason),
+        }
+        if !unjudged.on_request.is_empty() {
+            gate.reason = format!("{}; {} checks wait for --prove-login", gate.reason, unjudged.on_request.len());
         }
         let runs = || recordings.iter().zip(&vantages);
         Ok(Self {
@@ -244,12 +249,15 @@ fn unjudged(recordings: &[Recording], findings: &[Finding]) -> Unjudged {
         recordings.iter().all(|recording| recording.plan.selection.reason_to_skip(meta.id, meta.area).is_some())
     };
     let nobody_logged_on = recordings.iter().all(|recording| recording.plan.logon.is_none());
+    let nobody_asked = recordings.iter().all(|recording| !recording.plan.prove_login);
     let mut unjudged = Unjudged::default();
     for meta in CHECKS.iter().map(|check| check.meta()).filter(|meta| !is_judged(meta)) {
         let why = if is_unwanted(meta) {
             &mut unjudged.left_out
-        } else if meta.tier == Tier::User && nobody_logged_on {
+        } else if meta.tier != Tier::Anonymous && nobody_logged_on {
             &mut unjudged.for_users
+        } else if meta.tier == Tier::Proof && nobody_asked {
+            &mut unjudged.on_request
         } else {
             &mut unjudged.idle
         };

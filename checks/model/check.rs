@@ -84,11 +84,14 @@ pub fn judge(plan: &Plan, checks: &[&dyn Check], evidence: &Evidence) -> Vec<Fin
 }
 
 fn skipped(plan: &Plan, meta: &Meta) -> Option<&'static str> {
-    let nobody_logs_on = || {
-        (meta.tier == Tier::User && plan.logon.is_none())
-            .then_some("it needs a user of the domain, any will do: state one with --user")
+    let not_for_nobody = || match meta.tier {
+        Tier::User | Tier::Proof if plan.logon.is_none() => {
+            Some("it needs a user of the domain, any will do: state one with --user")
+        }
+        Tier::Proof if !plan.prove_login => Some("it logs on to servers, and does so only with --prove-login"),
+        Tier::Anonymous | Tier::User | Tier::Proof => None,
     };
-    plan.selection.reason_to_skip(meta.id, meta.area).or_else(nobody_logs_on)
+    plan.selection.reason_to_skip(meta.id, meta.area).or_else(not_for_nobody)
 }
 
 fn is_answered(need: &Need, evidence: &Evidence) -> bool {

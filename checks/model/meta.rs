@@ -36,6 +36,8 @@ pub enum Tier {
     Anonymous,
     /// A user of the domain, without any rights beyond that.
     User,
+    /// The same, who logs on to servers that carry mail, and only on request (`--prove-login`).
+    Proof,
 }
 
 /// What a rule rests on.

@@ -40,7 +40,7 @@ static META: Meta = Meta {
         "MSExchangeTransport event 1035",
         "KRB_AP_ERR_MODIFIED (41)",
     ],
-    tier: Tier::User,
+    tier: Tier::Proof,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Trace, Basis::Field, Basis::Lab],
 };

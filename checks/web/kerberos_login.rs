@@ -39,7 +39,7 @@ static META: Meta = Meta {
         "Configure Windows Extended Protection in Exchange Server (Microsoft Learn)",
     ],
     symptoms: &["MSExchange OWA event 71", "KRB_AP_ERR_MODIFIED (41)", "Kerberos event 4"],
-    tier: Tier::User,
+    tier: Tier::Proof,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
 };
