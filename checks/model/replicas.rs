@@ -6,7 +6,7 @@
 
 use crate::{
     facts::{
-        directory::{RootDse, generalized_time},
+        directory::{RootDse, RootDseReply, generalized_time},
         dns::is_host_name,
         net::{KERBEROS_PORT, LDAP_PORT, Transport},
         replication::{
@@ -337,7 +337,7 @@ impl<'e> Replicas<'e> {
 
     /// Its clock, when it was first asked; where its directory does not tell the time, what its other services say of it.
     pub fn now(&self, replica: &Replica) -> Option<Timestamp> {
-        let told = self.evidence.answer::<RootDse>(&replica.root()).facts().and_then(|reply| reply.reading());
+        let told = self.evidence.answer::<RootDse>(&replica.root()).facts().and_then(RootDseReply::reading);
         told.map(|reading| reading.server_time).or_else(|| {
             let offset = clock_of(&replica.host, self.evidence).offset()?;
             self.evidence.latest().checked_add(offset.middle()).ok()
@@ -1194,6 +1194,8 @@ impl Watched {
                 }
             }
         }
+        // One of the same name elsewhere is another's.
+        elsewhere.retain(|subject, _| !accounts.values().any(|here| here == subject));
         Self { accounts, elsewhere }
     }
 

@@ -467,6 +467,17 @@ mod tests {
     }
 
     #[test]
+    fn an_account_of_another_domain_is_told_of() {
+        let mut forest = Forest::replicated();
+        forest.object("EX02").dn = "CN=EX02,CN=Computers,DC=child,DC=contoso,DC=com".to_string();
+        forest.assert_steady(&Agreement);
+        assert_eq!(forest.troubles(&Agreement), Vec::<String>::new());
+        let findings = forest.findings(&Agreement);
+        let finding = findings.iter().find(|finding| finding.subject.to_string() == "ex02.contoso.com").unwrap();
+        assert!(finding.seen.contains("its account is in child.contoso.com"), "{}", finding.seen);
+    }
+
+    #[test]
     fn a_password_alone_is_a_warning() {
         let forest = written("pwdLastSet", 0x9_0060, SignedDuration::from_hours(9));
         assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com warn password"]);

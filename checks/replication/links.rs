@@ -315,7 +315,7 @@ mod tests {
     use super::*;
     use crate::model::{
         plan::ServerRole,
-        testing::{CONFIGURATION, DOMAIN, Forest},
+        testing::{CONFIGURATION, DOMAIN, Forest, SITE},
     };
 
     const LINK: &str = "dc1.contoso.com -> dc2.contoso.com";
@@ -447,6 +447,25 @@ mod tests {
         let mut forest = Forest::new();
         forest.planned("ex01.contoso.com", ServerRole::Mailbox);
         assert_eq!(forest.words(&Links, |_| true), ["estate skip -"]);
+    }
+
+    #[test]
+    fn one_controller_of_its_domain_takes_the_configuration_from_others() {
+        let mut forest = Forest::new();
+        forest.planned("ex01.contoso.com", ServerRole::Mailbox);
+        forest.entry(CONFIGURATION, &[("objectClass", &["configuration"])]);
+        let dn = format!("CN=DC9,CN=Servers,CN={SITE},CN=Sites,{CONFIGURATION}");
+        forest.entry(&dn, &[("objectClass", &["server"]), ("dNSHostName", &["dc9.child.contoso.com"])]);
+        forest.entry(
+            &format!("CN=NTDS Settings,{dn}"),
+            &[("objectClass", &["nTDSDSA"]), ("msDS-HasMasterNCs", &["DC=child,DC=contoso,DC=com", CONFIGURATION])],
+        );
+        assert_eq!(forest.troubles(&Links), ["dc1.contoso.com unknown hidden"]);
+        forest.hears("dc1.contoso.com", CONFIGURATION, "dc9", SignedDuration::from_hours(26), 30, 1722);
+        forest.assert_steady(&Links);
+        assert_eq!(forest.troubles(&Links), ["dc9.child.contoso.com -> dc1.contoso.com fail failing"]);
+        let words = forest.words(&crate::replication::agreement::Agreement, |_| true);
+        assert_eq!(words, ["estate skip -"]);
     }
 
     #[test]
