@@ -6,7 +6,7 @@
 
 use crate::{
     facts::{
-        directory::{RootDse, generalized_time},
+        directory::{RootDse, RootDseReply, generalized_time},
         dns::is_host_name,
         net::{KERBEROS_PORT, LDAP_PORT, Transport},
         replication::{
@@ -18,6 +18,7 @@ use crate::{
         accounts::{Account, Accounts, namespaces, peers, search_of_host, search_of_name, web},
         ask::{Ask, Endpoint},
         check::Need,
+        clocks::clock_of,
         estate::Estate,
         evidence::{Answer, End, Evidence},
         finding::{Finding, Subject, Trouble, Verdict},
@@ -47,8 +48,15 @@ const MOST_OBJECTS: usize = 4_000;
 /// So many accounts are asked for in one search.
 const MOST_IN_A_FILTER: usize = 40;
 
-/// Of so many objects that differ the stamps are read.
+/// So many objects that differ are looked into.
 const MOST_LOOKED_INTO: usize = 120;
+
+/// So many partners of a controller are read for each partition: more than any has.
+const MOST_PARTNERS: usize = 1_000;
+
+/// Between so many sites ways are looked for, and over so many links in a row.
+const MOST_SITES: usize = 500;
+const MOST_STEPS: usize = 50;
 
 /// Between two looks at how far a controller has come.
 const BETWEEN_LOOKS: SignedDuration = SignedDuration::from_secs(5);
@@ -80,7 +88,8 @@ pub enum Partition {
 }
 
 impl Partition {
-    const ALL: [Self; 2] = [Self::Configuration, Self::Domain];
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Configuration, Self::Domain];
 }
 
 /// A controller that is compared with the others.
@@ -143,7 +152,20 @@ pub struct Replicas<'e> {
     /// Domains of the forest with controllers that we do not log on to.
     pub other_domains: BTreeSet<String>,
     watched: Option<Watched>,
-    objects: OnceCell<Vec<Object<'e>>>,
+    objects: OnceCell<Compared<'e>>,
+    differing: OnceCell<Vec<Object<'e>>>,
+    differences: OnceCell<Vec<Difference<'e>>>,
+    stamp_searches: OnceCell<BTreeMap<String, Vec<DirectorySearch>>>,
+    second_asks: OnceCell<Vec<Ask>>,
+    links: OnceCell<Vec<Link>>,
+    site_links: OnceCell<Vec<SiteLink>>,
+}
+
+/// What is compared.
+struct Compared<'e> {
+    objects: Vec<Object<'e>>,
+    /// So many more were shown.
+    left_out: usize,
 }
 
 /// What has to be known before anybody is compared: sites, servers and connectors, and the ways between sites.
@@ -211,10 +233,21 @@ impl<'e> Replicas<'e> {
             other_domains,
             watched,
             objects: OnceCell::new(),
+            differing: OnceCell::new(),
+            differences: OnceCell::new(),
+            stamp_searches: OnceCell::new(),
+            second_asks: OnceCell::new(),
+            links: OnceCell::new(),
+            site_links: OnceCell::new(),
         })
     }
 
-    /// Is there nobody to pass changes on to?
+    /// Is there nobody in the forest to pass changes on to?
+    pub fn is_alone_in_forest(&self) -> bool {
+        self.is_alone() && self.other_domains.is_empty()
+    }
+
+    /// Is there nobody in the domain to pass changes on to?
     pub fn is_alone(&self) -> bool {
         let is_other = |dsa: &&Dsa| dsa.domain.as_ref() == Some(&self.estate.plan.domain);
         let known = self.estate.organisation.dsas.values().filter(is_other).count();
@@ -234,25 +267,38 @@ impl<'e> Replicas<'e> {
 
     /// Of objects that differ: all again, with the stamps of their attributes, so that both are of one moment.
     pub fn stamp_asks(&self) -> Vec<Ask> {
-        let objects = if self.is_told() { self.objects() } else { return Vec::new() };
-        let searches = |replica: &Replica| {
-            let asks = stamp_searches(replica, objects).into_iter().map(|search| replica.ask(search));
-            asks.collect::<Vec<_>>()
+        if !self.is_told() {
+            return Vec::new();
+        }
+        let searches = |replica: &Replica| -> Vec<Ask> {
+            self.stamp_searches(replica).iter().map(|search| replica.ask(search.clone())).collect()
         };
         self.all.iter().filter(|replica| self.missed(replica).is_none()).flat_map(searches).collect()
     }
 
+    fn stamp_searches(&self, replica: &Replica) -> &[DirectorySearch] {
+        let of_all = self.stamp_searches.get_or_init(|| {
+            let searches = |replica: &Replica| (replica.host.clone(), stamp_searches(replica, self.differing()));
+            self.all.iter().map(searches).collect()
+        });
+        of_all.get(&replica.host).map_or(&[], Vec::as_slice)
+    }
+
     /// The second look at how far those have come that lag behind, or whose links fail.
-    pub fn second_asks(&self) -> Vec<Ask> {
+    pub fn second_asks(&self) -> &[Ask] {
+        self.second_asks.get_or_init(|| self.all_second_asks())
+    }
+
+    fn all_second_asks(&self) -> Vec<Ask> {
         let is_known = |asks: Vec<Ask>| asks.iter().all(|ask| self.evidence.holds(ask));
         if !self.is_told() || !is_known(self.link_asks()) || !is_known(self.stamp_asks()) {
             return Vec::new();
         }
-        let failing = self.links().into_iter().filter(Link::fails);
-        let mut hosts: BTreeSet<String> = failing.flat_map(|link| [link.source, link.destination]).collect();
+        let failing = self.links().iter().filter(|link| link.fails());
+        let mut hosts: BTreeSet<&String> = failing.flat_map(|link| [&link.source, &link.destination]).collect();
         for difference in self.differences() {
-            hosts.extend(difference.written_at);
-            hosts.extend(difference.lagging);
+            hosts.extend(&difference.written_at);
+            hosts.extend(&difference.lagging);
         }
         let again = |ask: Ask| {
             let when = self.evidence.find(&ask)?.when.checked_add(BETWEEN_LOOKS).ok()?;
@@ -274,14 +320,57 @@ impl<'e> Replicas<'e> {
         first_missed(&asks, self.evidence)
     }
 
-    /// Where it told of its links, and shows none for any partition: it may have none, or not show them to us.
-    pub fn shows_no_links(&self, replica: &Replica) -> bool {
-        Partition::ALL.iter().all(|partition| self.neighbours(replica, *partition).is_empty())
+    /// The partitions that it has from others, and shows no partner for: it may have none, or not show them to us.
+    pub fn hidden(&self, replica: &Replica) -> Vec<Partition> {
+        let is_shared = |partition: &Partition| match partition {
+            Partition::Configuration => !self.is_alone_in_forest(),
+            Partition::Domain => !self.is_alone(),
+        };
+        let is_hidden = |partition: &Partition| self.neighbours(replica, *partition).0.is_empty();
+        Partition::ALL.into_iter().filter(is_shared).filter(is_hidden).collect()
     }
 
-    /// Its clock, when it was first asked.
+    /// How many partners it shows in a form that is not known.
+    pub fn unreadable(&self, replica: &Replica) -> usize {
+        Partition::ALL.into_iter().map(|partition| self.neighbours(replica, partition).1).sum()
+    }
+
+    /// Its clock, when it was first asked; where its directory does not tell the time, what its other services say of it.
     pub fn now(&self, replica: &Replica) -> Option<Timestamp> {
-        Some(self.evidence.answer::<RootDse>(&replica.root()).facts()?.reading()?.server_time)
+        let told = self.evidence.answer::<RootDse>(&replica.root()).facts().and_then(RootDseReply::reading);
+        told.map(|reading| reading.server_time).or_else(|| {
+            let offset = clock_of(&replica.host, self.evidence).offset()?;
+            self.evidence.latest().checked_add(offset.middle()).ok()
+        })
+    }
+
+    /// Why not all that should be compared is; `None` where it is.
+    pub fn shortfall(&self) -> Option<(&'static str, String)> {
+        if self.watched.is_none() {
+            let seen = "the run ended before the global catalog had told which accounts are to be compared";
+            return Some(("interrupted", seen.to_string()));
+        }
+        let (left_out, more) = (self.compared().left_out, self.not_looked_into().count());
+        let too_many = [
+            (left_out > 0).then(|| format!("{left_out} objects more than {MOST_OBJECTS} are left out")),
+            (more > 0).then(|| {
+                format!(
+                    "{more} objects more than {MOST_LOOKED_INTO} differ, and how, and since when, was not looked into"
+                )
+            }),
+        ];
+        let too_many: Vec<String> = too_many.into_iter().flatten().collect();
+        (!too_many.is_empty()).then(|| ("too-many", too_many.join("; ")))
+    }
+
+    /// The objects that differ beyond those that are looked into.
+    pub fn not_looked_into(&self) -> impl Iterator<Item = &Object<'e>> {
+        self.objects().iter().filter(|object| object.differs()).skip(MOST_LOOKED_INTO)
+    }
+
+    /// What is called by this name has its account in another domain, and which.
+    pub fn elsewhere(&self) -> impl Iterator<Item = (&Subject, &String)> {
+        self.watched.iter().flat_map(|watched| &watched.elsewhere)
     }
 
     /// The replica of this name.
@@ -291,11 +380,16 @@ impl<'e> Replicas<'e> {
 
     /// The accounts, servers and connectors that all should hold alike.
     pub fn objects(&self) -> &[Object<'e>] {
+        &self.compared().objects
+    }
+
+    fn compared(&self) -> &Compared<'e> {
         self.objects.get_or_init(|| self.all_objects())
     }
 
-    fn all_objects(&self) -> Vec<Object<'e>> {
-        let Some(watched) = &self.watched else { return Vec::new() };
+    fn all_objects(&self) -> Compared<'e> {
+        let Some(watched) = &self.watched else { return Compared { objects: Vec::new(), left_out: 0 } };
+        let mut left_out = BTreeSet::new();
         let mut objects: BTreeMap<(Kind, String), Object<'e>> = BTreeMap::new();
         let told: Vec<_> = self.all.iter().filter(|replica| self.missed(replica).is_none()).collect();
         for (kind, guid, subject) in watched.subjects() {
@@ -306,8 +400,15 @@ impl<'e> Replicas<'e> {
             for (kind, search) in kinds(replica, watched) {
                 for entry in self.entries(replica, search) {
                     let Some((guid, subject)) = entry.guid().zip(subject_of(kind, entry)) else { continue };
-                    let object = Object { subject, guid: guid.clone(), kind, held: BTreeMap::new() };
-                    let object = objects.entry((kind, guid)).or_insert(object);
+                    // What is asked is bounded; what is shown is not.
+                    let is_full = objects.len() >= MOST_OBJECTS;
+                    let key = (kind, guid);
+                    if is_full && !objects.contains_key(&key) {
+                        left_out.insert(key);
+                        continue;
+                    }
+                    let object = Object { subject, guid: key.1.clone(), kind, held: BTreeMap::new() };
+                    let object = objects.entry(key).or_insert(object);
                     object.held.insert(replica.host.clone(), Held::of(kind, entry));
                 }
             }
@@ -318,27 +419,35 @@ impl<'e> Replicas<'e> {
                 object.held.entry(replica.host.clone()).or_insert(Held::Absent);
             }
         }
-        objects
+        Compared { objects, left_out: left_out.len() }
+    }
+
+    /// The objects that are not the same everywhere, as far as they are looked into.
+    fn differing(&self) -> &[Object<'e>] {
+        self.differing.get_or_init(|| {
+            self.objects().iter().filter(|object| object.differs()).take(MOST_LOOKED_INTO).cloned().collect()
+        })
     }
 
     /// How the objects differ that do, by what was seen last of them.
-    pub fn differences(&self) -> Vec<Difference<'e>> {
-        let objects = self.objects();
-        let differing = objects.iter().filter(|object| object.differs());
-        differing.filter_map(|object| self.difference(&self.seen_again(object, objects))).collect()
+    pub fn differences(&self) -> &[Difference<'e>] {
+        self.differences.get_or_init(|| {
+            let differing = self.differing().iter();
+            differing.filter_map(|object| self.difference(&self.seen_again(object))).collect()
+        })
     }
 
     /// The object as the second search shows it, if all who told of it before did so again.
-    fn seen_again(&self, object: &Object<'e>, all: &[Object<'e>]) -> Object<'e> {
+    fn seen_again(&self, object: &Object<'e>) -> Object<'e> {
         let mut again = object.clone();
+        let clause = clause_of(&object.guid);
         for (host, held) in &mut again.held {
             let Some(replica) = self.called(host) else { continue };
-            let searches = stamp_searches(replica, all);
-            let clause = clause_of(&object.guid);
-            let Some(search) = searches.into_iter().find(|search| search.filter.contains(&clause)) else {
+            let Some(search) = self.stamp_searches(replica).iter().find(|search| search.filter.contains(&clause))
+            else {
                 return object.clone();
             };
-            let Answer::Told(told, None) = self.evidence.answer::<DirectorySearch>(&replica.ask(search)) else {
+            let Answer::Told(told, None) = self.evidence.answer::<DirectorySearch>(&replica.ask(search.clone())) else {
                 return object.clone();
             };
             let entry = told.entries.iter().find(|entry| entry.guid().as_ref() == Some(&object.guid));
@@ -361,6 +470,7 @@ impl<'e> Replicas<'e> {
             attributes,
             age: newest.as_ref().and_then(|stamp| self.age(stamp.when?, written_at.as_deref())),
             lagging: object.held.keys().cloned().collect(),
+            is_diverged: false,
             written_at,
             newest,
         };
@@ -383,7 +493,9 @@ impl<'e> Replicas<'e> {
                 let lags = |host: &&str| stamps.get(host).is_some_and(|stamps| !stamps.contains(newest));
                 let lagging: BTreeSet<String> = stamps.keys().copied().filter(lags).map(ToString::to_string).collect();
                 // The same stamps and other values: nobody is behind, and nobody will notice.
-                if !lagging.is_empty() {
+                if lagging.is_empty() {
+                    difference.is_diverged = true;
+                } else {
                     difference.lagging = lagging;
                 }
             }
@@ -437,10 +549,10 @@ impl<'e> Replicas<'e> {
 
     /// Did it answer the second look? `None` where it was not asked for one.
     pub fn looked_again(&self, replica: &Replica) -> Option<bool> {
-        let asks: Vec<_> = self.second_asks().into_iter().filter(|ask| ask.to.host == replica.host).collect();
+        let asks: Vec<_> = self.second_asks().iter().filter(|ask| ask.to.host == replica.host).collect();
         let is_answered =
             |ask: &Ask| self.evidence.find(ask).is_some_and(|observation| observation.reply.end == End::Ok);
-        (!asks.is_empty()).then(|| asks.iter().all(is_answered))
+        (!asks.is_empty()).then(|| asks.into_iter().all(is_answered))
     }
 
     /// The name under which its own changes are counted.
@@ -454,12 +566,18 @@ impl<'e> Replicas<'e> {
     }
 
     /// Every way by which one of them takes changes.
-    pub fn links(&self) -> Vec<Link> {
+    pub fn links(&self) -> &[Link] {
+        self.links.get_or_init(|| self.all_links())
+    }
+
+    fn all_links(&self) -> Vec<Link> {
+        let names = self.names();
         let mut links: BTreeMap<(String, String), Link> = BTreeMap::new();
         for replica in &self.all {
             for partition in Partition::ALL {
-                for neighbour in self.neighbours(replica, partition) {
-                    let (source, is_known) = self.name_of(&neighbour.source);
+                for neighbour in self.neighbours(replica, partition).0 {
+                    let name = names.get(&neighbour.source);
+                    let (source, is_known) = (name.unwrap_or(&neighbour.source).clone(), name.is_some());
                     let link = links.entry((source.clone(), replica.host.clone())).or_insert_with(|| Link {
                         interval: self.interval(&source, replica),
                         takes_nothing: self.has_option(&replica.host, DISABLE_INBOUND),
@@ -482,18 +600,28 @@ impl<'e> Replicas<'e> {
         settings.and_then(|settings| settings.number("options")).is_some_and(|options| options & option != 0)
     }
 
-    /// What it constructs, where it does, else what it keeps. One that cannot be read makes way for the other form.
-    fn neighbours(&self, replica: &Replica, partition: Partition) -> Vec<Neighbour> {
-        let Some(entry) = self.head_entry(replica, partition, 1) else { return Vec::new() };
-        let read = |attribute, read: fn(&[u8]) -> Option<Neighbour>| -> Vec<Neighbour> {
-            entry.values(attribute).iter().filter_map(|value| read(value.bytes())).collect()
+    /// What it constructs, where it does, else what it keeps, and how many of that cannot be read. Where nothing of the one form
+    /// can, it makes way for the other.
+    fn neighbours(&self, replica: &Replica, partition: Partition) -> (Vec<Neighbour>, usize) {
+        let Some(entry) = self.head_entry(replica, partition, 1) else { return (Vec::new(), 0) };
+        let read = |attribute, read: fn(&[u8]) -> Option<Neighbour>| -> (Vec<Neighbour>, usize) {
+            let values = entry.values(attribute);
+            let neighbours: Vec<_> =
+                values.iter().take(MOST_PARTNERS).filter_map(|value| read(value.bytes())).collect();
+            let unread = values.len() - neighbours.len();
+            (neighbours, unread)
         };
-        let mut neighbours = read("msDS-NCReplInboundNeighbors", Neighbour::shown);
-        if neighbours.is_empty() {
-            neighbours = read("repsFrom", Neighbour::stored);
-        }
+        let constructed = read("msDS-NCReplInboundNeighbors", Neighbour::shown);
+        let stored = || read("repsFrom", Neighbour::stored);
+        let (mut neighbours, unread) = if constructed.0.is_empty() {
+            let (neighbours, unread) = stored();
+            let of_both = if neighbours.is_empty() { unread + constructed.1 } else { unread };
+            (neighbours, of_both)
+        } else {
+            constructed
+        };
         neighbours.sort();
-        neighbours
+        (neighbours, unread)
     }
 
     fn head_entry(&self, replica: &Replica, partition: Partition, look: u8) -> Option<&'e Entry> {
@@ -512,15 +640,12 @@ impl<'e> Replicas<'e> {
         self.evidence.answer::<DirectorySearch>(&self.settings_ask(replica)?).facts()?.entries.first()
     }
 
-    /// The host behind the objectGUID of NTDS Settings, and whether it is one that is known.
-    fn name_of(&self, guid: &str) -> (String, bool) {
-        let is_it = |replica: &&Replica| self.settings(replica).and_then(Entry::guid).as_deref() == Some(guid);
-        let own = self.all.iter().find(is_it).map(|replica| replica.host.clone());
-        let mut dsas = self.estate.organisation.dsas.iter();
-        let known =
-            own.or_else(|| dsas.find(|(_, dsa)| dsa.guid.as_deref() == Some(guid)).map(|(host, _)| host.clone()));
-        let is_known = known.is_some();
-        (known.unwrap_or_else(|| guid.to_string()), is_known)
+    /// objectGUID of NTDS Settings -> the host: of those that were asked by their own word, of others by the directory's.
+    fn names(&self) -> BTreeMap<String, String> {
+        let dsas = self.estate.organisation.dsas.iter();
+        let known = dsas.filter_map(|(host, dsa)| Some((dsa.guid.clone()?, host.clone())));
+        let own = self.all.iter().filter_map(|replica| Some((self.settings(replica)?.guid()?, replica.host.clone())));
+        known.chain(own).collect()
     }
 
     /// How often this way is gone.
@@ -531,23 +656,38 @@ impl<'e> Replicas<'e> {
         }
     }
 
-    /// How long a change may take from any of them to any other: the way of least cost between the two sites that are the farthest
-    /// apart, all its intervals and all the pauses of its schedules.
-    pub fn slowest_path(&self) -> SignedDuration {
-        let sites: BTreeSet<&String> = self.all.iter().filter_map(|replica| replica.site.as_ref()).collect();
-        let pairs = sites.iter().flat_map(|one| sites.iter().map(move |other| (*one, *other)));
-        let ways = pairs.filter(|(one, other)| one < other).map(|(one, other)| self.path(one, other));
+    /// How long a change may take to get everywhere: the way of least cost between the two sites that are the farthest apart, all its
+    /// intervals and all the pauses of its schedules. It may come from any that holds the partition, asked or not.
+    pub fn slowest_path(&self, partition: Partition) -> SignedDuration {
+        let dsas = self.estate.organisation.dsas.values();
+        let holds = |dsa: &&Dsa| match partition {
+            Partition::Configuration => true,
+            Partition::Domain => dsa.domain.as_ref() == Some(&self.estate.plan.domain),
+        };
+        let known = dsas.filter(holds).map(|dsa| dsa.site.to_lowercase()).filter(|site| !site.is_empty());
+        let compared: BTreeSet<String> = self.all.iter().filter_map(|replica| replica.site.clone()).collect();
+        let others: BTreeSet<String> = known.filter(|site| !compared.contains(site)).collect();
+        let sites: Vec<_> = compared.into_iter().chain(others).take(MOST_SITES).collect();
+        let ways = sites.iter().enumerate().flat_map(|(at, one)| {
+            let reached = self.reached(one);
+            sites.iter().skip(at + 1).map(move |other| time_to(&reached, other)).collect::<Vec<_>>()
+        });
         ways.max().unwrap_or_default().max(WITHIN_A_SITE)
     }
 
     fn path(&self, from: &str, to: &str) -> SignedDuration {
+        time_to(&self.reached(from), to)
+    }
+
+    /// Site -> what it costs to come there, and how long it takes.
+    fn reached(&self, from: &str) -> BTreeMap<String, (i64, SignedDuration)> {
         let links = self.site_links();
         let mut reached: BTreeMap<String, (i64, SignedDuration)> =
             [(from.to_string(), (0, SignedDuration::ZERO))].into();
         // No way of least cost goes over more links than there are.
-        for _ in 0..links.len() {
+        for _ in 0..links.len().min(MOST_STEPS) {
             let mut is_changed = false;
-            for link in &links {
+            for link in links {
                 let here = link.sites.iter().filter_map(|site| reached.get(site)).min().copied();
                 let Some((cost, time)) = here else { continue };
                 let there = (cost.saturating_add(link.cost), time.saturating_add(link.interval));
@@ -562,13 +702,15 @@ impl<'e> Replicas<'e> {
                 break;
             }
         }
-        reached.get(to).map_or(BETWEEN_SITES, |(_, time)| *time)
+        reached
     }
 
-    fn site_links(&self) -> Vec<SiteLink> {
-        let first = self.estate.informants.first().map(searches::site_links);
-        let told = first.and_then(|search| found(&search, Holding::Domain, self.estate, self.evidence).entries());
-        told.into_iter().flat_map(|told| &told.entries).map(SiteLink::read).collect()
+    fn site_links(&self) -> &[SiteLink] {
+        self.site_links.get_or_init(|| {
+            let first = self.estate.informants.first().map(searches::site_links);
+            let told = first.and_then(|search| found(&search, Holding::Domain, self.estate, self.evidence).entries());
+            told.into_iter().flat_map(|told| &told.entries).map(SiteLink::read).collect()
+        })
     }
 
     /// How long deleted objects are kept, and so how long a controller may stay away.
@@ -593,15 +735,23 @@ impl<'e> Replicas<'e> {
     }
 }
 
-/// What is said beside the verdicts: whom they are about, and who did not tell. `missed` is what a controller did not.
+/// What is said where even the groundwork was not laid.
+pub fn interrupted(meta: &'static Meta) -> Finding {
+    let seen = "the run ended before the directory had told which controllers are to be compared";
+    Finding::new(meta, Subject::Estate, Verdict::Unknown, seen).code("interrupted")
+}
+
+/// What is said beside the verdicts: whom they are about, and who did not tell. `is_alone` is whether there is nobody that the one
+/// controller has to agree with, and `missed` what a controller did not tell.
 pub fn beside(
     meta: &'static Meta,
     replicas: &Replicas<'_>,
+    is_alone: bool,
     missed: impl Fn(&Replica) -> Option<String>,
 ) -> Vec<Finding> {
     let domain = &replicas.estate.plan.domain;
-    let mut findings = vec![of_all(meta, replicas, domain)];
-    if replicas.is_alone() {
+    let mut findings = vec![of_all(meta, replicas, domain, is_alone)];
+    if is_alone {
         return findings;
     }
     let host = |host: &String| Subject::Host(host.clone());
@@ -623,12 +773,19 @@ pub fn beside(
     findings
 }
 
-fn of_all(meta: &'static Meta, replicas: &Replicas<'_>, domain: &str) -> Finding {
+fn of_all(meta: &'static Meta, replicas: &Replicas<'_>, domain: &str, is_alone: bool) -> Finding {
     let finding = |verdict, seen: String| Finding::new(meta, Subject::Estate, verdict, seen);
-    if replicas.is_alone() {
+    let others = names(replicas.other_domains.iter().map(String::as_str));
+    if is_alone && others.is_empty() {
         return finding(Verdict::Skip, format!("{domain} has one controller, which has nobody to agree with"));
     }
-    if replicas.all.len() < 2 && replicas.silent.is_empty() {
+    if is_alone {
+        let seen = format!(
+            "{domain} has one controller; those of {others} hold the configuration, too, and are not asked: run there with --domain"
+        );
+        return finding(Verdict::Skip, seen);
+    }
+    if !replicas.is_alone() && replicas.all.len() < 2 && replicas.silent.is_empty() {
         let seen = format!("{domain} has more controllers than DNS names, so only one could be asked");
         return finding(Verdict::Unknown, seen)
             .code("one-alone")
@@ -640,8 +797,7 @@ fn of_all(meta: &'static Meta, replicas: &Replicas<'_>, domain: &str) -> Finding
     if replicas.left_out > 0 {
         seen = format!("{seen}; {} controllers more are left out", replicas.left_out);
     }
-    if !replicas.other_domains.is_empty() {
-        let others = names(replicas.other_domains.iter().map(String::as_str));
+    if !others.is_empty() {
         seen = format!("{seen}; those of {others} hold the configuration, too: run there with --domain");
     }
     finding(Verdict::Pass, seen)
@@ -714,7 +870,28 @@ pub struct Link {
 impl Link {
     /// Does it not work now, for any partition?
     pub fn fails(&self) -> bool {
-        self.takes_nothing() || self.sends_nothing() || self.parts.iter().any(|(_, neighbour)| neighbour.fails())
+        Partition::ALL.into_iter().any(|partition| self.fails_for(partition))
+    }
+
+    /// Does it not work now, for this one?
+    pub fn fails_for(&self, partition: Partition) -> bool {
+        let mut of_it = self.of(partition).peekable();
+        of_it.peek().is_some() && (self.is_off() || of_it.any(Neighbour::fails))
+    }
+
+    /// Did the last attempt for this partition go well?
+    pub fn is_well_for(&self, partition: Partition) -> bool {
+        let went_well =
+            |neighbour: &Neighbour| neighbour.result == Outcome::SUCCESS && neighbour.last_success.is_some();
+        !self.is_off() && self.of(partition).any(went_well) && !self.fails_for(partition)
+    }
+
+    fn of(&self, partition: Partition) -> impl Iterator<Item = &Neighbour> {
+        self.parts.iter().filter(move |(of, _)| *of == partition).map(|(_, neighbour)| neighbour)
+    }
+
+    fn is_off(&self) -> bool {
+        self.takes_nothing() || self.sends_nothing()
     }
 
     /// The destination is told to take nothing, or has said so.
@@ -876,6 +1053,15 @@ pub struct Difference<'e> {
     pub age: Option<SignedDuration>,
     /// Those who do not have it yet; all, where nobody tells.
     pub lagging: BTreeSet<String>,
+    /// The values differ and the stamps do not: every controller takes itself for even with the others.
+    pub is_diverged: bool,
+}
+
+impl Difference<'_> {
+    /// Is it known who is behind?
+    pub fn has_laggards(&self) -> bool {
+        self.newest.is_some() && !self.is_diverged
+    }
 }
 
 /// What is asked of one controller, by what it is about.
@@ -896,9 +1082,7 @@ fn heads(replica: &Replica) -> [Ask; 2] {
 }
 
 /// The searches for what differs, with its stamps.
-fn stamp_searches(replica: &Replica, objects: &[Object<'_>]) -> Vec<DirectorySearch> {
-    let mut differing: Vec<_> = objects.iter().filter(|object| object.differs()).collect();
-    differing.truncate(MOST_LOOKED_INTO);
+fn stamp_searches(replica: &Replica, differing: &[Object<'_>]) -> Vec<DirectorySearch> {
     let mut searches = Vec::new();
     for kind in [Kind::Account, Kind::Server, Kind::Connector] {
         let of_kind: Vec<_> = differing.iter().filter(|object| object.kind == kind).collect();
@@ -931,7 +1115,8 @@ fn stamps_of(entry: &Entry) -> Option<Vec<Stamp>> {
 }
 
 /// The last change that not all have: of the attributes that differ, where their numbers are known in every forest, else of any
-/// whose stamps differ. An object that is not everywhere counts as a whole.
+/// whose stamps differ. An object that is not everywhere counts as a whole. Where the stamps of all that differ are known and the
+/// same, what other attributes were written with explains nothing.
 fn newest(stamps: &BTreeMap<&str, Vec<Stamp>>, attributes: &[&str], is_absent: bool) -> Option<Stamp> {
     let all = || stamps.values().flatten();
     let is_of = |stamp: &&Stamp| {
@@ -945,6 +1130,13 @@ fn newest(stamps: &BTreeMap<&str, Vec<Stamp>>, attributes: &[&str], is_absent: b
     }
     let differing: Vec<_> = all().filter(|stamp| !is_shared(stamp)).collect();
     let named: Vec<_> = differing.iter().copied().filter(is_of).collect();
+    let is_stamped = |attribute: &&str| {
+        let is_it = |stamp: &Stamp| stamp.attribute.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(attribute));
+        stamps.values().all(|stamps| stamps.iter().any(is_it))
+    };
+    if named.is_empty() && !attributes.is_empty() && attributes.iter().all(is_stamped) {
+        return last(all().filter(is_of).collect());
+    }
     last(named)
         .or_else(|| last(differing))
         .or_else(|| last(all().filter(is_of).collect()))
@@ -965,6 +1157,8 @@ fn subject_of(kind: Kind, entry: &Entry) -> Option<Subject> {
 struct Watched {
     /// objectGUID -> what the account is called.
     accounts: BTreeMap<String, Subject>,
+    /// What has its account in another domain, and which.
+    elsewhere: BTreeMap<Subject, String>,
 }
 
 impl Watched {
@@ -978,27 +1172,31 @@ impl Watched {
     /// Those of peers and those that they share, as the searches for each of them show them, whatever else is found: what is asked
     /// must not hang on other checks.
     fn of(estate: &Estate, evidence: &Evidence) -> Self {
-        let mut accounts = BTreeMap::new();
+        let (mut accounts, mut elsewhere) = (BTreeMap::new(), BTreeMap::new());
         for (about, search) in account_searches(estate) {
             let told = found(&search, Holding::Catalog, estate, evidence).entries().map(Accounts::told);
             let told = told.unwrap_or_default();
-            let is_here = |account: &&Account| {
-                let is_of_domain = account.domain().as_ref() == Some(&estate.plan.domain);
-                account.is_computer && !account.is_conflict() && is_of_domain && guid_bytes(&account.guid).is_some()
+            let is_one = |account: &&Account| {
+                account.is_computer && !account.is_conflict() && guid_bytes(&account.guid).is_some()
             };
-            for account in told.all().filter(is_here) {
+            for account in told.all().filter(is_one) {
                 let subject = match &about {
                     About::Host(host) => account.claims(host).then(|| Subject::Host(host.clone())),
                     // One that is made as alternate service accounts are.
                     About::Name(name) => (account.host.is_none() && account.holds(&web(name)))
                         .then(|| Subject::Account(account.name.clone())),
                 };
-                if let Some(subject) = subject {
+                let Some((subject, domain)) = subject.zip(account.domain()) else { continue };
+                if domain == estate.plan.domain {
                     accounts.entry(account.guid.clone()).or_insert(subject);
+                } else if is_host_name(&domain) {
+                    elsewhere.entry(subject).or_insert(domain);
                 }
             }
         }
-        Self { accounts }
+        // One of the same name elsewhere is another's.
+        elsewhere.retain(|subject, _| !accounts.values().any(|here| here == subject));
+        Self { accounts, elsewhere }
     }
 
     fn subjects(&self) -> impl Iterator<Item = (Kind, String, Subject)> {
@@ -1071,6 +1269,10 @@ impl SiteLink {
             interval: interval.saturating_add(pause),
         }
     }
+}
+
+fn time_to(reached: &BTreeMap<String, (i64, SignedDuration)>, to: &str) -> SignedDuration {
+    reached.get(to).map_or(BETWEEN_SITES, |(_, time)| *time)
 }
 
 fn site_of(host: &str, estate: &Estate) -> Option<String> {

@@ -17,8 +17,8 @@ use crate::{
         organisation::{searches, serialized_certificate},
         principals::untold,
         replicas::{
-            Difference, Held, Link, Object, Replicas, account_needs, beside, groundwork, in_command, names, span,
-            unknown_accounts, values,
+            Difference, Held, Link, Object, Partition, Replicas, account_needs, beside, groundwork, in_command,
+            interrupted, names, span, unknown_accounts, values,
         },
     },
 };
@@ -81,15 +81,26 @@ impl Check for Agreement {
         if let Some(untold) = unread(&META, &groundwork, estate, evidence) {
             return [untold].into();
         }
-        let Some(replicas) = Replicas::of(estate, evidence) else { return Vec::new() };
-        let mut findings = beside(&META, &replicas, |replica| replicas.missed(replica));
+        let Some(replicas) = Replicas::of(estate, evidence) else { return [interrupted(&META)].into() };
+        let mut findings = beside(&META, &replicas, replicas.is_alone(), |replica| replicas.missed(replica));
         if replicas.is_alone() {
             return findings;
         }
         findings.extend(untold(&META, &unknown_accounts(estate, evidence), estate, evidence));
-        let (links, slowest) = (replicas.links(), replicas.slowest_path());
+        if let Some((code, seen)) = replicas.shortfall() {
+            findings.retain(|finding| finding.subject != Subject::Estate);
+            let finding = Finding::new(&META, Subject::Estate, Verdict::Unknown, seen).code(code);
+            let more = replicas.not_looked_into().map(|object| object.subject.clone());
+            findings.push(more.fold(finding, Finding::speaks_for));
+        }
         let differences = replicas.differences();
-        let differing: BTreeSet<&Subject> = differences.iter().map(|difference| &difference.object.subject).collect();
+        let slowest: BTreeMap<_, _> =
+            Partition::ALL.into_iter().map(|partition| (partition, replicas.slowest_path(partition))).collect();
+        let differing: BTreeSet<&Subject> = differences
+            .iter()
+            .map(|difference| &difference.object.subject)
+            .chain(replicas.not_looked_into().map(|object| &object.subject))
+            .collect();
         // A server's account and its object in the configuration are one to whoever reads this.
         let mut alike: BTreeMap<Subject, Finding> = BTreeMap::new();
         for finding in replicas.objects().iter().filter_map(judge_alike) {
@@ -99,8 +110,21 @@ impl Check for Agreement {
                 alike.insert(finding.subject.clone(), finding);
             }
         }
+        for (subject, domain) in replicas.elsewhere() {
+            let seen = format!("its account is in {domain}, whose controllers are not asked: run there with --domain");
+            match alike.get_mut(subject) {
+                Some(finding) => finding.seen = format!("{}; {seen}", finding.seen),
+                None if differing.contains(subject) => {}
+                None => {
+                    alike.insert(subject.clone(), Finding::new(&META, subject.clone(), Verdict::Skip, seen));
+                }
+            }
+        }
         findings.extend(alike.into_values());
-        findings.extend(differences.iter().map(|difference| judge_difference(difference, &links, slowest, &replicas)));
+        findings.extend(differences.iter().map(|difference| {
+            let slowest = slowest.get(&difference.object.kind.partition()).copied().unwrap_or_default();
+            judge_difference(difference, slowest, &replicas)
+        }));
         findings
     }
 }
@@ -118,21 +142,17 @@ fn judge_alike(object: &Object<'_>) -> Option<Finding> {
     }
 }
 
-fn judge_difference(
-    difference: &Difference<'_>,
-    links: &[Link],
-    slowest: SignedDuration,
-    replicas: &Replicas<'_>,
-) -> Finding {
+fn judge_difference(difference: &Difference<'_>, slowest: SignedDuration, replicas: &Replicas<'_>) -> Finding {
     let subject = difference.object.subject.clone();
-    let into: Vec<_> = links.iter().filter(|link| difference.lagging.contains(&link.destination)).collect();
-    let failing = into.iter().find(|link| link.fails());
+    let into = ways_into(difference, replicas);
+    let failing = cut_off(difference, &into);
     let is_only_password = difference.attributes == ["pwdLastSet"] && !is_absent(&difference.object);
     let is_old = difference.age.is_some_and(|age| age > 2 * slowest);
     let (verdict, code) = match failing {
         // The key before the last still serves (MS-KILE section 3.3.5.7.5), so a password alone stops nobody yet.
         _ if is_only_password => (Verdict::Warn, "password"),
         Some(_) => (Verdict::Fail, "link-fails"),
+        None if is_old && difference.is_diverged => (Verdict::Fail, "diverged"),
         None if is_old => (Verdict::Fail, "stale"),
         None => (Verdict::Warn, "travelling"),
     };
@@ -140,12 +160,33 @@ fn judge_difference(
     match failing {
         Some(link) => seen.push(format!("nothing comes over {}: replication-links tells of it", link.subject())),
         None if !is_old => seen.push(format!("it may still be under way: that takes {} at the most", span(slowest))),
+        None if difference.is_diverged => {
+            seen.push(
+                "every controller takes itself for even with the others, so nothing will be passed on".to_string(),
+            );
+        }
         None => {}
     }
     let finding =
         Finding::new(&META, subject.clone(), verdict, seen.join("; ")).code(code).is(Trouble::Disagreement(subject));
     let finding = into.iter().fold(finding, |finding, link| finding.suspects(Trouble::LinkBroken(link.subject())));
     mend(finding, difference, &into, replicas)
+}
+
+/// The links by which those that are behind take this. Where it is not known who is behind, none of them is to blame.
+fn ways_into<'r>(difference: &Difference<'_>, replicas: &'r Replicas<'_>) -> Vec<&'r Link> {
+    let partition = difference.object.kind.partition();
+    let is_way = |link: &&Link| {
+        difference.lagging.contains(&link.destination) && link.parts.iter().any(|(of, _)| *of == partition)
+    };
+    if difference.has_laggards() { replicas.links().iter().filter(is_way).collect() } else { Vec::new() }
+}
+
+/// A link that fails, to a controller that no other link brings the change to.
+fn cut_off<'l>(difference: &Difference<'_>, into: &[&'l Link]) -> Option<&'l Link> {
+    let partition = difference.object.kind.partition();
+    let has_other = |host: &String| into.iter().any(|link| link.destination == *host && link.is_well_for(partition));
+    into.iter().copied().find(|link| link.fails_for(partition) && !has_other(&link.destination))
 }
 
 fn is_absent(object: &Object<'_>) -> bool {
@@ -241,6 +282,13 @@ fn mend(finding: Finding, difference: &Difference<'_>, into: &[&Link], replicas:
     let shows =
         difference.object.held.keys().take(2).map(|host| format!("    repadmin /showobjmeta {host} \"<GUID={guid}>\""));
     let finding = shows.fold(finding.remedy("See what each has, and since when:"), Finding::remedy);
+    if difference.is_diverged {
+        return finding
+            .remedy("repadmin /replicate does not mend this: none sees that the other has something else. Find out which value is right, and write")
+            .remedy("the attribute anew, with any change and back, on the controller that has it; or let one take the whole object again:")
+            .remedy(format!("    repadmin /replsingleobj <IT> <THE ONE THAT IS RIGHT> \"<GUID={guid}>\""))
+            .remedy("It comes about where a controller was set back to an old state (event 2095): demote that one and promote it anew.");
+    }
     let lifetime = replicas.tombstone_lifetime();
     if into.iter().any(|link| !link.may_be_forced(lifetime)) {
         return finding.remedy("Do not force replication: the two have not met for longer than deleted objects are kept. replication-links tells what then.");
@@ -267,7 +315,7 @@ mod tests {
             replication::blobs,
             search::{Entry, Value},
         },
-        model::testing::{DOMAIN, Forest, invocation, now},
+        model::testing::{CONFIGURATION, DOMAIN, Forest, SITE, invocation, now},
     };
 
     const ACCOUNT: &str = "CN=EX02,CN=Computers,DC=contoso,DC=com";
@@ -348,6 +396,85 @@ mod tests {
         forest.hears(DC2, DOMAIN, "dc1", SignedDuration::from_mins(9), 1, 1722);
         forest.assert_steady(&Agreement);
         assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com fail link-fails"]);
+    }
+
+    #[test]
+    fn a_link_decides_nothing_for_another_partition_or_beside_one_that_works() {
+        let minute = SignedDuration::from_mins(1);
+        let mut forest = written("servicePrincipalName", SPN, minute);
+        forest.hears(DC2, CONFIGURATION, "dc1", SignedDuration::from_mins(9), 1, 1722);
+        assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com warn travelling"]);
+        let mut forest = written("servicePrincipalName", SPN, minute);
+        forest.controller("dc3", SITE, true);
+        forest.hears(DC2, DOMAIN, "dc3", minute, 0, 0);
+        let well = forest.held(DC2, DOMAIN).attributes["repsFrom"].clone();
+        forest.hears(DC2, DOMAIN, "dc1", SignedDuration::from_mins(9), 1, 1722);
+        forest.held(DC2, DOMAIN).attributes.get_mut("repsFrom").unwrap().extend(well);
+        assert!(forest.troubles(&Agreement).contains(&"ex02.contoso.com warn travelling".to_string()));
+    }
+
+    #[test]
+    fn where_nobody_shows_who_is_behind_no_link_decides() {
+        let mut forest = Forest::replicated();
+        forest.held(DC2, ACCOUNT);
+        forest.take("EX02", "SmtpSvc/ex02.contoso.com");
+        forest.hears(DC2, DOMAIN, "dc1", SignedDuration::from_mins(9), 1, 1722);
+        assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com warn travelling"]);
+    }
+
+    #[test]
+    fn other_values_under_the_same_stamps_never_meet() {
+        let diverged = |ago| {
+            let mut forest = written("servicePrincipalName", SPN, ago);
+            let stamps = forest.object("EX02").attributes["replPropertyMetaData"].clone();
+            forest.held(DC2, ACCOUNT).attributes.insert("replPropertyMetaData".to_string(), stamps);
+            // Nothing that it does not know comes over a link, whole or broken.
+            forest.hears(DC2, DOMAIN, "dc1", SignedDuration::from_mins(9), 1, 1722);
+            forest
+        };
+        let forest = diverged(SignedDuration::from_hours(5));
+        forest.assert_steady(&Agreement);
+        assert_eq!(forest.troubles(&Agreement), ["ex02.contoso.com fail diverged"]);
+        let findings = forest.findings(&Agreement);
+        let finding = findings.iter().find(|finding| finding.verdict == Verdict::Fail).unwrap();
+        assert!(finding.remedy.iter().any(|line| line.contains("/replsingleobj")), "{:?}", finding.remedy);
+        assert!(
+            !finding.remedy.iter().any(|line| line.starts_with("    repadmin /replicate ")),
+            "{:?}",
+            finding.remedy
+        );
+        let troubles = diverged(SignedDuration::from_mins(5)).troubles(&Agreement);
+        assert_eq!(troubles, ["ex02.contoso.com warn travelling"]);
+    }
+
+    #[test]
+    fn more_than_are_looked_into_are_not_taken_for_alike() {
+        let mut forest = Forest::replicated();
+        let server = forest.entries.iter().find(|entry| entry.dn.starts_with("CN=EX02,CN=Servers")).unwrap().dn.clone();
+        for number in 0..130 {
+            let dn = format!("CN=Relay {number},CN=SMTP Receive Connectors,CN=Protocols,{server}");
+            forest.entry(
+                &dn,
+                &[("objectClass", &["msExchSmtpReceiveConnector"]), ("msExchSmtpReceiveBindings", &["0.0.0.0:25"])],
+            );
+            forest.own.entry(DC2.to_string()).or_default().insert(dn, None);
+        }
+        forest.assert_steady(&Agreement);
+        let findings = forest.findings(&Agreement);
+        let estate = findings.iter().find(|finding| finding.subject == Subject::Estate).unwrap();
+        assert_eq!((estate.verdict, estate.code, estate.speaks_for.len()), (Verdict::Unknown, Some("too-many"), 10));
+        assert_eq!(findings.iter().filter(|finding| finding.code == Some("travelling")).count(), 120);
+    }
+
+    #[test]
+    fn an_account_of_another_domain_is_told_of() {
+        let mut forest = Forest::replicated();
+        forest.object("EX02").dn = "CN=EX02,CN=Computers,DC=child,DC=contoso,DC=com".to_string();
+        forest.assert_steady(&Agreement);
+        assert_eq!(forest.troubles(&Agreement), Vec::<String>::new());
+        let findings = forest.findings(&Agreement);
+        let finding = findings.iter().find(|finding| finding.subject.to_string() == "ex02.contoso.com").unwrap();
+        assert!(finding.seen.contains("its account is in child.contoso.com"), "{}", finding.seen);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
         informants::estate_needs,
         meta::{Basis, Fold, Meta, Tier},
         organisation::searches,
-        replicas::{Link, Partition, Replicas, beside, groundwork, in_command, span},
+        replicas::{Link, Partition, Replica, Replicas, beside, groundwork, in_command, interrupted, span},
     },
 };
 use alloc::{
@@ -62,6 +62,9 @@ static META: Meta = Meta {
 /// A link that has failed for so long does not come back by itself.
 const LONG: SignedDuration = SignedDuration::from_hours(24);
 
+/// A link that never went well and has failed so often is no new one.
+const OFTEN: u32 = 10;
+
 /// So many times the interval may pass before it is worth a word.
 const PATIENCE: i32 = 3;
 
@@ -83,24 +86,46 @@ impl Check for Links {
         if let Some(untold) = unread(&META, &[searches::sites, searches::servers], estate, evidence) {
             return [untold].into();
         }
-        let Some(replicas) = Replicas::of(estate, evidence) else { return Vec::new() };
-        let mut findings = beside(&META, &replicas, |replica| replicas.links_missed(replica));
-        if replicas.is_alone() {
+        let Some(replicas) = Replicas::of(estate, evidence) else { return [interrupted(&META)].into() };
+        let is_alone = replicas.is_alone_in_forest();
+        let mut findings = beside(&META, &replicas, is_alone, |replica| replicas.links_missed(replica));
+        if is_alone {
             return findings;
         }
-        findings.extend(replicas.all.iter().filter(|replica| replicas.links_missed(replica).is_none()).filter_map(
-            |replica| {
-                let seen = "it shows us no partner from which it takes changes: it has none, or does not show them";
-                replicas.shows_no_links(replica).then(|| {
-                    Finding::new(&META, Subject::Host(replica.host.clone()), Verdict::Unknown, seen)
-                        .code("hidden")
-                        .remedy("See what it says to an administrator:")
-                        .remedy(format!("    repadmin /showrepl {}", replica.host))
-                })
-            },
-        ));
+        let told = replicas.all.iter().filter(|replica| replicas.links_missed(replica).is_none());
+        findings.extend(told.filter_map(|replica| judge_hidden(replica, &replicas, estate)));
         findings.extend(replicas.links().iter().map(|link| judge_link(link, &replicas, estate)));
         findings
+    }
+}
+
+/// What a controller does not show of its partners, though it told all that it was asked.
+fn judge_hidden(replica: &Replica, replicas: &Replicas<'_>, estate: &Estate) -> Option<Finding> {
+    let (hidden, unreadable) = (replicas.hidden(replica), replicas.unreadable(replica));
+    let mut seen = Vec::new();
+    if !hidden.is_empty() {
+        let names: Vec<_> = hidden.iter().map(|partition| name(*partition, estate)).collect();
+        let names = names.join(" or ");
+        seen.push(format!("it shows us no partner from which it takes {names}: it has none, or does not show them"));
+    }
+    if unreadable > 0 {
+        seen.push(format!(
+            "{unreadable} of the partners that it shows are in a form that is not known, and were not judged"
+        ));
+    }
+    let code = if hidden.is_empty() { "unreadable" } else { "hidden" };
+    (!seen.is_empty()).then(|| {
+        Finding::new(&META, Subject::Host(replica.host.clone()), Verdict::Unknown, seen.join("; "))
+            .code(code)
+            .remedy("See what it says to an administrator:")
+            .remedy(format!("    repadmin /showrepl {}", replica.host))
+    })
+}
+
+fn name(partition: Partition, estate: &Estate) -> &str {
+    match partition {
+        Partition::Configuration => "the configuration",
+        Partition::Domain => &estate.plan.domain,
     }
 }
 
@@ -126,6 +151,13 @@ fn judge_link(link: &Link, replicas: &Replicas<'_>, estate: &Estate) -> Finding 
     let finding = Finding::new(&META, link.subject(), verdict, seen);
     if !verdict.is_trouble() {
         return finding;
+    }
+    if verdict == Verdict::Unknown {
+        let is_new = link.parts.iter().any(|(_, neighbour)| neighbour.last_success.is_none());
+        return finding
+            .code(if is_new { "not-yet" } else { "no-clock" })
+            .remedy("See in a while whether it goes well:")
+            .remedy(format!("    repadmin /showrepl {}", link.destination));
     }
     let finding = finding.is(Trouble::LinkBroken(link.subject()));
     if !link.is_known {
@@ -155,10 +187,7 @@ fn judge_part(
     replicas: &Replicas<'_>,
     estate: &Estate,
 ) -> (Verdict, String) {
-    let of = match partition {
-        Partition::Configuration => "the configuration",
-        Partition::Domain => &estate.plan.domain,
-    };
+    let of = name(partition, estate);
     let age = link.age(neighbour);
     let last = match (neighbour.last_success, age) {
         (Some(when), Some(age)) => {
@@ -170,13 +199,17 @@ fn judge_part(
     // A site without Exchange servers carries no mail, and a partition without their accounts no key of theirs.
     let is_needed = replicas.called(&link.destination).is_some_and(|replica| replica.is_of_exchange)
         && (partition == Partition::Configuration || !peers(estate).is_empty());
-    let is_long = age.is_some_and(|age| age > LONG);
+    // What never went well has no age; that it was tried often tells that the two have been partners for long.
+    let is_never = neighbour.last_success.is_none();
+    let is_long = age.is_some_and(|age| age > LONG) || (is_never && neighbour.failures >= OFTEN);
     let word = if is_long && is_needed && link.is_known { Verdict::Fail } else { Verdict::Warn };
     if link.takes_nothing() || link.sends_nothing() {
         return (word, format!("{of}: {last}"));
     }
     if neighbour.fails() {
         let times = if neighbour.failures == 1 { "once".to_string() } else { format!("{} times", neighbour.failures) };
+        // A link that was just made may need more than one attempt.
+        let word = if is_never && !is_long { Verdict::Unknown } else { word };
         return (word, format!("{of}: failed {times} in a row, at last with {}; {last}", neighbour.result));
     }
     if age.is_some_and(|age| age > PATIENCE * link.interval) {
@@ -185,9 +218,14 @@ fn judge_part(
             format!("{of}: no failure, and yet {last}, though it is due every {}", span(link.interval)),
         );
     }
+    let word = if age.is_some() { Verdict::Pass } else { Verdict::Unknown };
+    let last = match age {
+        None if !is_never => format!("{last}, and how long ago that is, its clock does not tell us"),
+        _ => last,
+    };
     let put_off =
         if neighbour.result == Outcome::SUCCESS { String::new() } else { format!("; put off: {}", neighbour.result) };
-    (Verdict::Pass, format!("{of}: {last}{put_off}"))
+    (word, format!("{of}: {last}{put_off}"))
 }
 
 fn suspect(finding: Finding, link: &Link) -> Finding {
@@ -234,7 +272,18 @@ fn by_result(finding: Finding, link: &Link) -> Finding {
             .remedy(format!("On {source}, register its alias again, and see that {destination} finds it:"))
             .remedy("    nltest /dsregdns")
             .remedy(format!("    dcdiag /test:dns /v /s:{destination}")),
-        Some(5 | 1396 | 1398 | 1908 | 8453 | 0x8009_0322) => finding
+        Some(8453) => finding
+            .remedy(format!("See on {source} who may replicate: the head of each partition has to grant that to its controllers."))
+            .remedy(format!("    dcdiag /test:ncsecdesc /s:{source}")),
+        Some(5) => finding
+            .remedy(format!("See on {destination} whether {source} takes its logon, and if not, why:"))
+            .remedy(format!("    repadmin /bind {source}"))
+            .remedy(format!("    dcdiag /test:checksecurityerror /s:{destination} /replsource:{source}"))
+            .remedy(format!(
+                "Only if these say so, {destination} has an old password: with its KDC stopped and tickets purged, on it:"
+            ))
+            .remedy(format!("    netdom resetpwd /server:{source} /userd:<DOMAIN>\\<ADMINISTRATOR> /passwordd:*")),
+        Some(1396 | 1398 | 1908 | 0x8009_0322) => finding
             .remedy(format!("See first that the clocks agree, on {destination}:"))
             .remedy(format!("    w32tm /stripchart /computer:{source} /samples:1 /dataonly"))
             .remedy(format!(
@@ -266,7 +315,7 @@ mod tests {
     use super::*;
     use crate::model::{
         plan::ServerRole,
-        testing::{CONFIGURATION, DOMAIN, Forest},
+        testing::{CONFIGURATION, DOMAIN, Forest, SITE},
     };
 
     const LINK: &str = "dc1.contoso.com -> dc2.contoso.com";
@@ -343,6 +392,39 @@ mod tests {
     }
 
     #[test]
+    fn what_never_went_well_never_passes() {
+        let never = |failures, result| {
+            let mut forest = Forest::replicated();
+            let ago = SignedDuration::from_secs(crate::model::testing::now().as_second());
+            forest.hears("dc2.contoso.com", DOMAIN, "dc1", ago, failures, result);
+            forest.troubles(&Links)
+        };
+        assert_eq!(never(0, 0), [format!("{LINK} unknown not-yet")]);
+        assert_eq!(never(2, 1722), [format!("{LINK} unknown not-yet")]);
+        assert_eq!(never(10, 1722), [format!("{LINK} fail failing")]);
+    }
+
+    #[test]
+    fn one_partition_that_is_hidden_is_told_beside_the_other() {
+        let mut forest = Forest::replicated();
+        forest.held("dc2.contoso.com", DOMAIN).attributes.remove("repsFrom");
+        assert_eq!(forest.troubles(&Links), ["dc2.contoso.com unknown hidden"]);
+        assert!(forest.words(&Links, |_| true).contains(&format!("{LINK} pass -")));
+        let mut forest = Forest::replicated();
+        let shown = forest.held("dc2.contoso.com", DOMAIN).attributes.get_mut("repsFrom").unwrap();
+        shown.push(crate::facts::search::Value::Text("?".to_string()));
+        assert_eq!(forest.troubles(&Links), ["dc2.contoso.com unknown unreadable"]);
+    }
+
+    #[test]
+    fn a_password_is_set_anew_only_where_that_is_what_is_wrong() {
+        let remedy = |result| failing(SignedDuration::from_hours(2), 1, result).finding(&Links, LINK).remedy.join("\n");
+        assert!(remedy(8453).contains("ncsecdesc") && !remedy(8453).contains("resetpwd"));
+        let remedy = remedy(5);
+        assert!(remedy.find("checksecurityerror").unwrap() < remedy.find("resetpwd").unwrap(), "{remedy}");
+    }
+
+    #[test]
     fn who_shows_no_partner_is_unknown() {
         let mut forest = Forest::replicated();
         for partition in [DOMAIN, CONFIGURATION] {
@@ -365,6 +447,25 @@ mod tests {
         let mut forest = Forest::new();
         forest.planned("ex01.contoso.com", ServerRole::Mailbox);
         assert_eq!(forest.words(&Links, |_| true), ["estate skip -"]);
+    }
+
+    #[test]
+    fn one_controller_of_its_domain_takes_the_configuration_from_others() {
+        let mut forest = Forest::new();
+        forest.planned("ex01.contoso.com", ServerRole::Mailbox);
+        forest.entry(CONFIGURATION, &[("objectClass", &["configuration"])]);
+        let dn = format!("CN=DC9,CN=Servers,CN={SITE},CN=Sites,{CONFIGURATION}");
+        forest.entry(&dn, &[("objectClass", &["server"]), ("dNSHostName", &["dc9.child.contoso.com"])]);
+        forest.entry(
+            &format!("CN=NTDS Settings,{dn}"),
+            &[("objectClass", &["nTDSDSA"]), ("msDS-HasMasterNCs", &["DC=child,DC=contoso,DC=com", CONFIGURATION])],
+        );
+        assert_eq!(forest.troubles(&Links), ["dc1.contoso.com unknown hidden"]);
+        forest.hears("dc1.contoso.com", CONFIGURATION, "dc9", SignedDuration::from_hours(26), 30, 1722);
+        forest.assert_steady(&Links);
+        assert_eq!(forest.troubles(&Links), ["dc9.child.contoso.com -> dc1.contoso.com fail failing"]);
+        let words = forest.words(&crate::replication::agreement::Agreement, |_| true);
+        assert_eq!(words, ["estate skip -"]);
     }
 
     #[test]

@@ -9,9 +9,10 @@ use crate::model::{
     informants::estate_needs,
     meta::{Basis, Fold, Meta, Tier},
     organisation::searches,
-    replicas::{Difference, Link, Partition, Replica, Replicas, account_needs, beside, groundwork, span},
+    replicas::{Difference, Link, Partition, Replica, Replicas, account_needs, beside, groundwork, interrupted, span},
 };
 use alloc::{
+    collections::BTreeMap,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -52,8 +53,8 @@ impl Check for Progress {
         let mut needs = estate_needs(&groundwork(estate), estate, evidence);
         if let Some(replicas) = Replicas::of(estate, evidence) {
             needs.extend(account_needs(estate, evidence));
-            let asks =
-                [replicas.link_asks(), replicas.object_asks(), replicas.stamp_asks(), replicas.second_asks()].concat();
+            let first = [replicas.link_asks(), replicas.object_asks(), replicas.stamp_asks()].concat();
+            let asks = [first, replicas.second_asks().to_vec()].concat();
             needs.extend(asks.into_iter().map(|ask| Need { subject: Subject::Estate, ask }));
         }
         needs
@@ -64,9 +65,9 @@ impl Check for Progress {
         if let Some(untold) = unread(&META, &groundwork, estate, evidence) {
             return [untold].into();
         }
-        let Some(replicas) = Replicas::of(estate, evidence) else { return Vec::new() };
+        let Some(replicas) = Replicas::of(estate, evidence) else { return [interrupted(&META)].into() };
         let missed = |replica: &Replica| replicas.links_missed(replica).or_else(|| replicas.missed(replica));
-        let mut findings = beside(&META, &replicas, missed);
+        let mut findings = beside(&META, &replicas, replicas.is_alone(), missed);
         for unread in findings.iter_mut().filter(|finding| finding.code == Some("unread")) {
             unread.verdict = Verdict::Skip;
             unread.seen = format!("{}: replication-links and replication-agreement tell of it", unread.seen);
@@ -74,14 +75,20 @@ impl Check for Progress {
         if replicas.is_alone() {
             return findings;
         }
-        let (differences, slowest) = (replicas.differences(), replicas.slowest_path());
-        let links = replicas.links();
-        let known = links
+        // Without what is compared, nobody is known to lag.
+        if let Some(("interrupted", seen)) = replicas.shortfall() {
+            findings.retain(|finding| finding.subject != Subject::Estate);
+            findings.push(Finding::new(&META, Subject::Estate, Verdict::Unknown, seen).code("interrupted"));
+        }
+        let differences = replicas.differences();
+        let slowest = Partition::ALL.map(|partition| (partition, replicas.slowest_path(partition)));
+        let known = replicas
+            .links()
             .iter()
             .filter_map(|link| Some((link, replicas.called(&link.source)?, replicas.called(&link.destination)?)));
         findings.extend(known.map(|(link, source, destination)| {
             let way = Way { link, source, destination, replicas: &replicas };
-            way.judge(&differences, slowest)
+            way.judge(differences, &slowest.into())
         }));
         findings
     }
@@ -96,7 +103,7 @@ struct Way<'w, 'e> {
 }
 
 impl Way<'_, '_> {
-    fn judge(&self, differences: &[Difference<'_>], slowest: SignedDuration) -> Finding {
+    fn judge(&self, differences: &[Difference<'_>], slowest: &BTreeMap<Partition, SignedDuration>) -> Finding {
         let finding = |verdict, seen: String| Finding::new(&META, self.link.subject(), verdict, seen);
         let Some(first) = self.lag(1) else {
             return finding(Verdict::Unknown, "how far the destination has come is not shown to us".to_string())
@@ -121,9 +128,10 @@ impl Way<'_, '_> {
                 .suspects(Trouble::HostDark(self.destination.host.clone()))
                 .suspects(Trouble::HostDark(self.source.host.clone()));
         };
-        let old = waits
-            .iter()
-            .find(|difference| difference.age.is_some_and(|age| age > 2 * slowest) && self.stands_still(difference));
+        let way =
+            |difference: &Difference<'_>| slowest.get(&difference.object.kind.partition()).copied().unwrap_or_default();
+        let is_late = |difference: &Difference<'_>| difference.age.is_some_and(|age| age > 2 * way(difference));
+        let old = waits.iter().find(|difference| is_late(difference) && self.stands_still(difference));
         let (verdict, code, seen) = match old {
             Some(difference) => {
                 let age = difference.age.map(span).unwrap_or_default();
@@ -131,7 +139,7 @@ impl Way<'_, '_> {
                     "{}, and no nearer 5 s later, though what it lacks of {} was written {age} ago, and the slowest way takes {}",
                     behind(first),
                     difference.object.subject,
-                    span(slowest)
+                    span(way(difference))
                 );
                 (Verdict::Fail, "standstill", seen)
             }
