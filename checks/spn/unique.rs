@@ -52,8 +52,7 @@ static META: Meta = Meta {
     evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
 };
 
-/// On krbtgt of every domain, and of each read-only controller, from the beginning: it is meant for the KDC of the realm that is
-/// asked, and nothing is ever to be taken from krbtgt (MS-ADTS section 6.1.1.6.3).
+/// On krbtgt of every domain from its beginning, for whoever asks that domain's own KDC. Nothing is ever to be taken from krbtgt.
 const OF_EVERY_DOMAIN: &str = "kadmin/changepw";
 
 impl Check for Unique {
