@@ -351,7 +351,8 @@ impl Judge<'_> {
         match walked.end {
             WalkEnd::Granted(grant) => {
                 let seen = format!("a ticket in {}{way}", EtypeName(grant.etype));
-                let is_weak = grant.etype == etype::RC4 && self.names_aes(host) == Some(true);
+                let is_of_own = self.is_on_own_alone(spn, host);
+                let is_weak = grant.etype == etype::RC4 && is_of_own && self.names_aes(host) == Some(true);
                 match self.missed_datagram(kdc, spn) {
                     _ if is_weak => {
                         said(Verdict::Warn, Some("rc4"), format!("{seen}, although its account names AES"), true)
@@ -407,6 +408,12 @@ impl Judge<'_> {
             let walked = walk(kdc, &other.to_string(), self.estate, self.evidence);
             matches!(walked.end, WalkEnd::Granted(_))
         })
+    }
+
+    /// Is it for the server's own account? By another's key a ticket says nothing of what that account names: `spn-owner` tells of it.
+    fn is_on_own_alone(&self, spn: &Spn, host: &str) -> bool {
+        let own = self.principals.own(host).filter(|_| self.principals.rivals(host).is_empty());
+        own.is_some_and(|own| matches!(self.principals.holders(spn), [holder] if holder.guid == own.guid))
     }
 
     /// Does the server's account name AES? `None` where it is not told.
@@ -685,6 +692,11 @@ mod tests {
         forest.kdc_says(DC1, SPN, Gives(23));
         forest.assert_steady(&Ticket);
         assert_eq!(forest.troubles(&Ticket), [format!("{SPN} warn rc4")]);
+        forest.take("EX02", "SmtpSvc/ex02.contoso.com");
+        forest.user("svc-relay", &[("servicePrincipalName", &[SPN])]);
+        assert_eq!(forest.troubles(&Ticket), Vec::<String>::new(), "it is for another's account");
+        let mut forest = Forest::new();
+        forest.kdc_says(DC1, SPN, Gives(23));
         for types in [&["4"][..], &[]] {
             forest.set("EX02", "msDS-SupportedEncryptionTypes", types);
             assert_eq!(forest.troubles(&Ticket), Vec::<String>::new(), "kerberos-encryption tells of it");

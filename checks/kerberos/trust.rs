@@ -17,7 +17,10 @@ use crate::{
         kdcs::{Abroad, Chosen, Kdcs, of_realm},
         meta::{Basis, Fold, Meta, Tier},
         principals::{Principals, Question, needs_of, of_peers, servers_unread, untold},
-        tickets::{Walk, WalkEnd, describe, granting, is_systems_own, needs_of_kdcs, service_ticket, walk},
+        tickets::{
+            Walk, WalkEnd, describe, gave_ticket_granting, is_systems_own, needs_of_kdcs, service_ticket,
+            ticket_granting, walk,
+        },
     },
 };
 use alloc::{
@@ -62,8 +65,11 @@ static META: Meta = Meta {
 /// Codes of RFC 4120 section 7.5.9 by which a KDC says that it cannot read a ticket of another's.
 const UNREADABLE: [i64; 2] = [31, 41];
 
-/// Codes by which a KDC says that there is no way to the other realm, or none with AES.
-const NO_WAY: [i64; 2] = [7, 14];
+/// The code by which a KDC says that there is no way to the other realm.
+const NO_WAY: i64 = 7;
+
+/// The code by which it says that there is none with AES, which is all that we offer: servers may still take RC4.
+const NO_ETYPE: i64 = 14;
 
 impl Check for Trust {
     fn meta(&self) -> &'static Meta {
@@ -83,7 +89,7 @@ impl Check for Trust {
                 .into_iter()
                 .map(|need| Need { subject: Subject::Estate, ..need }),
         );
-        let Some(kdc) = first(&kdcs, estate, evidence) else { return needs };
+        let Some(kdc) = first(&kdcs, evidence) else { return needs };
         for other in &others {
             let Ways { there, back } = ways(&kdc, other, estate, evidence);
             let mut need = |subject: &Subject, ask| needs.push(Need { subject: subject.clone(), ask });
@@ -117,7 +123,7 @@ impl Check for Trust {
             return findings;
         }
         let kdcs = Kdcs::of(estate, evidence);
-        let kdc = first(&kdcs, estate, evidence);
+        let kdc = first(&kdcs, evidence);
         for other in &domains.others {
             let subjects = [
                 Subject::Trust(estate.plan.domain.clone(), other.clone()),
@@ -136,14 +142,12 @@ fn questions(estate: &Estate) -> Vec<Question> {
     of_peers(estate, |_| Subject::Estate)
 }
 
-/// The first that gives tickets at all.
-fn first(kdcs: &Kdcs, estate: &Estate, evidence: &Evidence) -> Option<Chosen> {
-    let granting = granting(kdcs, estate, evidence);
-    let first = kdcs.chosen.first()?;
-    granting
-        .into_iter()
-        .find(|(kdc, transports)| kdc == first && transports.contains(&Transport::Tcp))
-        .map(|(kdc, _)| kdc)
+/// The first that gives tickets at all. None before all before it have answered, so that one alone is ever asked for more.
+fn first(kdcs: &Kdcs, evidence: &Evidence) -> Option<Chosen> {
+    let is_open = |kdc: &&Chosen| !evidence.holds(&ticket_granting(kdc, Transport::Tcp));
+    let gave = |kdc: &Chosen| gave_ticket_granting(kdc, Transport::Tcp, evidence);
+    let first = kdcs.chosen.iter().find(|kdc| gave(kdc) || is_open(kdc))?;
+    gave(first).then(|| first.clone())
 }
 
 /// The domains of peers' accounts.
@@ -226,8 +230,16 @@ fn judge_ways(
     let unknown = |seen: String| suspect_way(finding(&there, Verdict::Unknown, seen), host).speaks_for(back.clone());
     let refused = |subject: &Subject, who: &str, error: &KrbError| {
         let is_unreadable = UNREADABLE.contains(&error.code);
-        let verdict = if is_unreadable || NO_WAY.contains(&error.code) { fail } else { Verdict::Unknown };
+        let verdict = match error.code {
+            NO_ETYPE => Verdict::Warn,
+            code if is_unreadable || code == NO_WAY => fail,
+            _ => Verdict::Unknown,
+        };
         let finding = finding(subject, verdict, format!("{who}: {}", describe(error)));
+        if error.code == NO_ETYPE {
+            let (at, trusted) = if *subject == there { (ours.as_str(), other) } else { (other, ours.as_str()) };
+            return allow_aes(finding, at, trusted).code("etype");
+        }
         mend(finding, ours, other).code(if is_unreadable { "unreadable" } else { "refused" })
     };
     let given = format!("{host} gives a ticket for {other}");
@@ -266,7 +278,7 @@ fn judge_ways(
         Some((None, Some(error))) if UNREADABLE.contains(&error.code) => {
             [refused(&there, &at.host, &error).speaks_for(back.clone())].into()
         }
-        Some((None, Some(error))) if NO_WAY.contains(&error.code) => [
+        Some((None, Some(error))) if [NO_WAY, NO_ETYPE].contains(&error.code) => [
             finding(&there, Verdict::Pass, format!("{given}, and {} takes it", at.host)),
             refused(&back, &at.host, &error),
         ]
@@ -277,6 +289,13 @@ fn judge_ways(
             [suspect_way(unknown(format!("{given}; of {} came: {why}", at.host)), &at.host)].into()
         }
     }
+}
+
+/// The trust is an object of the domain whose KDC refuses, and bears the other's name.
+fn allow_aes(finding: Finding, at: &str, trusted: &str) -> Finding {
+    finding
+        .remedy(format!("On a controller of {at}, as an administrator, let the trust take AES:"))
+        .remedy(format!("    ksetup /setenctypeattr {trusted} AES128-CTS-HMAC-SHA1-96 AES256-CTS-HMAC-SHA1-96"))
 }
 
 /// How both sides show what they hold. Names are as DNS can have them: they come from distinguished names.
@@ -336,12 +355,10 @@ mod tests {
 
     #[test]
     fn what_is_refused_or_cannot_be_read_fails() {
-        for code in [7, 14] {
-            let mut forest = with_child();
-            forest.kdc_says(DC1, THEIRS, Error(code));
-            forest.assert_steady(&Trust);
-            assert_eq!(forest.words(&Trust, |_| true), [format!("{THERE} fail refused")]);
-        }
+        let mut forest = with_child();
+        forest.kdc_says(DC1, THEIRS, Error(7));
+        forest.assert_steady(&Trust);
+        assert_eq!(forest.words(&Trust, |_| true), [format!("{THERE} fail refused")]);
         for code in [31, 41] {
             let mut forest = with_child();
             forest.kdc_says(DC9, OURS, Error(code));
@@ -350,6 +367,35 @@ mod tests {
         let mut forest = with_child();
         forest.kdc_says(DC9, OURS, Error(7));
         assert_eq!(forest.words(&Trust, |_| true), [format!("{BACK} fail refused"), format!("{THERE} pass -")]);
+    }
+
+    #[test]
+    fn a_trust_without_aes_is_a_warning_on_the_side_that_says_so() {
+        let commands = |forest: &Forest, subject| {
+            let remedy = forest.finding(&Trust, subject).remedy;
+            remedy.into_iter().filter(|line| line.starts_with("    ")).collect::<Vec<_>>()
+        };
+        let command =
+            |name| format!("    ksetup /setenctypeattr {name} AES128-CTS-HMAC-SHA1-96 AES256-CTS-HMAC-SHA1-96");
+        let mut forest = with_child();
+        forest.kdc_says(DC1, THEIRS, Error(14));
+        forest.assert_steady(&Trust);
+        assert_eq!(forest.troubles(&Trust), [format!("{THERE} warn etype")]);
+        assert_eq!(commands(&forest, THERE), [command("child.contoso.com")]);
+        let mut forest = with_child();
+        forest.kdc_says(DC9, OURS, Error(14));
+        assert_eq!(forest.words(&Trust, |_| true), [format!("{BACK} warn etype"), format!("{THERE} pass -")]);
+        assert_eq!(commands(&forest, BACK), [command("contoso.com")]);
+    }
+
+    #[test]
+    fn where_the_first_kdc_gives_nothing_the_next_is_asked() {
+        let mut forest = with_child();
+        forest.controller("dc2", crate::model::testing::SITE, true);
+        forest.kdc_says(DC1, OURS, Error(29));
+        forest.assert_steady(&Trust);
+        assert_eq!(forest.troubles(&Trust), Vec::<String>::new());
+        assert!(forest.finding(&Trust, THERE).seen.starts_with("dc2.contoso.com"));
     }
 
     #[test]

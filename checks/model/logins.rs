@@ -23,7 +23,7 @@ use crate::{
         finding::{Finding, Subject, Trouble, Verdict},
         informants::{self, Holding},
         kdcs::Kdcs,
-        listeners::{Listener, is_anothers, peer_listeners, smtp_port},
+        listeners::{Listener, is_anothers, peer_listeners, quote, smtp_port},
         meta::Meta,
         principals::{Principals, beside, strangers},
         tickets::service_ticket,
@@ -68,7 +68,7 @@ pub enum Place {
     Untold,
     /// Here.
     At(Endpoint),
-    /// All its ports told that they offer no such logon.
+    /// All its ports told that they offer no such logon, or none inside TLS.
     NotOffered,
     /// It does not talk with this machine, for these words.
     Unwilling(String),
@@ -87,6 +87,8 @@ pub enum Ticket<'e> {
     NoKdc(Vec<String>),
     /// The last one that was asked does not give it, for this error.
     Refused(RealmKdc, i64),
+    /// The last one that was asked refers to this realm.
+    Elsewhere(RealmKdc, String),
     /// The last one that was asked told nothing.
     Missed(RealmKdc, &'e Miss),
 }
@@ -158,6 +160,7 @@ fn ticket<'e>(spn: &str, estate: &Estate, evidence: &'e Evidence) -> (Vec<Ask>, 
         asks.push(ask);
         let hop = answer.facts().and_then(TicketReply::last);
         let granted = hop.and_then(Hop::grant).filter(|grant| !grant.server.starts_with("krbtgt/"));
+        let referral = hop.and_then(|hop| hop.grant()?.refers_to(&hop.realm));
         last = match (granted, hop.and_then(Hop::error), answer.miss()) {
             _ if matches!(answer, Answer::NotAsked) => return (asks, Ticket::Untold),
             (Some(_), ..) => return (asks, Ticket::Of(kdc)),
@@ -169,8 +172,11 @@ fn ticket<'e>(spn: &str, estate: &Estate, evidence: &'e Evidence) -> (Vec<Ask>, 
                 }
                 Ticket::Missed(kdc, miss)
             }
-            // It refers to another realm, and where that leads is not this proof's business.
-            _ => Ticket::Refused(kdc, WRONG_REALM),
+            // Where that leads is not this proof's business.
+            _ => match referral {
+                Some(realm) => Ticket::Elsewhere(kdc, quote(realm)),
+                None => Ticket::Refused(kdc, WRONG_REALM),
+            },
         };
     }
     (asks, last)
@@ -209,10 +215,9 @@ fn smtp_place(host: &str, estate: &Estate, evidence: &Evidence) -> (Vec<Ask>, Pl
     (asks, place)
 }
 
-/// Inside TLS, where the server has it: what it offers before that, nobody should use.
+/// Inside TLS: what it offers before that, nobody should use, and no ticket is sent there.
 fn offers_gssapi(session: &SmtpReply) -> bool {
-    let hello = if session.offers("STARTTLS").is_some() { session.hello_inside() } else { session.hello() };
-    hello.and_then(|hello| offers(hello, "AUTH")).is_some_and(|all| all.contains(&"GSSAPI"))
+    session.hello_inside().and_then(|hello| offers(hello, "AUTH")).is_some_and(|all| all.contains(&"GSSAPI"))
 }
 
 /// The front end, where clients and front ends of other servers log on; else the back end, where front ends do.
@@ -302,7 +307,7 @@ pub fn hindrance<F>(
     let spn = service.spn(host).to_string();
     let finding = |verdict, seen: &str| Finding::new(meta, Subject::Host(host.into()), verdict, seen);
     let unknown = |seen: &str| finding(Verdict::Unknown, seen).suspects(Trouble::HostDark(host.into()));
-    let what = if service == Service::Smtp { "AUTH GSSAPI" } else { "Negotiate" };
+    let what = if service == Service::Smtp { "AUTH GSSAPI inside TLS" } else { "Negotiate" };
     match &proof.place {
         Place::Untold => return Some(unknown("the run ended before it was known where to ask")),
         Place::NotOffered => return Some(finding(Verdict::Skip, &format!("no port of it that answers offers {what}"))),
@@ -346,6 +351,10 @@ pub fn hindrance<F>(
                 .remedy("See on which account it is:")
                 .remedy(format!("    setspn -F -Q {spn}"));
             Some(found)
+        }
+        Ticket::Elsewhere(kdc, realm) => {
+            let seen = format!("its account is in another domain: for {spn} {} refers to {realm}", kdc.host);
+            Some(finding(Verdict::Skip, &seen))
         }
         Ticket::Missed(kdc, miss) => {
             let seen = format!("nobody could try: {} gives no ticket for {spn}: {miss}", kdc.host);

@@ -123,7 +123,7 @@ fn judge_reply(
         Some(500..=504 | 530 | 538) => {
             finding(Verdict::Skip, &format!("it takes no AUTH GSSAPI here after all: {said}"))
         }
-        None if !reply.is_begun() && miss.is_none() => finding(Verdict::Skip, "it offers AUTH GSSAPI no more"),
+        None if !reply.is_begun() && miss.is_none() => finding(Verdict::Skip, "AUTH GSSAPI is not offered inside TLS"),
         Some(_) if miss.is_none() => finding(Verdict::Unknown, &format!("it said {said}")).code("no-answer"),
         _ => logins::broken(&META, host, to, miss),
     }
@@ -234,6 +234,15 @@ mod tests {
         forest.kdc_says("dc1.contoso.com", "SMTPSVC/ex01.contoso.com", KdcSays::Error(7));
         assert_eq!(forest.troubles(&SmtpKerberosLogin), ["ex01.contoso.com unknown no-ticket"]);
         assert_eq!(logons(&forest.learn(&SmtpKerberosLogin).1), ["587 SMTPSVC/ex02.contoso.com"]);
+    }
+
+    #[test]
+    fn a_server_of_another_domain_is_left_out() {
+        let mut forest = forest(WELL, WELL_ON_WEB);
+        forest.kdc_says("dc1.contoso.com", "SMTPSVC/ex01.contoso.com", KdcSays::Refers("CHILD.CONTOSO.COM"));
+        assert_eq!(forest.troubles(&SmtpKerberosLogin), Vec::<String>::new());
+        let found = forest.finding(&SmtpKerberosLogin, EX01);
+        assert!(found.seen.starts_with("its account is in another domain"), "{}", found.seen);
     }
 
     #[test]

@@ -52,6 +52,9 @@ static META: Meta = Meta {
     evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
 };
 
+/// On krbtgt of every domain from its beginning, for whoever asks that domain's own KDC. Nothing is ever to be taken from krbtgt.
+const OF_EVERY_DOMAIN: &str = "kadmin/changepw";
+
 impl Check for Unique {
     fn meta(&self) -> &'static Meta {
         &META
@@ -67,13 +70,14 @@ impl Check for Unique {
         let principals = Principals::new(estate, evidence, &accounts);
         let questions = questions(estate, evidence);
         let watched = watched(&principals, &questions, estate, evidence);
-        let keys: BTreeSet<_> = principals.shared().map(|(key, _)| key).collect();
+        let shared = || principals.shared().filter(|(key, _)| *key != OF_EVERY_DOMAIN);
+        let keys: BTreeSet<_> = shared().map(|(key, _)| key).collect();
         let unshared = watched.iter().filter(|(key, _)| !keys.contains(key.as_str()));
         // Of customary ones only what somebody holds: what is missing is another check's to tell.
         let is_asked = |spn: &Spn| questions.iter().any(|(about, _)| *about == Subject::Spn(spn.to_string()));
         let alone = unshared.filter(|(_, (spn, _))| is_asked(spn) || !principals.holders(spn).is_empty());
         let alone = alone.map(|(_, (spn, _))| judge_alone(spn, &principals));
-        let shared = principals.shared().map(|(key, holders)| {
+        let shared = shared().map(|(key, holders)| {
             let (spn, host) = watched.get(key).map_or((None, None), |(spn, host)| (Some(spn), host.as_deref()));
             judge_shared(&spn.map_or_else(|| spelling(key, holders), ToString::to_string), host, holders, &principals)
         });
@@ -285,6 +289,18 @@ mod tests {
             (estate.verdict, estate.seen.as_str()),
             (Verdict::Pass, "all 62 SPNs on 7 objects of the forest were compared")
         );
+    }
+
+    #[test]
+    fn what_every_krbtgt_holds_is_no_duplicate() {
+        let mut forest = Forest::new();
+        for user in ["krbtgt", "krbtgt_28591"] {
+            forest.user(user, &[("servicePrincipalName", &["kadmin/changepw"])]);
+        }
+        forest.plan.spn_scan = SpnScope::Forest;
+        forest.assert_steady(&Unique);
+        assert_eq!(forest.troubles(&Unique), Vec::<String>::new());
+        assert!(!forest.words(&Unique, |_| true).iter().any(|word| word.contains("kadmin")));
     }
 
     #[test]

@@ -136,12 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<Verified<S>> {
             attempt.accepted();
             return self.end("its consent to log on").map_err(at_bind);
         }
-        let refusal = refusal::of_bind(&answer.result, way);
-        if refusal.is_final {
-            return Err(attempt.refused(&refusal.why));
-        }
-        attempt.undecided();
-        Err(said(refusal.why))
+        Err(attempt.answered(&refusal::of_bind(&answer.result, way)))
     }
 }
 

@@ -1,6 +1,10 @@
 //! As whom the directory is read; and the gate before the password, so that nobody's account is locked by us.
 
-use super::{conversation::Trouble, text, ticket};
+use super::{
+    conversation::Trouble,
+    refusal::{Judged, Refusal},
+    text, ticket,
+};
 use exchange_preflight_checks::model::{
     evidence::{Reason, Stage},
     plan::{Logon, LogonWay},
@@ -163,9 +167,9 @@ impl Attempt {
         self.turn.is_none()
     }
 
-    /// From here on silence counts as a try.
+    /// From here on silence counts as a try; but not of a password that is right, of which no try locks the account.
     pub(super) fn sent(&mut self) {
-        self.is_sent = true;
+        self.is_sent = !self.is_known_good();
     }
 
     /// The server took it: all others may go on.
@@ -178,8 +182,23 @@ impl Attempt {
         }
     }
 
+    /// The server does not let us log on. Only where it judged the password, or the user before any other server took the
+    /// password, nobody tries any more.
+    pub(super) fn answered(&mut self, refusal: &Refusal) -> Trouble {
+        let is_final = match refusal.of {
+            Judged::Password => true,
+            Judged::User => !self.is_known_good(),
+            Judged::Nobody => false,
+        };
+        if is_final {
+            return self.refused(&refusal.why);
+        }
+        self.undecided();
+        Trouble::new(Stage::Bind, Reason::ServerSaid(text::cut(&refusal.why)))
+    }
+
     /// The server refused it, for these words.
-    pub(super) fn refused(&mut self, why: &str) -> Trouble {
+    fn refused(&mut self, why: &str) -> Trouble {
         self.is_sent = false;
         let why = text::cut(&format!("{why}; {} refused it, and no other server is asked", self.server));
         self.gate.close(Reason::ServerSaid(why.clone()));
@@ -260,6 +279,35 @@ mod tests {
         second.sent();
         second.refused("locked");
         drop((first, third));
+        assert!(gate.closed().is_some());
+    }
+
+    #[tokio::test]
+    async fn one_ill_server_does_not_speak_for_all() {
+        let refusal = |of| Refusal { of, why: "no".into() };
+        let gate = gate();
+        let mut ill = enter(&gate).await.expect("nobody has tried");
+        ill.answered(&refusal(Judged::Nobody));
+        drop(ill);
+        assert_eq!(gate.closed(), None);
+        let mut good = enter(&gate).await.expect("nobody judged the password");
+        good.sent();
+        good.accepted();
+        let mut behind = enter(&gate).await.expect("it was taken");
+        behind.answered(&refusal(Judged::User));
+        let mut silent = enter(&gate).await.expect("the password is right");
+        silent.sent();
+        drop(silent);
+        assert_eq!(gate.closed(), None);
+        behind.answered(&refusal(Judged::Password));
+        assert!(gate.closed().is_some());
+    }
+
+    #[tokio::test]
+    async fn the_first_server_judges_users() {
+        let gate = gate();
+        let mut first = enter(&gate).await.expect("nobody has tried");
+        first.answered(&Refusal { of: Judged::User, why: "no such user".into() });
         assert!(gate.closed().is_some());
     }
 

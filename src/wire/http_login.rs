@@ -5,8 +5,9 @@
 
 use super::{
     conversation::{Outcome, Trouble, Wire},
-    http,
-    proof::{Proof, Proving, error_in},
+    fence::fenced,
+    frame, http,
+    proof::{Proof, Proving, error_of},
     tcp,
     tls::{self, HTTP_1_1, Keys},
 };
@@ -82,7 +83,8 @@ async fn talk(
     let (status, fields) = (answer.head.status.as_u16(), kept(&answer.head.headers));
     heard.answer = Some(HttpAnswer { span: answer.span, status, fields });
     let Some(token) = token_in(&answer.head.headers) else { return Ok(()) };
-    heard.error = error_in(&token);
+    let Ok(Some(token)) = fenced(async move { response_in(token) }).await else { return Ok(()) };
+    heard.error = error_of(token.clone()).await;
     if heard.error.is_none() {
         proof.step(token).await?;
         heard.is_proven = proof.is_proven();
@@ -129,7 +131,7 @@ fn authorization(token: &[u8]) -> Option<HeaderValue> {
     Some(field)
 }
 
-/// The server's token of Kerberos: inside SPNEGO (RFC 4178 section 4.2.2), or bare.
+/// The server's token, whatever it is of.
 fn token_in(headers: &HeaderMap) -> Option<Vec<u8>> {
     let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     let offers = values.flat_map(|value| value.split(','));
@@ -138,7 +140,14 @@ fn token_in(headers: &HeaderMap) -> Option<Vec<u8>> {
         let token = scheme.eq_ignore_ascii_case("Negotiate").then_some(token)?;
         BASE64_STANDARD.decode(token.trim()).ok()
     });
-    let token = tokens.next()?;
+    tokens.next()
+}
+
+/// The token of Kerberos: inside SPNEGO (RFC 4178 section 4.2.2), or bare.
+pub(super) fn response_in(token: Vec<u8>) -> Option<Vec<u8>> {
+    if !frame::is_whole(&token) {
+        return Some(token);
+    }
     match picky_asn1_der::from_bytes::<NegTokenTarg1>(&token) {
         Ok(negotiated) => negotiated.0.response_token.0.map(|inner| inner.0.0),
         Err(_) => Some(token),
@@ -167,6 +176,7 @@ fn schemes(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::proof::error_in;
 
     fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         fields.iter().map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value))).collect()
@@ -174,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_token_is_found_bare_and_in_its_frame() {
-        let token = |value| token_in(&headers(&[("www-authenticate", value)]));
+        let token = |value| token_in(&headers(&[("www-authenticate", value)])).and_then(response_in);
         assert_eq!(token("Negotiate AQID"), Some(vec![1, 2, 3]));
         assert_eq!(token("NTLM, negotiate AQID"), Some(vec![1, 2, 3]));
         // accept-completed, and in the response token the bytes 1, 2, 3.

@@ -5,6 +5,7 @@ use super::{
     conversation::{Trouble, Wire},
     credential::{Credential, Identity},
     fence::fenced,
+    frame,
     security::{Establish, Gssapi, Kdc, Layer, Sealing, Target, WithPassword},
     session::{KDC_PORT, in_time, judged, turn},
     ticket::Ticket,
@@ -129,9 +130,18 @@ impl Sealing for Kerberos {
 /// The code of a KRB-ERROR, where a token holds one (RFC 4121 section 4.1), with the frame of the mechanism or without it.
 pub(super) fn error_in(token: &[u8]) -> Option<i64> {
     const KRB_ERROR: [u8; 2] = [3, 0];
+    // The identifier of the inner token reads like an empty part, so that all of it can be walked.
+    if !frame::is_whole(token) {
+        return None;
+    }
     let framed = KrbMessage::<Asn1RawDer>::decode_application_krb_message(token).ok().map(|framed| framed.0);
     let inner = framed.filter(|framed| framed.krb5_token_id == KRB_ERROR).map(|framed| framed.krb_msg.0);
     KrbError::read(inner.as_deref().unwrap_or(token)).map(|error| error.code)
+}
+
+/// The same behind the fence: a parser of others' reads it.
+pub(super) async fn error_of(token: Vec<u8>) -> Option<i64> {
+    fenced(async move { error_in(&token) }).await.ok().flatten()
 }
 
 #[cfg(test)]

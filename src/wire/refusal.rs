@@ -7,18 +7,29 @@ use ldap3::LdapResult;
 /// What a server that does not let us log on says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Refusal {
-    /// It judged the user and the password: whoever tries again may lock the account.
-    pub(super) is_final: bool,
+    /// Whom it judges.
+    pub(super) of: Judged,
     /// In words, with what to do.
     pub(super) why: String,
+}
+
+/// Whom a refusal judges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judged {
+    /// The user with the password: whoever tries again may lock the account.
+    Password,
+    /// The user, whatever the password. Where another server has taken the password, this one is behind or ill.
+    User,
+    /// Nobody: the server is ill, or wants another way.
+    Nobody,
 }
 
 /// The result of a bind that is no success (RFC 4511 appendix A; the diagnostic message of Active Directory ends in `data`
 /// and a Win32 error, MS-ADTS section 5.1.1.1).
 pub(super) fn of_bind(result: &LdapResult, way: LogonWay) -> Refusal {
     let with_password = matches!(way, LogonWay::Ldaps | LogonWay::Starttls);
-    let is_final = |why: &str| Refusal { is_final: true, why: why.into() };
-    let open = |why: &str| Refusal { is_final: false, why: why.into() };
+    let is_final = |why: &str| Refusal { of: Judged::Password, why: why.into() };
+    let open = |why: &str| Refusal { of: Judged::Nobody, why: why.into() };
     match (result.rc, data(&result.text)) {
         (49, Some(0x8009_0346)) => is_final("it demands channel binding (80090346); use --logon kerberos"),
         (49, Some(0x52e)) => is_final("wrong user or password (data 52e); check both"),
@@ -68,8 +79,8 @@ pub(super) fn of_search(result: &LdapResult) -> String {
 
 /// What a KDC that gives no ticket says (RFC 4120 section 7.5.9; MS-KILE section 3.3.5). `spn` is whom the ticket was for.
 pub(super) fn of_kdc(code: i64, spn: Option<&str>) -> Refusal {
-    let is_final = |why: &str| Refusal { is_final: true, why: why.into() };
-    let open = |why: String| Refusal { is_final: false, why };
+    let of_user = |why: &str| Refusal { of: Judged::User, why: why.into() };
+    let open = |why: String| Refusal { of: Judged::Nobody, why };
     if let Some(spn) = spn {
         return open(match code {
             7 => format!("the KDC knows no SPN {spn}, or knows it twice (7); setspn -Q {spn}"),
@@ -79,19 +90,25 @@ pub(super) fn of_kdc(code: i64, spn: Option<&str>) -> Refusal {
         });
     }
     match code {
-        6 => is_final("the KDC knows no such user (6); a user is written as reader@contoso.com or CONTOSO\\reader"),
-        12 => is_final("this user may not log on now or from here (12); use another"),
-        14 => is_final("the account has no AES key (14); set its password anew, or use --logon ldaps"),
-        18 => is_final(
+        6 => of_user("the KDC knows no such user (6); a user is written as reader@contoso.com or CONTOSO\\reader"),
+        12 => of_user("this user may not log on now or from here (12); use another"),
+        14 => open("the KDC finds no AES key of the account (14); set its password anew, or use --logon ldaps".into()),
+        18 => of_user(
             "the account is locked, disabled or expired (18), --logon ldaps tells which; Unlock-ADAccount, Enable-ADAccount or Clear-ADAccountExpiration",
         ),
-        23 => is_final("the password has expired or must be changed (23); set a new one"),
-        24 => is_final("wrong password (24); check it"),
+        23 => of_user("the password has expired or must be changed (23); set a new one"),
+        24 => Refusal { of: Judged::Password, why: "wrong password (24); check it".into() },
         29 | 52 => open(format!("the KDC cannot answer now ({code}, {})", describe_error(code))),
         37 => open("the KDC's clock moves (37); set it right".into()),
         68 => open("this user is of another realm (68); use --logon ldaps, or look at that domain".into()),
-        _ => is_final(&format!("the KDC refuses the user ({code}, {})", describe_error(code))),
+        _ => open(format!("the KDC lets nobody log on ({code}, {})", describe_error(code))),
     }
+}
+
+/// A KDC that wants to see the password names no key that we could make of it.
+pub(super) fn no_aes() -> Refusal {
+    let why = "the account has no AES key that we can use; set its password anew, or use --logon ldaps";
+    Refusal { of: Judged::User, why: why.into() }
 }
 
 fn other(way: LogonWay) -> &'static str {
@@ -134,7 +151,7 @@ mod tests {
     fn the_words_of_active_directory_are_told_apart() {
         let said = "80090308: LdapErr: DSID-0C09042F, comment: AcceptSecurityContext error, data 52e, v3839\0";
         let refusal = of_bind(&result(49, said), LogonWay::Ldaps);
-        assert!(refusal.is_final && refusal.why.contains("wrong user or password"), "{refusal:?}");
+        assert!(refusal.of == Judged::Password && refusal.why.contains("wrong user or password"), "{refusal:?}");
         let said = "80090346: LdapErr: DSID-0C09075C, comment: AcceptSecurityContext error, data 80090346, v4563";
         assert!(of_bind(&result(49, said), LogonWay::Starttls).why.contains("channel binding"));
         let said = "8009030C: LdapErr: DSID-0C0903A9, comment: AcceptSecurityContext error, Data 775, v1db1";
@@ -153,7 +170,7 @@ mod tests {
             ("773", "changed"),
         ] {
             let refusal = of_bind(&result(49, &format!("comment, data {code}, v4563")), LogonWay::Ldaps);
-            assert!(refusal.is_final && refusal.why.contains(word), "{refusal:?}");
+            assert!(refusal.of == Judged::Password && refusal.why.contains(word), "{refusal:?}");
         }
     }
 
@@ -169,12 +186,16 @@ mod tests {
             (51, LogonWay::Ldaps, false),
             (80, LogonWay::Ldaps, true),
         ] {
-            assert_eq!(of_bind(&result(code, ""), way).is_final, is_final, "{code} {way:?}");
+            assert_eq!(of_bind(&result(code, ""), way).of == Judged::Password, is_final, "{code} {way:?}");
         }
-        for (code, is_final) in [(6, true), (18, true), (23, true), (24, true), (68, false), (29, false), (37, false)] {
-            assert_eq!(of_kdc(code, None).is_final, is_final, "{code}");
+        assert_eq!(of_kdc(24, None).of, Judged::Password);
+        for code in [6, 12, 18, 23] {
+            assert_eq!(of_kdc(code, None).of, Judged::User, "{code}");
         }
-        assert!(!of_kdc(7, Some("ldap/dc1.contoso.com")).is_final);
+        for code in [9, 14, 29, 31, 37, 52, 60, 68, 4711] {
+            assert_eq!(of_kdc(code, None).of, Judged::Nobody, "{code}");
+        }
+        assert_eq!(of_kdc(7, Some("ldap/dc1.contoso.com")).of, Judged::Nobody);
     }
 
     #[test]

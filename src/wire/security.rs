@@ -466,17 +466,8 @@ impl Asking<'_> {
     /// What it means that the library does not go on.
     fn refused(&mut self, error: &sspi::Error) -> Trouble {
         match self.said.take() {
-            Some(Said::Error(PREAUTH_REQUIRED, None)) => self
-                .attempt
-                .refused("the account has no AES key that we can use; set its password anew, or use --logon ldaps"),
-            Some(Said::Error(code, spn)) => {
-                let refusal = refusal::of_kdc(code, spn);
-                if refusal.is_final {
-                    return self.attempt.refused(&refusal.why);
-                }
-                self.attempt.undecided();
-                Trouble::new(Stage::Bind, Reason::ServerSaid(text::cut(&refusal.why)))
-            }
+            Some(Said::Error(PREAUTH_REQUIRED, None)) => self.attempt.answered(&refusal::no_aes()),
+            Some(Said::Error(code, spn)) => self.attempt.answered(&refusal::of_kdc(code, spn)),
             Some(Said::Ticket) if !self.is_known => {
                 let why =
                     "the account needs no pre-authentication, which we do not take; demand it, or use --logon ldaps";

@@ -39,7 +39,7 @@ pub(super) async fn session(wire: &Wire, to: SocketAddr, host: &str, question: &
     Outcome { facts, trouble }
 }
 
-/// What is done where mail would begin. Who ends in trouble has taken his leave.
+/// What is done where mail would begin, inside TLS and nowhere else. Who ends in trouble has taken his leave.
 pub(super) trait Errand: Send {
     /// Does it. The server's last answer to EHLO is in.
     fn run<S: AsyncRead + AsyncWrite + Unpin + Send>(
@@ -74,10 +74,7 @@ pub(super) async fn talk(
     dialogue.greeting(opening).await?;
     let keyword = question.upgrade.keyword();
     let is_offered = dialogue.hello(&hello).await?.is_some_and(|hello| offers(hello, keyword).is_some());
-    if !is_offered {
-        errand.run(&mut dialogue).await?;
-    }
-    // Where TLS is offered and then refused, nobody says in plain text what belongs inside.
+    // Where TLS is not offered, or then refused, nobody says in plain text what belongs inside.
     if !is_offered || dialogue.command(keyword).await? != 220 {
         dialogue.quit().await;
         return Ok(());
@@ -103,6 +100,24 @@ pub(super) async fn talk(
             Ok(())
         }
     }
+}
+
+/// The errand without TLS, which tests need not speak.
+#[cfg(test)]
+pub(super) async fn talk_as_if_inside(
+    wire: &Wire,
+    to: SocketAddr,
+    errand: &mut impl Errand,
+    seen: &mut SmtpReply,
+) -> Result<(), Trouble> {
+    let opening = wire.clock.now();
+    let stream = tcp::connect(to, &wire.budgets).await?;
+    let mut dialogue = Dialogue::new(stream, wire.clock, Pace::new(wire.budgets.reply), &mut seen.exchanges, true);
+    dialogue.greeting(opening).await?;
+    dialogue.hello("EHLO me").await?;
+    errand.run(&mut dialogue).await?;
+    dialogue.quit().await;
+    Ok(())
 }
 
 /// The name by which we greet: this machine's own, or its address where the name is none that SMTP could carry (RFC 5321

@@ -3,7 +3,7 @@
 
 use super::{
     conversation::{Outcome, Trouble, Wire},
-    proof::{Proof, Proving, error_in},
+    proof::{Proof, Proving, error_of},
     smtp::{self, Dialogue, Errand},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -71,7 +71,7 @@ impl<P: Proving> Errand for LogOn<P> {
             let Ok(answer) = BASE64_STANDARD.decode(text.trim()) else {
                 return Err(leave(dialogue, strange("what is no token where one was expected")).await);
             };
-            self.error = error_in(&answer);
+            self.error = error_of(answer.clone()).await;
             if self.error.is_some() {
                 cancel(dialogue).await;
                 return Ok(());
@@ -141,6 +141,10 @@ mod tests {
 
     /// What a server hears, and what comes of it, that says this to the lines of a logon, and 221 to QUIT.
     async fn log_on(replies: &[&str]) -> (Vec<String>, SmtpLoginReply, Option<Trouble>) {
+        talk(replies, true).await
+    }
+
+    async fn talk(replies: &[&str], is_as_if_inside: bool) -> (Vec<String>, SmtpLoginReply, Option<Trouble>) {
         let hello = "250-mail\r\n250 AUTH NTLM GSSAPI\r\n";
         let script: Vec<String> = ["220 mail\r\n", hello].iter().chain(replies).map(ToString::to_string).collect();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
@@ -171,7 +175,11 @@ mod tests {
         let mut logon = LogOn { proof, token: TICKET.into(), error: None };
         let mut seen = SmtpReply { exchanges: Vec::new(), injected: Raw::default(), tls: None };
         let session = SmtpSession { upgrade: Upgrade::StartTls, offer: Offer::Usual };
-        let ended = smtp::talk(&wire, to, "script", &session, &mut logon, &mut seen).await;
+        let ended = if is_as_if_inside {
+            smtp::talk_as_if_inside(&wire, to, &mut logon, &mut seen).await
+        } else {
+            smtp::talk(&wire, to, "script", &session, &mut logon, &mut seen).await
+        };
         let heard = server.await.expect("it ends");
         let reply = SmtpLoginReply { session: seen, is_proven: logon.proof.is_proven(), error: logon.error };
         (heard, reply, ended.err())
@@ -194,6 +202,14 @@ mod tests {
         let ticket = BASE64_STANDARD.encode(TICKET);
         assert_eq!(heard[1..], ["AUTH GSSAPI", &ticket, "", "bm9uZQ==", "QUIT"]);
         assert_eq!((reply.is_proven, code(&reply), reply.error, trouble), (true, Some(235), None, None));
+    }
+
+    #[tokio::test]
+    async fn without_tls_nobody_logs_on() {
+        let (heard, reply, trouble) = talk(&[BEGIN, ME, LAYERS, WELL], false).await;
+        assert_eq!(heard[1..], ["QUIT"]);
+        assert_eq!((reply.is_begun(), reply.is_proven, trouble), (false, false, None));
+        assert_eq!(reply.session.exchanges.len(), 2);
     }
 
     #[tokio::test]

@@ -84,8 +84,9 @@ mod imp {
                 // MIT's library puts this before every error.
                 let why = why.replace("Unspecified GSS failure.  Minor code may provide more information", "");
                 let why: String = text::quoted(why.trim()).chars().take(LONGEST_WORDS).collect();
-                let why =
-                    format!("no ticket is to be had ({why}); log on anew (klist, kinit), or use --logon kerberos");
+                let why = format!(
+                    "no ticket is to be had ({why}); if the SPN exists (setspn -Q), log on anew (kinit), or use --logon kerberos"
+                );
                 Trouble::new(Stage::Bind, Reason::Local(text::cut(&why)))
             })?;
             self.state = state;

@@ -6,7 +6,9 @@ use super::{
     credential::{Attempt, Credential, Identity, Password, User},
     fence::fenced,
     kdc_messages::{self, Answer, Client, Exchange, Held, Key, NoRecipe, Recipe, Unread},
-    random, refusal, session, tcp, text, ticket,
+    random,
+    refusal::{self, Judged},
+    session, tcp, text, ticket,
     udp::{self, Dialogue, Heard},
 };
 use exchange_preflight_checks::{
@@ -249,7 +251,7 @@ impl Asking<'_> {
         let request = Request { to, realm, wanted: &wanted, exchange, key: None, compose: &compose };
         let error = match self.ask(&request, None).await? {
             Said::Error(error) if error.code == PREAUTH_REQUIRED => error,
-            Said::Error(error) => return Err(refused(attempt, error.code)),
+            Said::Error(error) => return Err(attempt.answered(&refusal::of_kdc(error.code, None))),
             Said::Ticket(_) | Said::Sealed => {
                 let why =
                     "the account needs no pre-authentication, which we do not take; demand it, or use --logon ldaps";
@@ -258,7 +260,7 @@ impl Asking<'_> {
         };
         let recipe = match Recipe::read(error.data.as_ref().map_or(&[], |data| &data.0)) {
             Ok(recipe) => recipe,
-            Err(NoRecipe::NoAes) => return Err(refused(attempt, PREAUTH_REQUIRED)),
+            Err(NoRecipe::NoAes) => return Err(attempt.answered(&refusal::no_aes())),
             Err(NoRecipe::Unusual) => {
                 let why = "the KDC makes keys of passwords in a way that is not known here; use --logon ldaps";
                 return Err(Trouble::new(Stage::Bind, Reason::Local(why.into())));
@@ -274,7 +276,7 @@ impl Asking<'_> {
                 attempt.accepted();
                 Ok(held)
             }
-            Said::Error(error) => Err(refused(attempt, error.code)),
+            Said::Error(error) => Err(attempt.answered(&refusal::of_kdc(error.code, None))),
             Said::Sealed => unreachable!("it was read with a key"),
         }
     }
@@ -332,7 +334,8 @@ impl Asking<'_> {
                     if error.code != RESPONSE_TOO_BIG || transport == Transport::Tcp {
                         return Ok(Said::Error(error));
                     }
-                    // It could have given a ticket: no password was refused.
+                    // It could have given a ticket: no password was refused. Whoever forges this answer wins one more
+                    // try at most: the one over TCP counts as sent, and there the answer stands, whatever it is.
                     if let Some(attempt) = &mut attempt {
                         attempt.undecided();
                     }
@@ -401,7 +404,7 @@ impl Dialogue for Datagrams<'_, '_> {
         let bytes = composed(self.request, nonce)?;
         self.nonces.push(nonce);
         // A right password locks no account, and answers in datagrams do get lost.
-        if let Some(attempt) = self.attempt.as_mut().filter(|attempt| !attempt.is_known_good()) {
+        if let Some(attempt) = self.attempt.as_mut() {
             attempt.sent();
         }
         Ok(bytes)
@@ -485,21 +488,7 @@ impl Tickets {
 
 /// Does this error judge the user?
 fn refuses(error: &KrbError) -> bool {
-    error.code == PREAUTH_REQUIRED || refusal::of_kdc(error.code, None).is_final
-}
-
-/// What the KDC thinks of the user.
-fn refused(attempt: &mut Attempt, code: i64) -> Trouble {
-    if code == PREAUTH_REQUIRED {
-        return attempt
-            .refused("the account has no AES key that we can use; set its password anew, or use --logon ldaps");
-    }
-    let refusal = refusal::of_kdc(code, None);
-    if refusal.is_final {
-        return attempt.refused(&refusal.why);
-    }
-    attempt.undecided();
-    Trouble::new(Stage::Bind, Reason::ServerSaid(text::cut(&refusal.why)))
+    error.code == PREAUTH_REQUIRED || refusal::of_kdc(error.code, None).of != Judged::Nobody
 }
 
 /// The ticket of the current logon is for the system to get, from a KDC of its choice.
