@@ -79,6 +79,7 @@ impl Outcome {
             0 => "done",
             5 => "access is denied: one of the two does not know the other's account, or its password",
             64 => "the connection broke off under way",
+            1225 => "the source refuses the connection: a firewall, or its service does not run",
             1256 => "put off, because the attempt before had failed",
             1396 => "the source could not read the ticket: its account or its password differs between controllers",
             1398 => "the clocks of the two are too far apart",

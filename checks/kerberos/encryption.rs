@@ -264,7 +264,9 @@ fn mend(finding: Finding, keyholder: &Keyholder<'_>, estate: &Estate) -> Finding
             .remedy("Windows writes the attribute itself, by the policy Network security: Configure encryption types allowed for Kerberos.")
             .remedy("Have AES128 and AES256 in it; then on the server:")
             .remedy("    gpupdate /force")
-            .remedy(format!("    Get-ADObject {guid} -Properties msDS-SupportedEncryptionTypes,pwdLastSet"));
+            .remedy("It shows 24 or 28 then. Where the policy had them before, somebody wrote the attribute by hand; set it anew:")
+            .remedy(format!("    Get-ADObject {guid} -Properties msDS-SupportedEncryptionTypes,pwdLastSet"))
+            .remedy(format!("    Set-ADObject {guid} -Replace @{{'msDS-SupportedEncryptionTypes'=24}}"));
     }
     let name = keyholder.account.name.as_str();
     let name = if is_word(name.strip_suffix('$').unwrap_or(name)) { name } else { "<ACCOUNT>" };

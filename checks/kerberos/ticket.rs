@@ -43,7 +43,7 @@ static META: Meta = Meta {
     why: "A server that hands mail over first asks a KDC of its site for a ticket for SMTPSVC/<SERVER>. What the KDC answers decides, whatever the directory shows: one that lags behind, has no key of the account or finds the SPN twice gives none.",
     remedy: &[
         "Error 7, missing or on two accounts: setspn -F -Q SMTPSVC/<SERVER'S FULL NAME>",
-        "Error 14, no key for AES: Get-ADComputer <SERVER> -Properties msDS-SupportedEncryptionTypes,pwdLastSet; on the server: Reset-ComputerMachinePassword -Server <CONTROLLER>",
+        "Error 14, no key for AES: Get-ADComputer <SERVER> -Properties msDS-SupportedEncryptionTypes,pwdLastSet; on the server: Reset-ComputerMachinePassword -Server <CONTROLLER> -Credential (Get-Credential)",
         "KDCs that do not agree: repadmin /showrepl <CONTROLLER>",
         "See it as a server does: klist get SMTPSVC/<SERVER'S FULL NAME>",
     ],
@@ -524,7 +524,7 @@ impl Judge<'_> {
         let kdc = said.first().map_or(self.estate.plan.domain.as_str(), |one| one.kdc.kdc.host.as_str());
         finding
             .remedy(format!("If it names AES, it has no key for it: its password is from before. On {host}:"))
-            .remedy(format!("    Reset-ComputerMachinePassword -Server {kdc}"))
+            .remedy(format!("    Reset-ComputerMachinePassword -Server {kdc} -Credential (Get-Credential)"))
     }
 }
 

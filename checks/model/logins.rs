@@ -365,10 +365,6 @@ pub fn hindrance<F>(
 
 /// Whom a check has something to say of, and what it says of all others.
 pub fn servers<'e>(meta: &'static Meta, estate: &'e Estate, evidence: &Evidence) -> (Vec<&'e str>, Vec<Finding>) {
-    if !estate.plan.prove_login {
-        let seen = "on request: --prove-login logs on once to each server, and a refusal is written into its log";
-        return (Vec::new(), [Finding::new(meta, Subject::Estate, Verdict::Skip, seen)].into());
-    }
     let strangers = strangers(estate, evidence);
     let skip = |host: &&str| {
         let seen = "the directory knows no Exchange server of this name";
@@ -380,7 +376,7 @@ pub fn servers<'e>(meta: &'static Meta, estate: &'e Estate, evidence: &Evidence)
 
 /// The servers of which anything is asked. What of them is stated and turns out to be no Exchange server gets no ticket for its name.
 pub fn asked(estate: &Estate) -> impl Iterator<Item = &str> {
-    peers(estate).into_iter().filter(|_| estate.plan.prove_login)
+    peers(estate).into_iter()
 }
 
 /// What it says where a logon that was begun came to nothing by which anybody could judge.
@@ -415,9 +411,9 @@ pub fn key_wrong(finding: Finding, service: Service, host: &str, estate: &Estate
     suspects(finding.code("key"), service, host)
         .remedy("See whether it is on the server's own account, and on no other:")
         .remedy(format!("    setspn -F -Q {spn}"))
-        .remedy(format!("If it is, the password that {host} has for its account is not the one of the directory. On it, as an administrator:"))
+        .remedy(format!("If it is, the password that {host} has for its account is not the one of the directory. On it, and with a credential that may reset the computer's account:"))
         .remedy("    Test-ComputerSecureChannel -Verbose")
-        .remedy(format!("    Reset-ComputerMachinePassword -Server {}", controller(estate)))
+        .remedy(format!("    Reset-ComputerMachinePassword -Server {} -Credential (Get-Credential)", controller(estate)))
         .remedy("Who has a ticket by the old key keeps it for hours; purge it on the servers that log on to this one, unless you can wait:")
         .remedy("    klist -li 0x3e7 purge")
 }

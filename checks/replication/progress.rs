@@ -136,7 +136,7 @@ impl Way<'_, '_> {
             Some(difference) => {
                 let age = difference.age.map(span).unwrap_or_default();
                 let seen = format!(
-                    "{}, and no nearer 5 s later, though what it lacks of {} was written {age} ago, and the slowest way takes {}",
+                    "{}, and no nearer 5 s later; what it lacks of {} was written {age} ago, and the slowest way takes {} at the most",
                     behind(first),
                     difference.object.subject,
                     span(way(difference))
@@ -144,10 +144,10 @@ impl Way<'_, '_> {
                 (Verdict::Fail, "standstill", seen)
             }
             None if self.link.fails() && second > first => {
-                let seen = format!("{}, and {second} 5 s later", behind(first));
+                let seen = format!("{}; 5 s later {}", behind(first), behind(second));
                 (Verdict::Warn, "falling-behind", seen)
             }
-            None => return finding(Verdict::Pass, format!("{}, and 5 s later {}", behind(first), behind(second))),
+            None => return finding(Verdict::Pass, format!("{}; 5 s later {}", behind(first), behind(second))),
         };
         let finding = finding(verdict, seen).code(code);
         // What the link itself says comes first; where it says that all is well, this is the trouble.

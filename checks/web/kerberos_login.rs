@@ -27,7 +27,7 @@ static META: Meta = Meta {
     remedy: &[
         "Another key: see who holds the SPN (setspn -F -Q HTTP/<SERVER'S FULL NAME>, and HOST, which stands for it); if it is the server alone, on the server:",
         "    Test-ComputerSecureChannel -Verbose",
-        "    Reset-ComputerMachinePassword -Server <CONTROLLER>",
+        "    Reset-ComputerMachinePassword -Server <CONTROLLER> -Credential (Get-Credential)",
         "Its clock: w32tm /config /syncfromflags:domhier /update, then w32tm /resync /rediscover",
         "Extended Protection refuses whoever comes through a device that ends TLS with another certificate: .\\ExchangeExtendedProtectionManagement.ps1 -ShowExtendedProtection",
     ],
