@@ -225,10 +225,8 @@ fn a_ticket_is_had_by_way_of_a_trusted_forest_as_long_as_its_kdc_can_be_reached(
 #[test]
 #[ignore = "needs root for the lab"]
 fn tickets_are_given_and_taken_and_each_server_is_tried_once() {
-    let run = format!(
-        "\"$PROGRAM\" run --plan $LAB_PLAN --only kerberos-ticket,smtp-kerberos-login,web-kerberos-login --prove-login \
-                       --format json"
-    );
+    let run = "\"$PROGRAM\" run --plan $LAB_PLAN --only kerberos-ticket,smtp-kerberos-login,web-kerberos-login \
+               --prove-login --format json";
     let logins = |to: &str| format!("for host in ex01 ex02 ex03 edge01; do $LAB/logins $host; done > $OUT/{to}");
     let line = format!(
         "{AS_READER} {run} > $OUT/right; {}; {AS_READER} $LAB/clock-off 600 {run} > $OUT/fast; \
