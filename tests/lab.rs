@@ -204,6 +204,7 @@ fn plant_and_mend(seed: &str, faults: &[&str], rows: &[Row]) {
     let is_up = out.path().join("environment").exists();
     assert!(is_up, "the lab did not come up:\n{}", String::from_utf8_lossy(&output.stderr));
     let names = Names::of(&out);
+    let mut wrong = Vec::new();
     for fault in faults {
         let read = |state: &str| {
             let text = fs::read_to_string(out.path().join(format!("{fault}.{state}"))).unwrap_or_default();
@@ -213,13 +214,21 @@ fn plant_and_mend(seed: &str, faults: &[&str], rows: &[Row]) {
             Seen { exit_code: None, report, out: tempfile::tempdir().unwrap() }
         };
         let (planted, mended) = (read("planted"), read("mended"));
-        for row in rows.iter().filter(|row| row.fault == *fault) {
-            let line = names.fill_in(&row.line);
-            let said: BTreeSet<_> = planted.findings().iter().map(key).collect();
-            assert!(said.contains(&line), "{fault}: {line:?} was not said; troubles: {:#?}", planted.root_troubles());
-        }
-        assert_eq!(mended.root_troubles(), BTreeSet::new(), "{fault} is mended");
+        let said: BTreeSet<_> = planted.findings().iter().map(key).collect();
+        let lines = rows.iter().filter(|row| row.fault == *fault).map(|row| names.fill_in(&row.line));
+        let troubles = planted.root_troubles();
+        wrong.extend(
+            lines
+                .filter(|line| !said.contains(line))
+                .map(|line| format!("{fault}: {line:?} was not said; troubles: {troubles:#?}")),
+        );
+        // Where controllers could not reach each other for a while, their links tell of it until the next attempt.
+        let is_of_replication = fault.starts_with("replication");
+        let left: Vec<_> = mended.root_troubles().into_iter().collect();
+        let left = left.iter().filter(|line| is_of_replication || !line.starts_with("replication-links warn"));
+        wrong.extend(left.map(|line| format!("{fault} is mended, and yet: {line}")));
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 fn key(finding: &Value) -> String {

@@ -77,7 +77,7 @@ impl Proving for Proof {
 /// Whoever's ticket it is.
 enum Kerberos {
     Password(Box<WithPassword>),
-    Ticket(Ticket),
+    Ticket(Box<Ticket>),
 }
 
 impl Kerberos {
@@ -90,7 +90,7 @@ impl Kerberos {
                 let kdc = Kdc { address, budgets: wire.budgets, clock: wire.clock };
                 Ok(Self::Password(Box::new(WithPassword::new(user, password, target, kdc, attempt)?)))
             }
-            Identity::Ticket { domain } => Ticket::new(target, domain).map(Self::Ticket),
+            Identity::Ticket { domain } => Ticket::new(target, domain).map(Box::new).map(Self::Ticket),
         }
     }
 }
