@@ -49,9 +49,11 @@ pub mod model {
     pub mod evidence;
     pub mod fetch;
     pub mod finding;
+    pub mod held;
     pub mod holder;
     pub mod informants;
     pub mod kdcs;
+    pub mod link;
     pub mod listeners;
     pub mod logins;
     pub mod meta;

@@ -395,8 +395,34 @@ pub fn broken(meta: &'static Meta, host: &str, to: Option<&Endpoint>, miss: Opti
     }
 }
 
+/// What an error of Kerberos says of a server that does not take the ticket, heard by whatever `by` says. Of one that is about
+/// neither key nor clock the check itself knows more: `unexplained`.
+pub fn turned_down(
+    finding: &impl Fn(Verdict, &str) -> Finding,
+    (error, by): (i64, &str),
+    service: Service,
+    host: &str,
+    estate: &Estate,
+    unexplained: impl Fn(Finding) -> Finding,
+) -> Finding {
+    match Refusal::of(error) {
+        Refusal::Key => {
+            let seen = format!("{by}it does not hold the key by which the ticket was made ({error})");
+            key_wrong(finding(Verdict::Fail, &seen), service, host, estate)
+        }
+        Refusal::Clock => {
+            let seen = format!("{by}by its clock the ticket is not to be taken ({error})");
+            clock_off(finding(Verdict::Fail, &seen), host)
+        }
+        Refusal::Other => {
+            let why = describe_error(error);
+            unexplained(finding(Verdict::Warn, &format!("{by}it does not take the ticket ({error}, {why})")))
+        }
+    }
+}
+
 /// The server's clock is off.
-pub fn clock_off(finding: Finding, host: &str) -> Finding {
+fn clock_off(finding: Finding, host: &str) -> Finding {
     finding
         .code("clock")
         .suspects(Trouble::ClockOff(host.into()))
@@ -406,7 +432,7 @@ pub fn clock_off(finding: Finding, host: &str) -> Finding {
 }
 
 /// The server does not have the key by which the KDC made the ticket.
-pub fn key_wrong(finding: Finding, service: Service, host: &str, estate: &Estate) -> Finding {
+fn key_wrong(finding: Finding, service: Service, host: &str, estate: &Estate) -> Finding {
     let spn = service.spn(host);
     suspects(finding.code("key"), service, host)
         .remedy("See whether it is on the server's own account, and on no other:")

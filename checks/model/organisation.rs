@@ -130,20 +130,22 @@ pub mod searches {
         below_exchange(at, "msExchExchangeServer", &attributes)
     }
 
+    /// How receive connectors are set.
+    pub const CONNECTOR_SETTINGS: [&str; 9] = [
+        "msExchSMTPReceiveConnectorFQDN",
+        "msExchSmtpReceiveBindings",
+        "msExchSmtpReceiveRemoteIPRanges",
+        "msExchSMTPReceiveInboundSecurityFlag",
+        "msExchSmtpTLSCertificate",
+        "msExchSmtpReceiveTlsDomainCapabilities",
+        "msExchSmtpReceiveRole",
+        "msExchSmtpReceiveEnabled",
+        "msExchSmtpReceiveProtocolOptions",
+    ];
+
     /// Receive connectors.
     pub fn receive_connectors(at: &Informant) -> DirectorySearch {
-        let attributes = [
-            "msExchSMTPReceiveConnectorFQDN",
-            "msExchSmtpReceiveBindings",
-            "msExchSmtpReceiveRemoteIPRanges",
-            "msExchSMTPReceiveInboundSecurityFlag",
-            "msExchSmtpTLSCertificate",
-            "msExchSmtpReceiveTlsDomainCapabilities",
-            "msExchSmtpReceiveRole",
-            "msExchSmtpReceiveEnabled",
-            "msExchSmtpReceiveProtocolOptions",
-            "objectGUID",
-        ];
+        let attributes = [&CONNECTOR_SETTINGS[..], &["objectGUID"]].concat();
         below_exchange(at, "msExchSmtpReceiveConnector", &attributes)
     }
 

@@ -9,9 +9,7 @@ use crate::{
         directory::{RootDse, RootDseReply, generalized_time},
         dns::is_host_name,
         net::{KERBEROS_PORT, LDAP_PORT, Transport},
-        replication::{
-            Cursors, Neighbour, Outcome, Stamp, longest_pause, shown_cursor, shown_stamp, stored_cursors, stored_stamps,
-        },
+        replication::{Cursors, Neighbour, Stamp, longest_pause, shown_cursor, stored_cursors},
         search::{DirectoryEntries, DirectorySearch, Entry, domain_of_dn, filter, guid, guid_bytes, leaf},
     },
     model::{
@@ -22,9 +20,11 @@ use crate::{
         estate::Estate,
         evidence::{Answer, End, Evidence},
         finding::{Finding, Subject, Trouble, Verdict},
+        held::{Difference, Held, Kind, Object, newest, stamps_of, subject_of},
         informants::{self, Holding, Informant, found},
+        link::{Link, Partition},
         meta::Meta,
-        organisation::{Dsa, network_name, searches, server_above},
+        organisation::{Dsa, searches},
         principals::strangers,
     },
 };
@@ -77,20 +77,6 @@ const DEFAULT_LIFETIME_DAYS: i64 = 60;
 /// `options` of nTDSDSA (MS-ADTS section 6.1.1.2.2.1.2.1.1).
 const DISABLE_INBOUND: i64 = 2;
 const DISABLE_OUTBOUND: i64 = 4;
-
-/// The partitions that mail hangs on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Partition {
-    /// The forest's configuration: servers and connectors.
-    Configuration,
-    /// The domain: accounts.
-    Domain,
-}
-
-impl Partition {
-    /// Both.
-    pub const ALL: [Self; 2] = [Self::Configuration, Self::Domain];
-}
 
 /// A controller that is compared with the others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -846,224 +832,6 @@ pub fn in_command(dn: &str) -> &str {
     if is_one { dn } else { "<PARTITION>" }
 }
 
-/// A way by which changes are taken, for all partitions.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Link {
-    /// From whom: its name, or where nobody knows that its GUID.
-    pub source: String,
-    /// There is a controller of this name.
-    pub is_known: bool,
-    /// By whom.
-    pub destination: String,
-    /// What the destination says of each partition.
-    pub parts: Vec<(Partition, Neighbour)>,
-    /// The destination's clock.
-    pub now: Option<Timestamp>,
-    /// How often the way is gone at the least.
-    pub interval: SignedDuration,
-    /// The destination is told to take nothing.
-    pub takes_nothing: bool,
-    /// The source is told to send nothing.
-    pub sends_nothing: bool,
-}
-
-impl Link {
-    /// Does it not work now, for any partition?
-    pub fn fails(&self) -> bool {
-        Partition::ALL.into_iter().any(|partition| self.fails_for(partition))
-    }
-
-    /// Does it not work now, for this one?
-    pub fn fails_for(&self, partition: Partition) -> bool {
-        let mut of_it = self.of(partition).peekable();
-        of_it.peek().is_some() && (self.is_off() || of_it.any(Neighbour::fails))
-    }
-
-    /// Did the last attempt for this partition go well?
-    pub fn is_well_for(&self, partition: Partition) -> bool {
-        let went_well =
-            |neighbour: &Neighbour| neighbour.result == Outcome::SUCCESS && neighbour.last_success.is_some();
-        !self.is_off() && self.of(partition).any(went_well) && !self.fails_for(partition)
-    }
-
-    fn of(&self, partition: Partition) -> impl Iterator<Item = &Neighbour> {
-        self.parts.iter().filter(move |(of, _)| *of == partition).map(|(_, neighbour)| neighbour)
-    }
-
-    fn is_off(&self) -> bool {
-        self.takes_nothing() || self.sends_nothing()
-    }
-
-    /// The destination is told to take nothing, or has said so.
-    pub fn takes_nothing(&self) -> bool {
-        self.takes_nothing || self.ends_in(Outcome::SINK_DISABLED)
-    }
-
-    /// The source is told to send nothing, or has said so.
-    pub fn sends_nothing(&self) -> bool {
-        self.sends_nothing || self.ends_in(Outcome::SOURCE_DISABLED)
-    }
-
-    fn ends_in(&self, outcome: Outcome) -> bool {
-        self.parts.iter().any(|(_, neighbour)| neighbour.fails() && neighbour.result == outcome)
-    }
-
-    /// How long ago it last went well for a partition, by the destination's clock; `None` for never, or where the clock is not known.
-    pub fn age(&self, neighbour: &Neighbour) -> Option<SignedDuration> {
-        Some(self.now?.duration_since(neighbour.last_success?).max(SignedDuration::ZERO))
-    }
-
-    /// May replication be forced over it? Not where the two have not met for longer than deleted objects are kept.
-    pub fn may_be_forced(&self, lifetime: SignedDuration) -> bool {
-        let is_late = |neighbour: &Neighbour| self.age(neighbour).is_some_and(|age| age > lifetime);
-        !self.parts.iter().any(|(_, neighbour)| neighbour.result.is_of_lingering() || is_late(neighbour))
-    }
-
-    /// What it is called.
-    pub fn subject(&self) -> Subject {
-        Subject::Link(self.source.clone(), self.destination.clone())
-    }
-}
-
-/// What kind of object is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
-    /// A server's account, or another that mail hangs on.
-    Account,
-    /// An Exchange server.
-    Server,
-    /// A receive connector.
-    Connector,
-}
-
-impl Kind {
-    /// Where such objects are.
-    pub fn partition(self) -> Partition {
-        match self {
-            Self::Account => Partition::Domain,
-            Self::Server | Self::Connector => Partition::Configuration,
-        }
-    }
-
-    /// What mail hangs on. Each stands with the attribute that everyone is shown who is shown the others.
-    fn attributes(self) -> (&'static str, &'static [&'static str]) {
-        match self {
-            Self::Account => (
-                "sAMAccountName",
-                &["servicePrincipalName", "pwdLastSet", "userAccountControl", "msDS-SupportedEncryptionTypes"],
-            ),
-            Self::Server => {
-                ("networkAddress", &["networkAddress", "msExchCurrentServerRoles", "msExchServerInternalTLSCert"])
-            }
-            Self::Connector => (
-                "msExchSmtpReceiveBindings",
-                &[
-                    "msExchSMTPReceiveConnectorFQDN",
-                    "msExchSmtpReceiveBindings",
-                    "msExchSmtpReceiveRemoteIPRanges",
-                    "msExchSMTPReceiveInboundSecurityFlag",
-                    "msExchSmtpTLSCertificate",
-                    "msExchSmtpReceiveTlsDomainCapabilities",
-                    "msExchSmtpReceiveRole",
-                    "msExchSmtpReceiveEnabled",
-                    "msExchSmtpReceiveProtocolOptions",
-                ],
-            ),
-        }
-    }
-}
-
-/// What a controller holds of an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Held<'e> {
-    /// It told all, and this is not among it.
-    Absent,
-    /// It is there, and not shown to us.
-    Hidden,
-    /// This.
-    Shown(&'e Entry),
-}
-
-impl<'e> Held<'e> {
-    fn of(kind: Kind, entry: &'e Entry) -> Self {
-        if entry.shows(kind.attributes().0) { Self::Shown(entry) } else { Self::Hidden }
-    }
-}
-
-/// An object, on every controller that told all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Object<'e> {
-    /// What it is called.
-    pub subject: Subject,
-    /// Its objectGUID.
-    pub guid: String,
-    /// What it is.
-    pub kind: Kind,
-    /// Controller -> what it holds.
-    pub held: BTreeMap<String, Held<'e>>,
-}
-
-impl<'e> Object<'e> {
-    /// Those who show it.
-    pub fn shown(&self) -> impl Iterator<Item = (&str, &'e Entry)> {
-        self.held.iter().filter_map(|(host, held)| match held {
-            Held::Shown(entry) => Some((host.as_str(), *entry)),
-            Held::Absent | Held::Hidden => None,
-        })
-    }
-
-    /// Is it not the same everywhere? What is hidden says nothing, and an account that no one has is no account.
-    pub fn differs(&self) -> bool {
-        let is_absent = self.held.values().any(|held| *held == Held::Absent);
-        (is_absent && self.shown().next().is_some()) || !self.differing().is_empty()
-    }
-
-    /// The attributes that are not the same everywhere.
-    pub fn differing(&self) -> Vec<&'static str> {
-        let differs = |attribute: &&'static str| {
-            let mut all = self.shown().map(|(_, entry)| values(entry, attribute));
-            let first = all.next();
-            all.any(|other| Some(&other) != first.as_ref())
-        };
-        self.kind.attributes().1.iter().copied().filter(differs).collect()
-    }
-}
-
-/// The values of an attribute, for comparison: they stand in no order, and the letter case of an SPN means nothing.
-pub fn values(entry: &Entry, attribute: &str) -> BTreeSet<Vec<u8>> {
-    let folded = |bytes: &[u8]| match core::str::from_utf8(bytes) {
-        Ok(text) if attribute == "servicePrincipalName" => text.to_lowercase().into_bytes(),
-        _ => bytes.to_vec(),
-    };
-    entry.values(attribute).iter().map(|value| folded(value.bytes())).collect()
-}
-
-/// How an object differs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference<'e> {
-    /// The object, as it was seen last.
-    pub object: Object<'e>,
-    /// The attributes that differ; none where it is only that not all have it.
-    pub attributes: Vec<&'static str>,
-    /// The last change that not all have.
-    pub newest: Option<Stamp>,
-    /// The controller that was written to.
-    pub written_at: Option<String>,
-    /// How old the last change is; `None` where nobody tells.
-    pub age: Option<SignedDuration>,
-    /// Those who do not have it yet; all, where nobody tells.
-    pub lagging: BTreeSet<String>,
-    /// The values differ and the stamps do not: every controller takes itself for even with the others.
-    pub is_diverged: bool,
-}
-
-impl Difference<'_> {
-    /// Is it known who is behind?
-    pub fn has_laggards(&self) -> bool {
-        self.newest.is_some() && !self.is_diverged
-    }
-}
-
 /// What is asked of one controller, by what it is about.
 fn kinds(replica: &Replica, watched: &Watched) -> Vec<(Kind, DirectorySearch)> {
     let accounts = watched.searches(replica.name_of(Partition::Domain));
@@ -1101,56 +869,6 @@ fn stamp_searches(replica: &Replica, differing: &[Object<'_>]) -> Vec<DirectoryS
 
 fn clause_of(guid: &str) -> String {
     filter::equal_bytes("objectGUID", &guid_bytes(guid).unwrap_or_default())
-}
-
-fn stamps_of(entry: &Entry) -> Option<Vec<Stamp>> {
-    let stored = entry.bytes("replPropertyMetaData").and_then(stored_stamps);
-    stored.or_else(|| {
-        let shown: Vec<_> =
-            entry.values("msDS-ReplAttributeMetaData").iter().filter_map(|v| shown_stamp(v.bytes())).collect();
-        // Each controller stamps an object's own name for itself.
-        (!shown.is_empty())
-            .then(|| shown.into_iter().filter(|stamp| stamp.attribute.as_deref() != Some("cn")).collect())
-    })
-}
-
-/// The last change that not all have: of the attributes that differ, where their numbers are known in every forest, else of any
-/// whose stamps differ. An object that is not everywhere counts as a whole. Where the stamps of all that differ are known and the
-/// same, what other attributes were written with explains nothing.
-fn newest(stamps: &BTreeMap<&str, Vec<Stamp>>, attributes: &[&str], is_absent: bool) -> Option<Stamp> {
-    let all = || stamps.values().flatten();
-    let is_of = |stamp: &&Stamp| {
-        let name = stamp.attribute.as_deref().unwrap_or_default();
-        attributes.iter().any(|attribute| attribute.eq_ignore_ascii_case(name))
-    };
-    let is_shared = |stamp: &Stamp| stamps.values().all(|stamps| stamps.contains(stamp));
-    let last = |stamps: Vec<&Stamp>| stamps.into_iter().max_by_key(|stamp| (stamp.when, *stamp)).cloned();
-    if is_absent {
-        return last(all().collect());
-    }
-    let differing: Vec<_> = all().filter(|stamp| !is_shared(stamp)).collect();
-    let named: Vec<_> = differing.iter().copied().filter(is_of).collect();
-    let is_stamped = |attribute: &&str| {
-        let is_it = |stamp: &Stamp| stamp.attribute.as_deref().is_some_and(|name| name.eq_ignore_ascii_case(attribute));
-        stamps.values().all(|stamps| stamps.iter().any(is_it))
-    };
-    if named.is_empty() && !attributes.is_empty() && attributes.iter().all(is_stamped) {
-        return last(all().filter(is_of).collect());
-    }
-    last(named)
-        .or_else(|| last(differing))
-        .or_else(|| last(all().filter(is_of).collect()))
-        .or_else(|| last(all().collect()))
-}
-
-fn subject_of(kind: Kind, entry: &Entry) -> Option<Subject> {
-    Some(match kind {
-        Kind::Account => {
-            Subject::Account(entry.text("sAMAccountName").map_or_else(|| leaf(&entry.dn), |n| Some(n.to_string()))?)
-        }
-        Kind::Server => Subject::Host(network_name(entry)?),
-        Kind::Connector => Subject::Configured(server_above(&entry.dn)?, leaf(&entry.dn)?),
-    })
 }
 
 /// The accounts that are compared.

@@ -12,13 +12,14 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
+        held::{Difference, Held, Object, values},
         informants::estate_needs,
+        link::{Link, Partition},
         meta::{Basis, Fold, Meta, Tier},
         organisation::{searches, serialized_certificate},
         principals::untold,
         replicas::{
-            Difference, Held, Link, Object, Partition, Replicas, account_needs, beside, groundwork, in_command,
-            interrupted, names, span, unknown_accounts, values,
+            Replicas, account_needs, beside, groundwork, in_command, interrupted, names, span, unknown_accounts,
         },
     },
 };

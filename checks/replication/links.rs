@@ -13,9 +13,10 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         informants::estate_needs,
+        link::{Link, Partition},
         meta::{Basis, Fold, Meta, Tier},
         organisation::searches,
-        replicas::{Link, Partition, Replica, Replicas, beside, groundwork, in_command, interrupted, span},
+        replicas::{Replica, Replicas, beside, groundwork, in_command, interrupted, span},
     },
 };
 use alloc::{

@@ -6,10 +6,12 @@ use crate::model::{
     estate::Estate,
     evidence::Evidence,
     finding::{Finding, Subject, Trouble, Verdict},
+    held::Difference,
     informants::estate_needs,
+    link::{Link, Partition},
     meta::{Basis, Fold, Meta, Tier},
     organisation::searches,
-    replicas::{Difference, Link, Partition, Replica, Replicas, account_needs, beside, groundwork, interrupted, span},
+    replicas::{Replica, Replicas, account_needs, beside, groundwork, interrupted, span},
 };
 use alloc::{
     collections::BTreeMap,

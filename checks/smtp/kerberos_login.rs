@@ -1,7 +1,7 @@
 //! `smtp-kerberos-login`: the end of the chain: a server takes a ticket for its name, and proves that it holds the key.
 
 use crate::{
-    facts::{kerberos::describe_error, login::SmtpLoginReply, smtp::Exchange},
+    facts::{login::SmtpLoginReply, smtp::Exchange},
     model::{
         ask::Endpoint,
         check::{Check, Need},
@@ -139,23 +139,12 @@ fn refused(
     evidence: &Evidence,
 ) -> Finding {
     let by = if heard_by == Service::Web { "535, and its website says why: " } else { "" };
-    match Refusal::of(error) {
-        Refusal::Key => {
-            let seen = format!("{by}it does not hold the key by which the ticket was made ({error})");
-            let found = logins::key_wrong(finding(Verdict::Fail, &seen), Service::Smtp, host, estate);
-            // With the SPN on the right account alone, it is that account's password which differs.
-            let is_held_rightly = logins::is_held_rightly(Service::Smtp, host, estate, evidence) == Some(true);
-            if is_held_rightly { found.is(Trouble::Account(host.into())) } else { found }
-        }
-        Refusal::Clock => {
-            let seen = format!("{by}by its clock the ticket is not to be taken ({error})");
-            logins::clock_off(finding(Verdict::Fail, &seen), host)
-        }
-        Refusal::Other => {
-            let why = describe_error(error);
-            unexplained(finding(Verdict::Warn, &format!("{by}it does not take the ticket ({error}, {why})")), host)
-        }
-    }
+    let found =
+        logins::turned_down(finding, (error, by), Service::Smtp, host, estate, |finding| unexplained(finding, host));
+    // With the SPN on the right account alone, it is that account's password which differs.
+    let is_of_account = Refusal::of(error) == Refusal::Key
+        && logins::is_held_rightly(Service::Smtp, host, estate, evidence) == Some(true);
+    if is_of_account { found.is(Trouble::Account(host.into())) } else { found }
 }
 
 /// What the server's website said to a ticket for the same account. That of another account would be no word on this one.

@@ -1,14 +1,14 @@
 //! `web-kerberos-login`: a website takes a ticket for the server's name, as front ends of other servers hand it one.
 
 use crate::{
-    facts::{kerberos::describe_error, login::HttpLoginReply},
+    facts::login::HttpLoginReply,
     model::{
         ask::Endpoint,
         check::{Check, Need},
         estate::Estate,
         evidence::{Answer, Evidence, Miss},
         finding::{Finding, Subject, Trouble, Verdict},
-        logins::{self, Place, Refusal, Service},
+        logins::{self, Place, Service},
         meta::{Basis, Fold, Meta, Tier},
     },
 };
@@ -90,20 +90,8 @@ fn judge_reply(
         return finding(Verdict::Pass, &format!("{status}it holds the key of {spn}"));
     }
     if let Some(error) = reply.error {
-        return match Refusal::of(error) {
-            Refusal::Key => {
-                let seen = format!("it does not hold the key by which the ticket was made ({error})");
-                logins::key_wrong(finding(Verdict::Fail, &seen), Service::Web, host, estate)
-            }
-            Refusal::Clock => {
-                let seen = format!("by its clock the ticket is not to be taken ({error})");
-                logins::clock_off(finding(Verdict::Fail, &seen), host)
-            }
-            Refusal::Other => {
-                let why = describe_error(error);
-                unexplained(finding(Verdict::Warn, &format!("it does not take the ticket ({error}, {why})")), host)
-            }
-        };
+        let unexplained = |finding| unexplained(finding, host);
+        return logins::turned_down(&finding, (error, ""), Service::Web, host, estate, unexplained);
     }
     match (&reply.answer.answer, miss) {
         (Some(answer), None) if answer.status == 401 => {
