@@ -15,11 +15,14 @@ pub mod facts {
     pub mod chain;
     pub mod connector;
     pub mod directory;
+    pub mod distinguished;
     pub mod dns;
+    pub mod export;
     pub mod kerberos;
     pub mod login;
     pub mod net;
     pub mod ntp;
+    pub mod protocol_log;
     pub mod quorum;
     pub mod raw;
     pub mod replication;
@@ -52,16 +55,20 @@ pub mod model {
     pub mod held;
     pub mod holder;
     pub mod informants;
+    pub mod inputs;
     pub mod kdcs;
     pub mod link;
     pub mod listeners;
     pub mod logins;
     pub mod meta;
     pub mod organisation;
+    pub mod outgoing;
     pub mod plan;
     pub mod principals;
     pub mod reach;
     pub mod replicas;
+    pub mod selection;
+    pub mod stock;
     #[cfg(test)]
     pub(crate) mod testing;
     pub mod tickets;

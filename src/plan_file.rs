@@ -6,6 +6,7 @@ use exchange_preflight_checks::{
         dns::{canonical_name, is_host_name},
         trust::{FOREST, MOZILLA, SYSTEM},
     },
+    model::inputs::{HybridPlan, Inputs},
     model::plan::{
         ClockLimits, Logon, LogonWay, Plan, PlannedServer, Selection, ServerRole, ServerState, SpnScope, StatedStore,
     },
@@ -52,6 +53,12 @@ pub struct Draft {
     pub deep: bool,
     /// Which checks.
     pub selection: Selection,
+    /// See [`Plan::hybrid`].
+    pub hybrid: HybridPlan,
+    /// Files of exports and logs. The path of each is as it was stated: from the folder of the plan.
+    pub input_files: Vec<String>,
+    /// What they hold, once they are read.
+    pub inputs: Inputs,
 }
 
 impl Draft {
@@ -71,6 +78,9 @@ impl Draft {
             exchange_vantage,
             deep,
             selection,
+            hybrid,
+            input_files: _,
+            inputs,
         } = self;
         Plan {
             domain,
@@ -86,6 +96,8 @@ impl Draft {
             exchange_vantage,
             deep,
             selection,
+            hybrid,
+            inputs,
         }
     }
 }

@@ -40,12 +40,32 @@ pub struct Recording {
     pub finished: Timestamp,
     /// It was interrupted.
     pub interrupted: bool,
+    /// It was seen, or only supposed.
+    pub origin: Origin,
     /// What was stated; no secret is in a plan.
     pub plan: Plan,
     /// What was seen.
     pub evidence: Evidence,
     /// Observations of kinds that a later version knows and this one does not: kept, and written again as they were.
     pub carried: Vec<Value>,
+}
+
+/// Where what a recording says comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// The wire said it.
+    #[default]
+    Seen,
+    /// A rehearsal changed what the wire had said.
+    Supposed,
+}
+
+impl Origin {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+    fn is_seen(&self) -> bool {
+        *self == Self::Seen
+    }
 }
 
 /// The file, but for its observations.
@@ -57,6 +77,8 @@ struct Header {
     finished: Timestamp,
     #[serde(default)]
     interrupted: bool,
+    #[serde(default, skip_serializing_if = "Origin::is_seen")]
+    origin: Origin,
     plan: Plan,
 }
 
@@ -124,8 +146,8 @@ impl Recording {
             }
         }
         stated_names(&file.header.plan)?;
-        let Header { tool, vantage, started, finished, interrupted, plan } = file.header;
-        Ok(Self { tool, vantage, started, finished, interrupted, plan, evidence, carried })
+        let Header { tool, vantage, started, finished, interrupted, origin, plan } = file.header;
+        Ok(Self { tool, vantage, started, finished, interrupted, origin, plan, evidence, carried })
     }
 
     /// The text of the file. A person can read it: what was stated first, then one observation a line, in an order that
@@ -143,6 +165,7 @@ impl Recording {
             started: self.started,
             finished: self.finished,
             interrupted: self.interrupted,
+            origin: self.origin,
             plan: self.plan.clone(),
         });
         let mut fields = vec![("format".to_string(), FORMAT.into()), ("version".to_string(), VERSION.into())];

@@ -110,6 +110,8 @@ pub struct Unjudged {
     pub for_users: Vec<&'static str>,
     /// They log on to servers, and nobody asked for that.
     pub on_request: Vec<&'static str>,
+    /// They need a file, an export or a log, and nobody gave one.
+    pub for_inputs: Vec<&'static str>,
     /// There was nothing for them to judge.
     pub idle: Vec<&'static str>,
 }
@@ -249,12 +251,15 @@ fn unjudged(recordings: &[Recording], findings: &[Finding]) -> Unjudged {
         recordings.iter().all(|recording| recording.plan.selection.reason_to_skip(meta.id, meta.area).is_some())
     };
     let nobody_logged_on = recordings.iter().all(|recording| recording.plan.logon.is_none());
+    let nobody_gave = recordings.iter().all(|recording| recording.plan.inputs.is_empty());
     let nobody_asked = recordings.iter().all(|recording| !recording.plan.prove_login);
     let mut unjudged = Unjudged::default();
     for meta in CHECKS.iter().map(|check| check.meta()).filter(|meta| !is_judged(meta)) {
         let why = if is_unwanted(meta) {
             &mut unjudged.left_out
-        } else if meta.tier != Tier::Anonymous && nobody_logged_on {
+        } else if meta.tier == Tier::Input && nobody_gave {
+            &mut unjudged.for_inputs
+        } else if matches!(meta.tier, Tier::User | Tier::Proof) && nobody_logged_on {
             &mut unjudged.for_users
         } else if meta.tier == Tier::Proof && nobody_asked {
             &mut unjudged.on_request

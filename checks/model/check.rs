@@ -89,7 +89,7 @@ fn skipped(plan: &Plan, meta: &Meta) -> Option<&'static str> {
             Some("it needs a user of the domain, any will do: state one with --user")
         }
         Tier::Proof if !plan.prove_login => Some("it logs on to servers, and does so only with --prove-login"),
-        Tier::Anonymous | Tier::User | Tier::Proof => None,
+        Tier::Anonymous | Tier::User | Tier::Proof | Tier::Input => None,
     };
     plan.selection.reason_to_skip(meta.id, meta.area).or_else(not_for_nobody)
 }

@@ -15,6 +15,7 @@ use crate::{
         informants::{self, Holding, Informant, informants},
         organisation::{Organisation, searches},
         plan::{Plan, PlannedServer, ServerRole, ServerState},
+        stock::Stock,
     },
 };
 use alloc::{
@@ -96,6 +97,8 @@ pub(crate) struct Derived {
     pub(crate) trust_needs: OnceCell<Rc<Vec<Need>>>,
     /// Every certificate that was seen.
     pub(crate) certificates: OnceCell<Rc<Certificates>>,
+    /// Which certificates each server has.
+    pub(crate) stocks: OnceCell<Rc<BTreeMap<String, Stock>>>,
 }
 
 /// A domain controller.

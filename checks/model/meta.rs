@@ -38,6 +38,8 @@ pub enum Tier {
     User,
     /// The same, who logs on to servers that carry mail, and only on request (`--prove-login`).
     Proof,
+    /// Whoever gives a file: an export of Exchange's cmdlets, or a log.
+    Input,
 }
 
 /// What a rule rests on.

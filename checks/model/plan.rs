@@ -1,8 +1,11 @@
 //! What the user stated. A plan holds no secret, so that it can stand in every recording.
 
-use crate::facts::{
-    net::{GC_PORT, LDAP_PORT},
-    tls::{GC_LDAPS_PORT, LDAPS_PORT},
+use crate::{
+    facts::{
+        net::{GC_PORT, LDAP_PORT},
+        tls::{GC_LDAPS_PORT, LDAPS_PORT},
+    },
+    model::inputs::{HybridPlan, Inputs},
 };
 use alloc::{collections::BTreeSet, string::String, vec::Vec};
 use core::net::SocketAddr;
@@ -51,6 +54,12 @@ pub struct Plan {
     /// Which checks to run.
     #[serde(default)]
     pub selection: Selection,
+    /// What is stated of a hybrid organisation.
+    #[serde(default, skip_serializing_if = "HybridPlan::is_empty")]
+    pub hybrid: HybridPlan,
+    /// What was given beside: exports, logs.
+    #[serde(default, skip_serializing_if = "Inputs::is_empty")]
+    pub inputs: Inputs,
 }
 
 impl Plan {
@@ -70,6 +79,8 @@ impl Plan {
             exchange_vantage: false,
             deep: false,
             selection: Selection::default(),
+            hybrid: HybridPlan::default(),
+            inputs: Inputs::default(),
         }
     }
 }

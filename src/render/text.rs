@@ -215,11 +215,12 @@ fn judged(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  {area_shown:<11} {id:<22} {}", told.join(", "))?;
         area_before = area;
     }
-    let Unjudged { left_out, for_users, on_request, idle } = &report.unjudged;
+    let Unjudged { left_out, for_users, on_request, for_inputs, idle } = &report.unjudged;
     let reasons = [
         ("left out, as you asked", left_out),
         ("need any user of the domain (--user)", for_users),
         ("log on to servers, only on request (--prove-login)", on_request),
+        ("need an export or a log (--input)", for_inputs),
         ("had nothing to judge", idle),
     ];
     for (why, checks) in reasons {
