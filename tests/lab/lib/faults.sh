@@ -6,7 +6,7 @@ FAULTS=$LAB/faults.tsv
 for_each_row() { # for_each_row FUNCTION TABLE
     local columns
     while IFS=$'\t' read -ra columns; do
-        [[ ${columns[0]-} =~ ^(#|fault$|case$|$) ]] || "$1" "${columns[@]}"
+        [[ ${columns[0]-} =~ ^(#|fault$|case$|variant$|$) ]] || "$1" "${columns[@]}"
     done <"$2"
 }
 

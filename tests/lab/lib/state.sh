@@ -8,7 +8,7 @@ state_key() {
         print_world
         samba --version
         cat "$LAB"/{lib/{build,certificates.sh,controller.sh,exchange.sh,gateways.sh,organisation.sh},make-certificates,certificates.tsv}
-        cat "$LAB"/{make-organisation,exchange-schema.tsv,lib/directory.py}
+        cat "$LAB"/{make-organisation,make-exports,exchange-schema.tsv,lib/directory.py}
         cut -f 1 "$LAB/chains.tsv"
     } | sha256sum | head -c 16
 }

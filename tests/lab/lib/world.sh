@@ -152,6 +152,15 @@ print_plan() {
     print_stores
 }
 
+# The exports and logs that make_exports wrote.
+print_inputs() {
+    local host files=(certificates.json send-connectors.json inbound.json outbound.json accepted.json)
+    for host in $(mailbox_servers); do files+=("$host-SEND.log"); done
+    printf 'inputs = ['
+    printf '"%s", ' "${files[@]/#/$ROOT/inputs/}" | sed 's/, $//'
+    printf ']\n'
+}
+
 # The same estate for somebody who leaves it to the directory to say which servers there are.
 print_bare_plan() {
     echo "domain = \"$DOMAIN\""
