@@ -1,0 +1,127 @@
+//! Renewal day in the lab: every variant of tests/lab/renewals.tsv, rehearsed from the recording of before, then done and compared.
+
+use super::{AS_READER, KEEP_NAMES, Names, PROGRAM, in_lab, word};
+use crate::judgement::root;
+use serde_json::Value;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+};
+use tempfile::TempDir;
+
+/// A variant of the table: how it is rehearsed, and what must be told of it.
+#[derive(Default)]
+struct Variant {
+    /// The new certificate, and what stands in its file behind it.
+    file: Vec<String>,
+    /// Where it is supposed to be, by role.
+    on: Vec<String>,
+    /// What is typed besides.
+    besides: String,
+    /// `class code subject`
+    expected: Vec<String>,
+}
+
+fn variants() -> BTreeMap<String, Variant> {
+    let table = fs::read_to_string(root().join("tests/lab/renewals.tsv")).unwrap();
+    let mut variants: BTreeMap<String, Variant> = BTreeMap::new();
+    let is_row = |line: &&str| !line.is_empty() && !line.starts_with('#') && !line.starts_with("variant\t");
+    for line in table.lines().filter(is_row) {
+        let [name, when, hosts, _, arguments, class, code, subject, _] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("renewals.tsv: {line:?}")
+        };
+        if name == "all" {
+            continue;
+        }
+        let variant = variants.entry(name.to_string()).or_default();
+        if when == "rehearse" {
+            let (file, besides) = arguments.split_once(' ').unwrap_or((arguments, ""));
+            variant.file = file.split('+').map(str::to_string).collect();
+            variant.on = hosts.split(',').map(str::to_string).collect();
+            variant.besides = besides.to_string();
+        }
+        if class != "-" {
+            variant.expected.extend(subjects(subject).map(|subject| format!("{class} {code} {subject}")));
+        }
+    }
+    variants
+}
+
+/// `ex01:25,443` is two.
+fn subjects(text: &str) -> impl Iterator<Item = String> {
+    let (host, ports) = text.rsplit_once(':').filter(|(_, ports)| ports.contains(',')).unwrap_or((text, ""));
+    ports.split(',').map(move |port| if port.is_empty() { host.to_string() } else { format!("{host}:{port}") })
+}
+
+fn changes(renewal: &Value) -> BTreeSet<String> {
+    let told = renewal["changes"].as_array().into_iter().flatten();
+    told.map(|change| format!("{} {} {}", word(change, "class"), word(change, "code"), word(change, "subject"))).collect()
+}
+
+#[test]
+#[ignore = "needs root for the lab"]
+fn each_renewal_is_rehearsed_and_compared_to_the_same_changes() {
+    let variants = variants();
+    assert!(variants.len() >= 8, "{} variants", variants.len());
+    let (mut left, mut right) = (Vec::new(), Vec::new());
+    for (index, variant) in variants.iter().enumerate() {
+        if index % 2 == 0 { left.push(variant) } else { right.push(variant) }
+    }
+    let play_all = |variants: Vec<(&String, &Variant)>| -> Vec<String> {
+        variants.into_iter().flat_map(|(name, variant)| play(name, variant)).collect()
+    };
+    let wrong: Vec<_> = std::thread::scope(|scope| {
+        let halves = [left, right].map(|half| scope.spawn(|| play_all(half)));
+        halves.into_iter().flat_map(|half| half.join().unwrap()).collect()
+    });
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// What was told otherwise than the table has it.
+fn play(name: &str, variant: &Variant) -> Vec<String> {
+    let Variant { file, on, besides, .. } = variant;
+    let on: Vec<_> = on.iter().map(|role| format!("--on $LAB_{}", role.to_uppercase())).collect();
+    let besides = besides.split_whitespace().map(|text| match text.strip_prefix("{cert:") {
+        Some(rest) => format!("$(awk '$1 == \"{}\" {{ print $2 }}' $LAB_CERTIFICATES/thumbprints.tsv)", rest.trim_end_matches('}')),
+        None => text.to_string(),
+    });
+    let run = format!("{AS_READER} \"$PROGRAM\" run --plan $OUT/plan.toml --format json");
+    // What no export tells is told from the wire and the directory alone.
+    let line = format!(
+        "{KEEP_NAMES}; grep -v ^inputs $LAB_PLAN > $OUT/plan.toml; \
+         $LAB/renew {name} before; {run} --record $OUT/before.json > $OUT/before; \
+         (cd $LAB_CERTIFICATES; cat {}) > $OUT/new.pem; \
+         \"$PROGRAM\" rehearse $OUT/before.json --certificate $OUT/new.pem --trust $LAB_CERTIFICATES/lab-public.pem {} {} --format json \
+             > $OUT/rehearsed; \
+         $LAB/renew {name} after; {run} --record $OUT/after.json > $OUT/after; \
+         \"$PROGRAM\" compare $OUT/before.json $OUT/after.json --format json > $OUT/compared",
+        file.iter().map(|name| format!("{name}.pem")).collect::<Vec<_>>().join(" "),
+        on.join(" "),
+        besides.collect::<Vec<_>>().join(" "),
+    );
+    let (output, out) = in_lab(&[], &line);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let names = Names::of(&out);
+    let expected: BTreeSet<_> = variant.expected.iter().map(|line| names.fill_in(line)).collect();
+    let mut wrong = Vec::new();
+    for verb in ["rehearsed", "compared"] {
+        let Some(renewal) = read(&out, verb).map(|told| told["renewal"].clone()) else {
+            wrong.push(format!("{name}: nothing was {verb}: {said}"));
+            continue;
+        };
+        let told = changes(&renewal);
+        wrong.extend(expected.difference(&told).map(|line| format!("{name}, {verb}: not told: {line}")));
+        wrong.extend(told.difference(&expected).map(|line| format!("{name}, {verb}: told, and not so: {line}")));
+        let is_complete = !expected.iter().any(|line| !line.starts_with("wanted "));
+        if renewal["complete"] != Value::Bool(is_complete) {
+            wrong.push(format!("{name}, {verb}: complete: {}", renewal["complete"]));
+        }
+    }
+    wrong
+}
+
+fn read(out: &TempDir, name: &str) -> Option<Value> {
+    serde_json::from_str(&fs::read_to_string(out.path().join(name)).ok()?).ok()
+}
