@@ -8,6 +8,7 @@ pub mod draft;
 pub mod password;
 pub mod plan_file;
 pub mod recording;
+pub mod renewal;
 pub mod report;
 pub mod sightings;
 pub mod survey;

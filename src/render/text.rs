@@ -368,7 +368,8 @@ pub(super) fn wrapped(text: &str, first: &str, rest: &str, out: &mut dyn Write) 
     Ok(())
 }
 
-pub(super) fn count(number: usize, word: &str) -> String {
+/// `1 server`, `2 servers`.
+pub(crate) fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 
