@@ -15,7 +15,7 @@ use std::{net::SocketAddr, path::PathBuf};
 #[command(
     after_help = "Exit codes: 0 nothing failed and nothing is unknown; 1 something failed; 2 a mistake in what was typed \
 or in a file; 3 nothing failed, but something could not be told; 130 interrupted. compare: 1 something broke or grew worse \
-that fails, 3 something came that could not be told, else 0."
+that fails, or a renewal changed what it should not, 3 something came that could not be told, else 0."
 )]
 pub struct Cli {
     /// What to do.

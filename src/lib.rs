@@ -20,6 +20,7 @@ pub mod render {
     pub mod checks;
     pub mod escape;
     pub mod json;
+    mod renewal;
     pub mod text;
 }
 

@@ -7,6 +7,7 @@ use exchange_preflight::{
     compare, discover, draft, password,
     plan_file::{self, Draft, store_name},
     recording::{Origin, Recording},
+    renewal::Renewal,
     render::{checks, escape::printable, json, text},
     report::{Report, Strictness, same_estate},
     survey::{Progress, survey},
@@ -154,14 +155,16 @@ fn compare_two(args: &CompareArgs) -> Done {
     let (before, after) = (Recording::load(&args.before)?, Recording::load(&args.after)?);
     same_estate(&before, &after)?;
     let notes = compare::differences(&before, &after);
+    let renewal = Renewal::between(&before, &after);
+    let renewal = renewal.as_ref();
     let before = Report::of(&[before], Strictness::default())?;
     let after = Report::of(&[after], Strictness::default())?;
-    let changes = compare::compare(&before, &after);
+    let changes = compare::compare(&before, &after, renewal);
     to_stdout(|out| match args.format {
-        Format::Text => text::comparison(&before, &after, &changes, &notes, out),
-        Format::Json => json::comparison(&changes, &notes, out),
+        Format::Text => text::comparison(&before, &after, &changes, renewal, &notes, out),
+        Format::Json => json::comparison(&changes, renewal, &notes, out),
     })?;
-    Ok(compare::exit_code(&changes))
+    Ok(compare::exit_code(&changes, renewal))
 }
 
 fn explain(about: &str) -> Done {

@@ -3,6 +3,7 @@
 
 use crate::{
     compare::{Change, exit_code},
+    renewal::{self, Renewal},
     report::Report,
     sightings::{Break, Connections, Link, Origin, Peer, PeerWord, SeenCertificate, Stance},
 };
@@ -284,12 +285,52 @@ struct JsonComparison {
     schema: &'static str,
     /// The program and its version.
     tool: String,
-    /// 1 something broke, came or grew worse that fails; 3 something came that cannot be told; else 0.
+    /// 1 something broke, came or grew worse that fails, or a renewal changed what it should not; 3 something came that cannot be
+    /// told; else 0.
     exit_code: u8,
     /// Why the two may differ although nothing changed.
     notes: Vec<String>,
-    /// The changes, the worst kind first.
+    /// The changes, the worst kind first. Findings about a renewed certificate are held against those about its predecessor.
     changes: Vec<JsonChange>,
+    /// What the renewal of a certificate changed; null where none was renewed.
+    renewal: Option<JsonRenewal>,
+}
+
+/// What the renewal of a certificate changed.
+#[derive(Serialize, JsonSchema)]
+struct JsonRenewal {
+    /// Nothing changed that was not meant to, and nothing is left but to remove the former certificate.
+    complete: bool,
+    /// Why, in a few words.
+    reason: String,
+    /// Which certificate stands in the place of which.
+    certificates: Vec<JsonPair>,
+    /// Each change.
+    changes: Vec<JsonRenewalChange>,
+}
+
+/// A certificate, and the one in whose place it stands.
+#[derive(Serialize, JsonSchema)]
+struct JsonPair {
+    /// The former: `sha1:` and 40 hexadecimal digits.
+    old: String,
+    /// The one in its place.
+    new: String,
+}
+
+/// What changed by a renewal, or did not and has to.
+#[derive(Serialize, JsonSchema)]
+struct JsonRenewalChange {
+    /// `wanted`, `unwanted`, or `left` to be done.
+    class: &'static str,
+    /// `renewed`; `names-lost`, `usage-lost`, `issuer-changed`, `key-changed`, `not-public`, `chain-shorter`, `left-behind`,
+    /// `second-key-left-behind`, `starttls-gone`, `pin-stale`, `internal-replaced`, `tenant-mismatch`; `same-names`,
+    /// `old-still-there`.
+    code: &'static str,
+    /// The new certificate, a place (`host:port`, with ` (X-ANONYMOUSTLS)` where that command shows it), a connector, or a host.
+    subject: String,
+    /// A sentence.
+    said: String,
 }
 
 /// One change.
@@ -313,23 +354,19 @@ pub fn report(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 /// Writes what changed.
-pub fn comparison(changes: &[Change<'_>], notes: &[String], out: &mut dyn io::Write) -> io::Result<()> {
-    let changes_told = changes.iter().filter_map(|change| {
-        let finding = change.finding()?;
-        Some(JsonChange {
-            change: change.kind.word(),
-            check: finding.check.id,
-            subject: finding.subject.to_string(),
-            before: change.before.map(json_finding),
-            after: change.after.map(json_finding),
-        })
-    });
+pub fn comparison(
+    changes: &[Change<'_>],
+    renewal: Option<&Renewal>,
+    notes: &[String],
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
     let comparison = JsonComparison {
         schema: "exchange-preflight/comparison/1",
         tool: format!("exchange-preflight {}", env!("CARGO_PKG_VERSION")),
-        exit_code: exit_code(changes),
+        exit_code: exit_code(changes, renewal),
         notes: notes.to_vec(),
-        changes: changes_told.collect(),
+        changes: json_changes(changes),
+        renewal: renewal.map(json_renewal),
     };
     write(&comparison, out)
 }
@@ -342,6 +379,36 @@ pub fn report_schema(out: &mut dyn io::Write) -> io::Result<()> {
 /// Writes the schema of a comparison.
 pub fn comparison_schema(out: &mut dyn io::Write) -> io::Result<()> {
     write(&schema_for!(JsonComparison), out)
+}
+
+fn json_changes(changes: &[Change<'_>]) -> Vec<JsonChange> {
+    let told = changes.iter().filter_map(|change| {
+        let finding = change.finding()?;
+        Some(JsonChange {
+            change: change.kind.word(),
+            check: finding.check.id,
+            subject: finding.subject.to_string(),
+            before: change.before.map(json_finding),
+            after: change.after.map(json_finding),
+        })
+    });
+    told.collect()
+}
+
+fn json_renewal(renewal: &Renewal) -> JsonRenewal {
+    let pair = |pair: &renewal::Pair| JsonPair { old: pair.old.short(), new: pair.new.short() };
+    let change = |change: &renewal::Change| JsonRenewalChange {
+        class: change.class.word(),
+        code: change.code,
+        subject: change.subject.clone(),
+        said: change.said.clone(),
+    };
+    JsonRenewal {
+        complete: renewal.is_complete(),
+        reason: renewal.reason(),
+        certificates: renewal.pairs.iter().map(pair).collect(),
+        changes: renewal.changes.iter().map(change).collect(),
+    }
 }
 
 fn json_report(report: &Report) -> JsonReport {

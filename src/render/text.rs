@@ -2,7 +2,8 @@
 
 use crate::{
     compare::{Change, Kind, exit_code},
-    render::{chain, escape::printable},
+    render::{chain, escape::printable, renewal},
+    renewal::Renewal,
     report::{Gate, Report, Unjudged, called},
     sightings::{Connections, SeenCertificate},
 };
@@ -64,6 +65,7 @@ pub fn comparison(
     before: &Report,
     after: &Report,
     changes: &[Change<'_>],
+    renewal: Option<&Renewal>,
     notes: &[String],
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -75,6 +77,25 @@ pub fn comparison(
     for note in notes {
         wrapped(&format!("Note: {note}; not every difference need be a change."), "", "      ", out)?;
     }
+    if let Some(renewal) = renewal {
+        writeln!(out)?;
+        renewal::section(renewal, out)?;
+    }
+    self::changes(changes, out)?;
+    if changes.is_empty() {
+        writeln!(out, "\nNothing changed: no trouble went and none came.")?;
+    }
+    let (exit, word) = match exit_code(changes, renewal) {
+        _ if renewal.is_some_and(Renewal::is_marred) => (1, "the renewal changed what nobody wanted changed"),
+        0 => (0, "nothing broke"),
+        1 => (1, "something broke, came or grew worse that fails"),
+        code => (code, "something came that could not be told"),
+    };
+    writeln!(out, "\nCompared, exit {exit}: {word}.")
+}
+
+/// Writes changes of findings, each kind under its heading.
+pub(super) fn changes(changes: &[Change<'_>], out: &mut dyn Write) -> io::Result<()> {
     let mut told = None;
     for change in changes {
         if told.replace(change.kind) != Some(change.kind) {
@@ -83,15 +104,7 @@ pub fn comparison(
         }
         one_change(change, out)?;
     }
-    if changes.is_empty() {
-        writeln!(out, "\nNothing changed: no trouble went and none came.")?;
-    }
-    let (exit, word) = match exit_code(changes) {
-        0 => (0, "nothing broke"),
-        1 => (1, "something broke, came or grew worse that fails"),
-        code => (code, "something came that could not be told"),
-    };
-    writeln!(out, "\nCompared, exit {exit}: {word}.")
+    Ok(())
 }
 
 fn head(report: &Report, out: &mut dyn Write) -> io::Result<()> {
@@ -377,7 +390,7 @@ fn clock(instant: jiff::Timestamp) -> String {
     instant.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-fn style(verdict: Verdict) -> Style {
+pub(super) fn style(verdict: Verdict) -> Style {
     let colour = match verdict {
         Verdict::Fail => AnsiColor::Red,
         Verdict::Unknown => AnsiColor::Magenta,
