@@ -3,7 +3,9 @@
 
 use crate::{
     compare::{Change, exit_code},
-    renewal::{self, Renewal},
+    rehearse::Rehearsal,
+    render::steps::Step,
+    renewal::{self, Leaf, Renewal},
     report::Report,
     sightings::{Break, Connections, Link, Origin, Peer, PeerWord, SeenCertificate, Stance},
 };
@@ -48,6 +50,8 @@ struct JsonReport {
     connections: Vec<JsonConnections>,
     /// What is worth saying and judges nothing.
     notes: Vec<String>,
+    /// It was supposed by a rehearsal, and not seen.
+    supposed: bool,
 }
 
 /// From where was looked.
@@ -348,6 +352,81 @@ struct JsonChange {
     after: Option<JsonFinding>,
 }
 
+/// What a certificate would change that is not there yet.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "exchange-preflight rehearsal, version 1")]
+struct JsonRehearsal {
+    /// `exchange-preflight/rehearsal/1`.
+    schema: &'static str,
+    /// The program and its version.
+    tool: String,
+    /// 1 something would break, come or grow worse that fails, or the renewal would change what it should not; 3 something would
+    /// come that cannot be told; else 0.
+    exit_code: u8,
+    /// What is supposed.
+    supposed: JsonSupposed,
+    /// What is worth saying and judges nothing.
+    notes: Vec<String>,
+    /// What the renewal would change, as `compare` tells it afterwards; null where nothing would.
+    renewal: Option<JsonRenewal>,
+    /// How findings would change, as `compare` tells it afterwards.
+    changes: Vec<JsonChange>,
+    /// What to do, in this order.
+    steps: Vec<JsonStep>,
+}
+
+/// What is supposed.
+#[derive(Serialize, JsonSchema)]
+struct JsonSupposed {
+    /// The new certificate.
+    certificate: JsonNew,
+    /// The servers that have it.
+    on: Vec<String>,
+    /// Certificates that these servers have no longer.
+    removed: Vec<String>,
+    /// It is the internal transport certificate as well.
+    overwrites_default: bool,
+    /// In whose place it stands.
+    replaces: Vec<JsonReplaced>,
+}
+
+/// The new certificate.
+#[derive(Serialize, JsonSchema)]
+struct JsonNew {
+    /// As findings about it name it: `sha1:` and 40 hexadecimal digits.
+    subject: String,
+    /// Whom it is for, as a distinguished name.
+    name: String,
+    /// Who signed it.
+    issuer: String,
+    /// Its alternative names.
+    names: Vec<String>,
+    /// Its key.
+    key: String,
+    /// The first instant of its life, RFC 3339.
+    not_before: String,
+    /// The last instant of its life, RFC 3339.
+    not_after: String,
+}
+
+/// A certificate in whose place the new one stands.
+#[derive(Serialize, JsonSchema)]
+struct JsonReplaced {
+    /// `sha1:` and 40 hexadecimal digits.
+    subject: String,
+    /// Where it was shown, on the servers that have the new one.
+    places: Vec<String>,
+}
+
+/// A step.
+#[derive(Serialize, JsonSchema)]
+struct JsonStep {
+    /// What to do, and why.
+    said: String,
+    /// Commands, to be copied.
+    commands: Vec<String>,
+}
+
 /// Writes the report.
 pub fn report(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     write(&json_report(report), out)
@@ -369,6 +448,52 @@ pub fn comparison(
         renewal: renewal.map(json_renewal),
     };
     write(&comparison, out)
+}
+
+/// Writes a rehearsal.
+pub fn rehearsal(
+    rehearsal: &Rehearsal,
+    changes: &[Change<'_>],
+    renewal: Option<&Renewal>,
+    steps: &[Step],
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    let (new, leaf, supposed) = (&rehearsal.new, Leaf::from(&rehearsal.new), rehearsal.supposition());
+    let certificate = JsonNew {
+        subject: leaf.short(),
+        name: new.subject.text.clone(),
+        issuer: new.issuer.text.clone(),
+        names: new.dns_names.clone(),
+        key: new.key.to_string(),
+        not_before: new.not_before.to_string(),
+        not_after: new.not_after.to_string(),
+    };
+    let replaces = rehearsal
+        .replaced
+        .iter()
+        .map(|old| JsonReplaced { subject: old.leaf.short(), places: old.places.iter().cloned().collect() });
+    let told = JsonRehearsal {
+        schema: "exchange-preflight/rehearsal/1",
+        tool: format!("exchange-preflight {}", env!("CARGO_PKG_VERSION")),
+        exit_code: exit_code(changes, renewal),
+        supposed: JsonSupposed {
+            certificate,
+            on: supposed.on,
+            removed: supposed.removed.into_iter().map(|one| Subject::Certificate(one).to_string()).collect(),
+            overwrites_default: supposed.is_internal,
+            replaces: replaces.collect(),
+        },
+        notes: rehearsal.notes.clone(),
+        renewal: renewal.map(json_renewal),
+        changes: json_changes(changes),
+        steps: steps.iter().map(|step| JsonStep { said: step.said.clone(), commands: step.commands.clone() }).collect(),
+    };
+    write(&told, out)
+}
+
+/// Writes the schema of a rehearsal.
+pub fn rehearsal_schema(out: &mut dyn io::Write) -> io::Result<()> {
+    write(&schema_for!(JsonRehearsal), out)
 }
 
 /// Writes the schema of the report.
@@ -442,6 +567,7 @@ fn json_report(report: &Report) -> JsonReport {
         certificates: report.certificates.iter().map(json_certificate).collect(),
         connections: report.connections.iter().map(json_connections).collect(),
         notes: report.notes.clone(),
+        supposed: report.supposed,
     }
 }
 

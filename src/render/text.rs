@@ -72,7 +72,8 @@ pub fn comparison(
     wrapped(&format!("{}, before and after", after.domain), "", "", out)?;
     for (word, report) in [("before", before), ("after", after)] {
         let gate = if report.gate.is_open() { "open" } else { "closed" };
-        writeln!(out, "  {word:<7} {}  gate {gate}, exit {}", clock(report.started), report.gate.exit_code)?;
+        let supposed = if report.supposed { "  supposed, not seen" } else { "" };
+        writeln!(out, "  {word:<7} {}  gate {gate}, exit {}{supposed}", clock(report.started), report.gate.exit_code)?;
     }
     for note in notes {
         wrapped(&format!("Note: {note}; not every difference need be a change."), "", "      ", out)?;
@@ -109,7 +110,8 @@ pub(super) fn changes(changes: &[Change<'_>], out: &mut dyn Write) -> io::Result
 
 fn head(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let from: Vec<_> = report.vantages.iter().map(|vantage| vantage.host.as_str()).collect();
-    let head = format!("{}: {}, seen from {}", report.tool, report.domain, from.join(", "));
+    let seen = if report.supposed { "supposed, not seen; rehearsed on what was seen from" } else { "seen from" };
+    let head = format!("{}: {}, {seen} {}", report.tool, report.domain, from.join(", "));
     wrapped(&head, "", "  ", out)?;
     let took = report.finished.duration_since(report.started).as_secs_f64();
     let (controllers, servers) = (count(report.controllers, "controller"), count(report.servers, "server"));
@@ -386,7 +388,7 @@ pub(crate) fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 
-fn clock(instant: jiff::Timestamp) -> String {
+pub(super) fn clock(instant: jiff::Timestamp) -> String {
     instant.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
