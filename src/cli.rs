@@ -15,7 +15,8 @@ use std::{net::SocketAddr, path::PathBuf};
 #[command(
     after_help = "Exit codes: 0 nothing failed and nothing is unknown; 1 something failed; 2 a mistake in what was typed \
 or in a file; 3 nothing failed, but something could not be told; 130 interrupted. compare: 1 something broke or grew worse \
-that fails, 3 something came that could not be told, else 0."
+that fails, or a renewal changed what it should not, 3 something came that could not be told, else 0; rehearse: the same, of what \
+would."
 )]
 pub struct Cli {
     /// What to do.
@@ -34,6 +35,9 @@ pub enum Verb {
     Replay(ReplayArgs),
     /// Say what changed between two recordings of one estate
     Compare(CompareArgs),
+    /// Say what a certificate would change that is not installed yet, from a recording of what is there now; nothing is asked
+    /// of the network
+    Rehearse(RehearseArgs),
     /// List every check
     List,
     /// Explain a check, or every check that a code or an event points to
@@ -155,6 +159,34 @@ pub struct CompareArgs {
     pub format: Format,
 }
 
+/// `rehearse`.
+#[derive(Args, Debug)]
+pub struct RehearseArgs {
+    /// The recording before
+    pub recording: PathBuf,
+    /// The new certificate, with what its authority sent along
+    #[arg(long, value_name = "FILE")]
+    pub certificate: PathBuf,
+    /// A server that is to have it (may be given several times); without it, all that have one in whose place it would stand
+    #[arg(long, value_name = "HOST", value_parser = host_name)]
+    pub on: Vec<String>,
+    /// A certificate that is to be removed there, by its thumbprint (may be given several times)
+    #[arg(long, value_name = "THUMBPRINT")]
+    pub remove: Vec<String>,
+    /// Suppose that somebody answers Yes when asked to overwrite the default SMTP certificate
+    #[arg(long)]
+    pub overwrite_default: bool,
+    /// Roots of a company's own authority, in PEM or DER (may be given several times)
+    #[arg(long, value_name = "FILE")]
+    pub trust: Vec<PathBuf>,
+    /// Keep the supposed recording in this file, for `replay` and `compare`
+    #[arg(long, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+    /// How to tell it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+}
+
 /// How to tell what was found.
 #[derive(Args, Debug)]
 pub struct Telling {
@@ -208,6 +240,8 @@ pub enum SchemaOf {
     Report,
     /// What `compare` prints.
     Comparison,
+    /// What `rehearse` prints.
+    Rehearsal,
 }
 
 /// A form, and the file for it.

@@ -1,6 +1,10 @@
 //! What changed between two judgements of one estate, by check and subject.
 
-use crate::{recording::Recording, report::Report};
+use crate::{
+    recording::{Origin, Recording},
+    renewal::Renewal,
+    report::Report,
+};
 use exchange_preflight_checks::{
     CHECKS,
     model::finding::{Finding, Subject, Verdict},
@@ -56,22 +60,44 @@ impl<'a> Change<'a> {
     }
 }
 
-/// All changes, the worst kind first, then in the order of the report. What follows from another change is left out.
-pub fn compare<'a>(before: &'a Report, after: &'a Report) -> Vec<Change<'a>> {
+/// All changes, the worst kind first, then in the order of the report. What follows from another change is left out. What is
+/// said of a renewed certificate is held against what was said of the one in whose place it stands: that the thumbprint is
+/// another is no change of its own.
+pub fn compare<'a>(before: &'a Report, after: &'a Report, renewal: Option<&Renewal>) -> Vec<Change<'a>> {
+    let predecessors = renewal.map(Renewal::predecessors).unwrap_or_default();
+    let former = |subject: &Subject| match subject {
+        Subject::Certificate(new) => predecessors.get(new).cloned().map(Subject::Certificate),
+        _ => None,
+    };
     let (old, new) = (by_key(before), by_key(after));
-    let keys: BTreeSet<Key<'a>> = old.keys().chain(new.keys()).copied().collect();
-    let changed: BTreeMap<Key<'a>, Change<'a>> = keys
-        .into_iter()
-        .filter_map(|key| {
-            let (before, after) = (old.get(&key).copied(), new.get(&key).copied());
-            Some((key, Change { kind: kind(before, after)?, before, after }))
-        })
-        .collect();
+    let mut changed: BTreeMap<Key, Change<'a>> = BTreeMap::new();
+    let mut matched: BTreeSet<Key> = BTreeSet::new();
+    for (key, after) in &new {
+        let inherited = || Some((key.0, former(&key.1)?));
+        let known = Some(key.clone()).filter(|key| old.contains_key(key)).or_else(inherited);
+        let before = known.as_ref().and_then(|key| old.get(key)).copied();
+        matched.extend(known);
+        if let Some(kind) = kind(before, Some(after)) {
+            changed.insert(key.clone(), Change { kind, before, after: Some(after) });
+        }
+    }
+    for (key, before) in old.iter().filter(|(key, _)| !matched.contains(key)) {
+        if let Some(kind) = kind(Some(before), None) {
+            changed.insert(key.clone(), Change { kind, before: Some(before), after: None });
+        }
+    }
+    // What was said of the former certificate stands, by now, with the new one.
+    let successors: BTreeMap<_, _> = predecessors.iter().map(|(new, old)| (old.as_str(), new)).collect();
+    let latter = |subject: &Subject| match subject {
+        Subject::Certificate(old) => successors.get(old.as_str()).map(|new| Subject::Certificate((*new).clone())),
+        _ => None,
+    };
     // A change is left out only for another that is at least as grave: a new Fail does not hide behind an old one.
     let follows = |change: &Change<'a>| {
         let trouble = if change.kind < Kind::Fixed { change.after } else { change.before };
-        let cause = trouble.and_then(|finding| finding.because.as_ref());
-        let cause = cause.and_then(|(check, subject)| changed.get(&(*check, subject)));
+        let Some((check, subject)) = trouble.and_then(|finding| finding.because.clone()) else { return false };
+        let of = |subject: Subject| changed.get(&(check, subject));
+        let cause = of(subject.clone()).or_else(|| of(latter(&subject)?));
         cause.is_some_and(|cause| cause.kind <= change.kind)
     };
     let order = |change: &Change<'a>| {
@@ -83,8 +109,12 @@ pub fn compare<'a>(before: &'a Report, after: &'a Report) -> Vec<Change<'a>> {
     told
 }
 
-/// 1 where something broke, came or grew worse that fails now, 3 where something came that cannot be told, else 0.
-pub fn exit_code(changes: &[Change<'_>]) -> u8 {
+/// 1 where something broke, came or grew worse that fails now, or a renewal changed what it should not; 3 where something came
+/// that cannot be told; else 0.
+pub fn exit_code(changes: &[Change<'_>], renewal: Option<&Renewal>) -> u8 {
+    if renewal.is_some_and(Renewal::is_marred) {
+        return 1;
+    }
     let worse = changes.iter().filter(|change| matches!(change.kind, Kind::Broke | Kind::New | Kind::Worse));
     match worse.filter_map(|change| change.after).map(|finding| finding.verdict).max() {
         Some(Verdict::Fail) => 1,
@@ -108,6 +138,9 @@ pub fn differences(before: &Recording, after: &Recording) -> Vec<String> {
     note(one.spn_scan != other.spn_scan, "only one looked at all SPNs of the forest (--spn-scan)");
     note(one.prove_login != other.prove_login, "only one was made with --prove-login");
     note(one.logon != other.logon, "they were not made by the same logon (--user, --logon)");
+    note(one.inputs.files != other.inputs.files, "they were not given the same files (--input)");
+    note(before.origin == Origin::Supposed, "the first is supposed, not seen");
+    note(after.origin == Origin::Supposed, "the second is supposed, not seen");
     note(before.interrupted || after.interrupted, "a run was interrupted");
     differ
 }
@@ -127,8 +160,8 @@ fn kind(before: Option<&Finding>, after: Option<&Finding>) -> Option<Kind> {
 }
 
 /// A finding's identity.
-type Key<'a> = (&'static str, &'a Subject);
+type Key = (&'static str, Subject);
 
-fn by_key(report: &Report) -> BTreeMap<Key<'_>, &Finding> {
-    report.findings.iter().map(|finding| ((finding.check.id, &finding.subject), finding)).collect()
+fn by_key(report: &Report) -> BTreeMap<Key, &Finding> {
+    report.findings.iter().map(|finding| ((finding.check.id, finding.subject.clone()), finding)).collect()
 }

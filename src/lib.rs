@@ -8,6 +8,8 @@ pub mod draft;
 pub mod password;
 pub mod plan_file;
 pub mod recording;
+pub mod rehearse;
+pub mod renewal;
 pub mod report;
 pub mod sightings;
 pub mod survey;
@@ -19,6 +21,9 @@ pub mod render {
     pub mod checks;
     pub mod escape;
     pub mod json;
+    pub mod rehearsal;
+    mod renewal;
+    pub mod steps;
     pub mod text;
 }
 

@@ -3,11 +3,16 @@
 use anstream::StripStream;
 use clap::Parser;
 use exchange_preflight::{
-    cli::{Cli, CompareArgs, DiscoverArgs, Format, Output, ReplayArgs, RunArgs, SchemaOf, Target, Telling, Verb},
+    cli::{
+        Cli, CompareArgs, DiscoverArgs, Format, Output, RehearseArgs, ReplayArgs, RunArgs, SchemaOf, Target, Telling,
+        Verb,
+    },
     compare, discover, draft, password,
     plan_file::{self, Draft, store_name},
     recording::{Origin, Recording},
-    render::{checks, escape::printable, json, text},
+    rehearse::{Intention, Rehearsal},
+    render::{checks, escape::printable, json, rehearsal, steps, text},
+    renewal::Renewal,
     report::{Report, Strictness, same_estate},
     survey::{Progress, survey},
     trust_file,
@@ -22,6 +27,7 @@ use exchange_preflight::{
 };
 use exchange_preflight_checks::{
     CHECKS,
+    facts::raw::Raw,
     model::{
         check::Check,
         estate::Estate,
@@ -67,10 +73,12 @@ fn main() -> ExitCode {
         Verb::Discover(args) => draft_plan(args),
         Verb::Replay(args) => replay(&args),
         Verb::Compare(args) => compare_two(&args),
+        Verb::Rehearse(args) => rehearse(args),
         Verb::List => to_stdout(checks::list),
         Verb::Explain { about } => explain(&about),
         Verb::Schema { of: SchemaOf::Report } => to_stdout(json::report_schema),
         Verb::Schema { of: SchemaOf::Comparison } => to_stdout(json::comparison_schema),
+        Verb::Schema { of: SchemaOf::Rehearsal } => to_stdout(json::rehearsal_schema),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -154,14 +162,59 @@ fn compare_two(args: &CompareArgs) -> Done {
     let (before, after) = (Recording::load(&args.before)?, Recording::load(&args.after)?);
     same_estate(&before, &after)?;
     let notes = compare::differences(&before, &after);
+    let renewal = Renewal::between(&before, &after);
+    let renewal = renewal.as_ref();
     let before = Report::of(&[before], Strictness::default())?;
     let after = Report::of(&[after], Strictness::default())?;
-    let changes = compare::compare(&before, &after);
+    let changes = compare::compare(&before, &after, renewal);
     to_stdout(|out| match args.format {
-        Format::Text => text::comparison(&before, &after, &changes, &notes, out),
-        Format::Json => json::comparison(&changes, &notes, out),
+        Format::Text => text::comparison(&before, &after, &changes, renewal, &notes, out),
+        Format::Json => json::comparison(&changes, renewal, &notes, out),
     })?;
-    Ok(compare::exit_code(&changes))
+    Ok(compare::exit_code(&changes, renewal))
+}
+
+fn rehearse(args: RehearseArgs) -> Done {
+    let RehearseArgs { recording: file, certificate, on, remove, overwrite_default, trust, record, format } = args;
+    if let Some(record) = &record {
+        [record, &Recording::beside(record)].into_iter().try_for_each(|file| can_be_written(file))?;
+    }
+    let mut recording = Recording::load(&file)?;
+    let stores = &mut recording.plan.stores;
+    let mut roots = BTreeMap::new();
+    for (name, file) in named_stores(trust)? {
+        if !stores.iter().any(|store| store.name == name) {
+            stores.push(StatedStore { name: name.clone(), file: file.display().to_string(), public: false });
+        }
+        roots.insert(name, trust_file::read(&file)?);
+    }
+    let chain = trust_file::read(&certificate)?.into_iter().map(|der| Raw(der.to_vec())).collect();
+    let intention = Intention { chain, on, remove, overwrites_default: overwrite_default };
+    let rehearsal = Rehearsal::of(recording, intention, &Stores::new(roots))?;
+    let renewal = Renewal::between(&rehearsal.before, &rehearsal.supposed);
+    let renewal = renewal.as_ref();
+    let judge = |recording: &Recording| Report::of(std::slice::from_ref(recording), Strictness::default());
+    let (before, supposed) = (judge(&rehearsal.before)?, judge(&rehearsal.supposed)?);
+    let changes = compare::compare(&before, &supposed, renewal);
+    let steps = steps::steps(&rehearsal, renewal, &file);
+    to_stdout(|out| match format {
+        Format::Text => rehearsal::tell(&rehearsal, &changes, renewal, &steps, out),
+        Format::Json => json::rehearsal(&rehearsal, &changes, renewal, &steps, out),
+    })?;
+    if let Some(record) = &record {
+        rehearsal.supposed.save(record).map_err(|error| unwritable(record, &error))?;
+    }
+    Ok(compare::exit_code(&changes, renewal))
+}
+
+/// The files of `--trust`, each by the name of the store that it makes.
+fn named_stores(trust: Vec<PathBuf>) -> Result<Vec<(String, PathBuf)>, String> {
+    let named = |file: PathBuf| {
+        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = store_name(&name).map_err(|wrong| format!("--trust {}: {wrong}", file.display()))?;
+        Ok((name, file))
+    };
+    trust.into_iter().map(named).collect()
 }
 
 fn explain(about: &str) -> Done {
@@ -208,9 +261,7 @@ fn stated(target: Target) -> Result<(Draft, Means), String> {
     let folder = plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
     let of_plan = draft.stores.iter().map(|store| (store.name.clone(), folder.join(&store.file)));
     let mut files: BTreeMap<String, PathBuf> = of_plan.collect();
-    for file in trust {
-        let name = file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
-        let name = store_name(&name).map_err(|wrong| format!("--trust {}: {wrong}", file.display()))?;
+    for (name, file) in named_stores(trust)? {
         let shown = file.display().to_string();
         if files.insert(name.clone(), file).is_some() {
             return Err(format!("--trust {shown}: there is a store {name} already; give the file another name"));

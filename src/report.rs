@@ -1,7 +1,7 @@
 //! From recordings to the one answer that everything else reads: folded findings, their causes, the counts, the gate.
 
 use crate::{
-    recording::Recording,
+    recording::{Origin, Recording},
     sightings::{self, Connections, SeenCertificate},
 };
 use exchange_preflight_checks::{
@@ -70,6 +70,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// A run was interrupted.
     pub interrupted: bool,
+    /// It was supposed by a rehearsal, and not seen.
+    pub supposed: bool,
     /// The answer.
     pub gate: Gate,
 }
@@ -127,6 +129,9 @@ impl Report {
         let mut findings = Vec::new();
         for (recording, vantage) in recordings.iter().zip(&vantages) {
             let mut judged = judge(&recording.plan, CHECKS, &recording.evidence);
+            if recording.origin == Origin::Supposed {
+                excuse(&mut judged, recording);
+            }
             for place in judged.iter_mut().flat_map(|finding| &mut finding.places) {
                 place.vantage = Some(vantage.clone());
             }
@@ -169,6 +174,7 @@ impl Report {
             vantages,
             unjudged,
             interrupted,
+            supposed: recordings.iter().any(|recording| recording.origin == Origin::Supposed),
             findings,
             gate,
         })
@@ -208,6 +214,37 @@ impl Report {
             }
             explained.extend(found.iter().map(|finding| (finding.check.id, &finding.subject)));
         }
+    }
+}
+
+/// What a rehearsal could not ask is no alarm: a list of revoked certificates, an issuer at its URL, the platform's own word.
+fn excuse(judged: &mut [Finding], Recording { plan, evidence, .. }: &Recording) {
+    let estate = Estate::learn(plan, evidence);
+    for check in CHECKS {
+        let is_its =
+            |finding: &&mut Finding| finding.check.id == check.meta().id && finding.verdict == Verdict::Unknown;
+        let mut unknown = judged.iter_mut().filter(is_its).peekable();
+        if unknown.peek().is_none() {
+            continue;
+        }
+        let open = check.needs(&estate, evidence).into_iter().filter(|need| !evidence.holds(&need.ask));
+        let open: BTreeSet<Subject> = open.map(|need| need.subject).collect();
+        let subjects =
+            |finding: &Finding| [&finding.subject].into_iter().chain(&finding.speaks_for).any(|s| open.contains(s));
+        unknown.filter(|finding| subjects(finding)).for_each(make_skip);
+    }
+}
+
+fn make_skip(finding: &mut Finding) {
+    let named = finding.named.as_ref().map(|named| format!("{named}: ")).unwrap_or_default();
+    let excused = |seen: &str| match seen.strip_prefix(&named) {
+        Some(rest) => format!("{named}cannot be rehearsed: {rest}"),
+        None => format!("cannot be rehearsed: {seen}"),
+    };
+    (finding.verdict, finding.seen) = (Verdict::Skip, excused(&finding.seen));
+    finding.remedy.clear();
+    for place in finding.places.iter_mut().filter(|place| place.verdict == Verdict::Unknown) {
+        (place.verdict, place.seen) = (Verdict::Skip, excused(&place.seen));
     }
 }
 

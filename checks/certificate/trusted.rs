@@ -75,6 +75,8 @@ impl Check for Trusted {
             let worst =
                 leaf.chains().into_iter().map(|shown| word(certificates, shown)).max_by_key(|word| word.verdict);
             let Some(word) = worst else { return Finding::new(&META, leaf.subject(), Verdict::Unknown, "never shown") };
+            let is_ended = matches!(word.code, Some("issuer-unknown" | "root-unknown"));
+            let word = if is_ended && !is_followed(leaf, estate, evidence) { word.unfollowed() } else { word };
             judge(leaf, &word, estate, evidence)
         });
         // Whoever cannot see a certificate cannot judge it in any way: the other checks of this area stand behind this one.
@@ -85,6 +87,13 @@ impl Check for Trusted {
         }
         findings
     }
+}
+
+/// Was all asked that could lead on from its chain? An interrupted run and a rehearsal leave some of it open.
+fn is_followed(leaf: &Leaf<'_>, estate: &Estate, evidence: &Evidence) -> bool {
+    let needs = trust_needs(estate, evidence);
+    let mut open = needs.iter().filter(|need| !evidence.holds(&need.ask));
+    !open.any(|need| leaf.shown.iter().any(|shown| shown.listener.subject() == need.subject))
 }
 
 fn platform_ask(chain: &[Raw], name: &str) -> Ask {
@@ -107,6 +116,12 @@ impl Word {
     fn bad(facing: Facing, code: &'static str, said: String) -> Self {
         let verdict = if facing == Facing::Outside { Verdict::Fail } else { Verdict::Warn };
         Self { verdict, code: Some(code), said }
+    }
+
+    /// Nobody has looked yet where the chain leads on.
+    fn unfollowed(self) -> Self {
+        let said = format!("{}; but not all was asked that could lead on", self.said);
+        Self { verdict: Verdict::Unknown, code: None, said }
     }
 
     fn untold(said: String) -> Self {

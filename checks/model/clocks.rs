@@ -2,6 +2,7 @@
 
 use crate::{
     facts::{
+        certificate::Certificate,
         directory::RootDse,
         kerberos::Kpasswd,
         net::{KERBEROS_PORT, KPASSWD_PORT, LDAP_PORT, NTP_PORT, SMB_PORT, SMTP_PORT, Transport},
@@ -123,7 +124,8 @@ pub fn clock_of(host: &str, evidence: &Evidence) -> HostClock {
 
 /// What the estate's own clocks showed when the last answer came in: of the middle ones of them the one nearer to ours, or ours
 /// where no host shows one. Dates of certificates are held against it, so that a machine whose clock is off judges as any other.
-/// A banner or a web server alone is hearsay, and moves nothing.
+/// A banner or a web server alone is hearsay, and moves nothing. A certificate that is only supposed to be there is there no
+/// sooner than it lives.
 pub fn estate_now(estate: &Estate, evidence: &Evidence) -> Timestamp {
     let is_hearsay =
         |clock: &HostClock| clock.sources().iter().all(|source| matches!(source, Source::Smtp | Source::Http));
@@ -133,7 +135,10 @@ pub fn estate_now(estate: &Estate, evidence: &Evidence) -> Timestamp {
     let middle = [offsets.len().saturating_sub(1) / 2, offsets.len() / 2];
     let middle = middle.into_iter().filter_map(|at| offsets.get(at)).min_by_key(|offset| offset.abs());
     let offset = middle.copied().unwrap_or_default();
-    evidence.latest().checked_add(offset).unwrap_or_else(|_| evidence.latest())
+    let now = evidence.latest().checked_add(offset).unwrap_or_else(|_| evidence.latest());
+    let supposed = estate.plan.inputs.supposed.as_ref().and_then(|supposed| supposed.chain.first());
+    let begins = supposed.and_then(|der| Certificate::parse(&der.0).ok()).map(|new| new.not_before);
+    begins.map_or(now, |begins| now.max(begins))
 }
 
 /// What must be asked to learn every host's clock.

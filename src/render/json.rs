@@ -3,6 +3,9 @@
 
 use crate::{
     compare::{Change, exit_code},
+    rehearse::Rehearsal,
+    render::steps::Step,
+    renewal::{self, Leaf, Renewal},
     report::Report,
     sightings::{Break, Connections, Link, Origin, Peer, PeerWord, SeenCertificate, Stance},
 };
@@ -47,6 +50,8 @@ struct JsonReport {
     connections: Vec<JsonConnections>,
     /// What is worth saying and judges nothing.
     notes: Vec<String>,
+    /// It was supposed by a rehearsal, and not seen.
+    supposed: bool,
 }
 
 /// From where was looked.
@@ -284,12 +289,52 @@ struct JsonComparison {
     schema: &'static str,
     /// The program and its version.
     tool: String,
-    /// 1 something broke, came or grew worse that fails; 3 something came that cannot be told; else 0.
+    /// 1 something broke, came or grew worse that fails, or a renewal changed what it should not; 3 something came that cannot be
+    /// told; else 0.
     exit_code: u8,
     /// Why the two may differ although nothing changed.
     notes: Vec<String>,
-    /// The changes, the worst kind first.
+    /// The changes, the worst kind first. Findings about a renewed certificate are held against those about its predecessor.
     changes: Vec<JsonChange>,
+    /// What the renewal of a certificate changed; null where none was renewed.
+    renewal: Option<JsonRenewal>,
+}
+
+/// What the renewal of a certificate changed.
+#[derive(Serialize, JsonSchema)]
+struct JsonRenewal {
+    /// Nothing changed that was not meant to, and nothing is left but to remove the former certificate.
+    complete: bool,
+    /// Why, in a few words.
+    reason: String,
+    /// Which certificate stands in the place of which.
+    certificates: Vec<JsonPair>,
+    /// Each change.
+    changes: Vec<JsonRenewalChange>,
+}
+
+/// A certificate, and the one in whose place it stands.
+#[derive(Serialize, JsonSchema)]
+struct JsonPair {
+    /// The former: `sha1:` and 40 hexadecimal digits.
+    old: String,
+    /// The one in its place.
+    new: String,
+}
+
+/// What changed by a renewal, or did not and has to.
+#[derive(Serialize, JsonSchema)]
+struct JsonRenewalChange {
+    /// `wanted`, `unwanted`, or `left` to be done.
+    class: &'static str,
+    /// `renewed`; `names-lost`, `usage-lost`, `issuer-changed`, `key-changed`, `not-public`, `chain-shorter`, `left-behind`,
+    /// `second-key-left-behind`, `starttls-gone`, `pin-stale`, `internal-replaced`, `tenant-mismatch`; `same-names`,
+    /// `old-still-there`.
+    code: &'static str,
+    /// The new certificate, a place (`host:port`, with ` (X-ANONYMOUSTLS)` where that command shows it), a connector, or a host.
+    subject: String,
+    /// A sentence.
+    said: String,
 }
 
 /// One change.
@@ -307,31 +352,148 @@ struct JsonChange {
     after: Option<JsonFinding>,
 }
 
+/// What a certificate would change that is not there yet.
+#[derive(Serialize, JsonSchema)]
+#[schemars(title = "exchange-preflight rehearsal, version 1")]
+struct JsonRehearsal {
+    /// `exchange-preflight/rehearsal/1`.
+    schema: &'static str,
+    /// The program and its version.
+    tool: String,
+    /// 1 something would break, come or grow worse that fails, or the renewal would change what it should not; 3 something would
+    /// come that cannot be told; else 0.
+    exit_code: u8,
+    /// What is supposed.
+    supposed: JsonSupposed,
+    /// What is worth saying and judges nothing.
+    notes: Vec<String>,
+    /// What the renewal would change, as `compare` tells it afterwards; null where nothing would.
+    renewal: Option<JsonRenewal>,
+    /// How findings would change, as `compare` tells it afterwards.
+    changes: Vec<JsonChange>,
+    /// What to do, in this order.
+    steps: Vec<JsonStep>,
+}
+
+/// What is supposed.
+#[derive(Serialize, JsonSchema)]
+struct JsonSupposed {
+    /// The new certificate.
+    certificate: JsonNew,
+    /// The servers that have it.
+    on: Vec<String>,
+    /// Certificates that these servers have no longer.
+    removed: Vec<String>,
+    /// It is the internal transport certificate as well.
+    overwrites_default: bool,
+    /// In whose place it stands.
+    replaces: Vec<JsonReplaced>,
+}
+
+/// The new certificate.
+#[derive(Serialize, JsonSchema)]
+struct JsonNew {
+    /// As findings about it name it: `sha1:` and 40 hexadecimal digits.
+    subject: String,
+    /// Whom it is for, as a distinguished name.
+    name: String,
+    /// Who signed it.
+    issuer: String,
+    /// Its alternative names.
+    names: Vec<String>,
+    /// Its key.
+    key: String,
+    /// The first instant of its life, RFC 3339.
+    not_before: String,
+    /// The last instant of its life, RFC 3339.
+    not_after: String,
+}
+
+/// A certificate in whose place the new one stands.
+#[derive(Serialize, JsonSchema)]
+struct JsonReplaced {
+    /// `sha1:` and 40 hexadecimal digits.
+    subject: String,
+    /// Where it was shown, on the servers that have the new one.
+    places: Vec<String>,
+}
+
+/// A step.
+#[derive(Serialize, JsonSchema)]
+struct JsonStep {
+    /// What to do, and why.
+    said: String,
+    /// Commands, to be copied.
+    commands: Vec<String>,
+}
+
 /// Writes the report.
 pub fn report(report: &Report, out: &mut dyn io::Write) -> io::Result<()> {
     write(&json_report(report), out)
 }
 
 /// Writes what changed.
-pub fn comparison(changes: &[Change<'_>], notes: &[String], out: &mut dyn io::Write) -> io::Result<()> {
-    let changes_told = changes.iter().filter_map(|change| {
-        let finding = change.finding()?;
-        Some(JsonChange {
-            change: change.kind.word(),
-            check: finding.check.id,
-            subject: finding.subject.to_string(),
-            before: change.before.map(json_finding),
-            after: change.after.map(json_finding),
-        })
-    });
+pub fn comparison(
+    changes: &[Change<'_>],
+    renewal: Option<&Renewal>,
+    notes: &[String],
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
     let comparison = JsonComparison {
         schema: "exchange-preflight/comparison/1",
         tool: format!("exchange-preflight {}", env!("CARGO_PKG_VERSION")),
-        exit_code: exit_code(changes),
+        exit_code: exit_code(changes, renewal),
         notes: notes.to_vec(),
-        changes: changes_told.collect(),
+        changes: json_changes(changes),
+        renewal: renewal.map(json_renewal),
     };
     write(&comparison, out)
+}
+
+/// Writes a rehearsal.
+pub fn rehearsal(
+    rehearsal: &Rehearsal,
+    changes: &[Change<'_>],
+    renewal: Option<&Renewal>,
+    steps: &[Step],
+    out: &mut dyn io::Write,
+) -> io::Result<()> {
+    let (new, leaf, supposed) = (&rehearsal.new, Leaf::from(&rehearsal.new), rehearsal.supposition());
+    let certificate = JsonNew {
+        subject: leaf.short(),
+        name: new.subject.text.clone(),
+        issuer: new.issuer.text.clone(),
+        names: new.dns_names.clone(),
+        key: new.key.to_string(),
+        not_before: new.not_before.to_string(),
+        not_after: new.not_after.to_string(),
+    };
+    let replaces = rehearsal
+        .replaced
+        .iter()
+        .map(|old| JsonReplaced { subject: old.leaf.short(), places: old.places.iter().cloned().collect() });
+    let told = JsonRehearsal {
+        schema: "exchange-preflight/rehearsal/1",
+        tool: format!("exchange-preflight {}", env!("CARGO_PKG_VERSION")),
+        exit_code: exit_code(changes, renewal),
+        supposed: JsonSupposed {
+            certificate,
+            on: supposed.on,
+            removed: supposed.removed.into_iter().map(|one| Subject::Certificate(one).to_string()).collect(),
+            overwrites_default: supposed.is_internal,
+            replaces: replaces.collect(),
+        },
+        notes: rehearsal.notes.clone(),
+        renewal: renewal.map(json_renewal),
+        changes: json_changes(changes),
+        steps: steps.iter().map(|step| JsonStep { said: step.said.clone(), commands: step.commands.clone() }).collect(),
+    };
+    write(&told, out)
+}
+
+/// Writes the schema of a rehearsal.
+pub fn rehearsal_schema(out: &mut dyn io::Write) -> io::Result<()> {
+    write(&schema_for!(JsonRehearsal), out)
 }
 
 /// Writes the schema of the report.
@@ -342,6 +504,36 @@ pub fn report_schema(out: &mut dyn io::Write) -> io::Result<()> {
 /// Writes the schema of a comparison.
 pub fn comparison_schema(out: &mut dyn io::Write) -> io::Result<()> {
     write(&schema_for!(JsonComparison), out)
+}
+
+fn json_changes(changes: &[Change<'_>]) -> Vec<JsonChange> {
+    let told = changes.iter().filter_map(|change| {
+        let finding = change.finding()?;
+        Some(JsonChange {
+            change: change.kind.word(),
+            check: finding.check.id,
+            subject: finding.subject.to_string(),
+            before: change.before.map(json_finding),
+            after: change.after.map(json_finding),
+        })
+    });
+    told.collect()
+}
+
+fn json_renewal(renewal: &Renewal) -> JsonRenewal {
+    let pair = |pair: &renewal::Pair| JsonPair { old: pair.old.short(), new: pair.new.short() };
+    let change = |change: &renewal::Change| JsonRenewalChange {
+        class: change.class.word(),
+        code: change.code,
+        subject: change.subject.clone(),
+        said: change.said.clone(),
+    };
+    JsonRenewal {
+        complete: renewal.is_complete(),
+        reason: renewal.reason(),
+        certificates: renewal.pairs.iter().map(pair).collect(),
+        changes: renewal.changes.iter().map(change).collect(),
+    }
 }
 
 fn json_report(report: &Report) -> JsonReport {
@@ -375,6 +567,7 @@ fn json_report(report: &Report) -> JsonReport {
         certificates: report.certificates.iter().map(json_certificate).collect(),
         connections: report.connections.iter().map(json_connections).collect(),
         notes: report.notes.clone(),
+        supposed: report.supposed,
     }
 }
 

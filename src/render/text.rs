@@ -2,7 +2,8 @@
 
 use crate::{
     compare::{Change, Kind, exit_code},
-    render::{chain, escape::printable},
+    render::{chain, escape::printable, renewal},
+    renewal::Renewal,
     report::{Gate, Report, Unjudged, called},
     sightings::{Connections, SeenCertificate},
 };
@@ -64,17 +65,38 @@ pub fn comparison(
     before: &Report,
     after: &Report,
     changes: &[Change<'_>],
+    renewal: Option<&Renewal>,
     notes: &[String],
     out: &mut dyn Write,
 ) -> io::Result<()> {
     wrapped(&format!("{}, before and after", after.domain), "", "", out)?;
     for (word, report) in [("before", before), ("after", after)] {
         let gate = if report.gate.is_open() { "open" } else { "closed" };
-        writeln!(out, "  {word:<7} {}  gate {gate}, exit {}", clock(report.started), report.gate.exit_code)?;
+        let supposed = if report.supposed { "  supposed, not seen" } else { "" };
+        writeln!(out, "  {word:<7} {}  gate {gate}, exit {}{supposed}", clock(report.started), report.gate.exit_code)?;
     }
     for note in notes {
         wrapped(&format!("Note: {note}; not every difference need be a change."), "", "      ", out)?;
     }
+    if let Some(renewal) = renewal {
+        writeln!(out)?;
+        renewal::section(renewal, out)?;
+    }
+    self::changes(changes, out)?;
+    if changes.is_empty() {
+        writeln!(out, "\nNothing changed: no trouble went and none came.")?;
+    }
+    let (exit, word) = match exit_code(changes, renewal) {
+        _ if renewal.is_some_and(Renewal::is_marred) => (1, "the renewal changed what nobody wanted changed"),
+        0 => (0, "nothing broke"),
+        1 => (1, "something broke, came or grew worse that fails"),
+        code => (code, "something came that could not be told"),
+    };
+    writeln!(out, "\nCompared, exit {exit}: {word}.")
+}
+
+/// Writes changes of findings, each kind under its heading.
+pub(super) fn changes(changes: &[Change<'_>], out: &mut dyn Write) -> io::Result<()> {
     let mut told = None;
     for change in changes {
         if told.replace(change.kind) != Some(change.kind) {
@@ -83,20 +105,13 @@ pub fn comparison(
         }
         one_change(change, out)?;
     }
-    if changes.is_empty() {
-        writeln!(out, "\nNothing changed: no trouble went and none came.")?;
-    }
-    let (exit, word) = match exit_code(changes) {
-        0 => (0, "nothing broke"),
-        1 => (1, "something broke, came or grew worse that fails"),
-        code => (code, "something came that could not be told"),
-    };
-    writeln!(out, "\nCompared, exit {exit}: {word}.")
+    Ok(())
 }
 
 fn head(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let from: Vec<_> = report.vantages.iter().map(|vantage| vantage.host.as_str()).collect();
-    let head = format!("{}: {}, seen from {}", report.tool, report.domain, from.join(", "));
+    let seen = if report.supposed { "supposed, not seen; rehearsed on what was seen from" } else { "seen from" };
+    let head = format!("{}: {}, {seen} {}", report.tool, report.domain, from.join(", "));
     wrapped(&head, "", "  ", out)?;
     let took = report.finished.duration_since(report.started).as_secs_f64();
     let (controllers, servers) = (count(report.controllers, "controller"), count(report.servers, "server"));
@@ -368,15 +383,16 @@ pub(super) fn wrapped(text: &str, first: &str, rest: &str, out: &mut dyn Write) 
     Ok(())
 }
 
-pub(super) fn count(number: usize, word: &str) -> String {
+/// `1 server`, `2 servers`.
+pub(crate) fn count(number: usize, word: &str) -> String {
     if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
 }
 
-fn clock(instant: jiff::Timestamp) -> String {
+pub(super) fn clock(instant: jiff::Timestamp) -> String {
     instant.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-fn style(verdict: Verdict) -> Style {
+pub(super) fn style(verdict: Verdict) -> Style {
     let colour = match verdict {
         Verdict::Fail => AnsiColor::Red,
         Verdict::Unknown => AnsiColor::Magenta,

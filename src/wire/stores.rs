@@ -42,6 +42,18 @@ impl Stores {
         Self { stated: stated.into_iter().map(lazy).collect(), ..Self::default() }
     }
 
+    /// Is this store here?
+    pub fn has(&self, name: &str) -> bool {
+        matches!(name, MOZILLA | SYSTEM) || self.stated.contains_key(name)
+    }
+
+    /// The roots of a store that bear a name. The error says why it cannot be told.
+    pub fn find(&self, RootsNamed { store, subject }: &RootsNamed) -> Result<RootsFound, String> {
+        let store = self.named(store)?;
+        let certificates = store.by_subject.get(&subject.0).cloned().unwrap_or_default();
+        Ok(RootsFound { digest: store.digest.clone(), certificates })
+    }
+
     fn named(&self, name: &str) -> Result<&Store, String> {
         match name {
             MOZILLA => Ok(self.mozilla.get_or_init(|| Store::of(webpki_root_certs::TLS_SERVER_ROOT_CERTS))),
@@ -117,13 +129,8 @@ impl Store {
 
 /// The roots that bear a name.
 pub(super) async fn roots(stores: &Arc<Stores>, question: &RootsNamed) -> Result<RootsFound, Trouble> {
-    let (stores, RootsNamed { store, subject }) = (Arc::clone(stores), question.clone());
-    blocking(move || {
-        let store = stores.named(&store)?;
-        let certificates = store.by_subject.get(&subject.0).cloned().unwrap_or_default();
-        Ok(RootsFound { digest: store.digest.clone(), certificates })
-    })
-    .await
+    let (stores, question) = (Arc::clone(stores), question.clone());
+    blocking(move || stores.find(&question)).await
 }
 
 /// What the system's own verifier says of a chain.
