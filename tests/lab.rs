@@ -3,6 +3,7 @@
 //! These tests need root, or sudo: `cargo test -- --include-ignored`.
 
 mod directory;
+mod renewal;
 
 use crate::judgement::root;
 use directory::AS_READER;

@@ -29,7 +29,8 @@ fn variants() -> BTreeMap<String, Variant> {
     let mut variants: BTreeMap<String, Variant> = BTreeMap::new();
     let is_row = |line: &&str| !line.is_empty() && !line.starts_with('#') && !line.starts_with("variant\t");
     for line in table.lines().filter(is_row) {
-        let [name, when, hosts, _, arguments, class, code, subject, _] = line.split('\t').collect::<Vec<_>>()[..] else {
+        let [name, when, hosts, _, arguments, class, code, subject, _] = line.split('\t').collect::<Vec<_>>()[..]
+        else {
             panic!("renewals.tsv: {line:?}")
         };
         if name == "all" {
@@ -57,7 +58,8 @@ fn subjects(text: &str) -> impl Iterator<Item = String> {
 
 fn changes(renewal: &Value) -> BTreeSet<String> {
     let told = renewal["changes"].as_array().into_iter().flatten();
-    told.map(|change| format!("{} {} {}", word(change, "class"), word(change, "code"), word(change, "subject"))).collect()
+    told.map(|change| format!("{} {} {}", word(change, "class"), word(change, "code"), word(change, "subject")))
+        .collect()
 }
 
 #[test]
@@ -84,7 +86,10 @@ fn play(name: &str, variant: &Variant) -> Vec<String> {
     let Variant { file, on, besides, .. } = variant;
     let on: Vec<_> = on.iter().map(|role| format!("--on $LAB_{}", role.to_uppercase())).collect();
     let besides = besides.split_whitespace().map(|text| match text.strip_prefix("{cert:") {
-        Some(rest) => format!("$(awk '$1 == \"{}\" {{ print $2 }}' $LAB_CERTIFICATES/thumbprints.tsv)", rest.trim_end_matches('}')),
+        Some(rest) => format!(
+            "$(awk '$1 == \"{}\" {{ print $2 }}' $LAB_CERTIFICATES/thumbprints.tsv)",
+            rest.trim_end_matches('}')
+        ),
         None => text.to_string(),
     });
     let run = format!("{AS_READER} \"$PROGRAM\" run --plan $OUT/plan.toml --format json");
@@ -124,4 +129,43 @@ fn play(name: &str, variant: &Variant) -> Vec<String> {
 
 fn read(out: &TempDir, name: &str) -> Option<Value> {
     serde_json::from_str(&fs::read_to_string(out.path().join(name)).ok()?).ok()
+}
+
+/// The README's walk-through, done as it is written, by somebody to whom the new certificate has come as new.pem.
+#[test]
+#[ignore = "needs root for the lab"]
+fn the_walk_through_of_renewal_day_is_done_as_it_is_written() {
+    let steps = walk_through();
+    assert_eq!(steps.iter().filter(|step| step.starts_with("exchange-preflight ")).count(), 4, "{steps:?}");
+    let bin = tempfile::tempdir().unwrap();
+    symlink(PROGRAM, bin.path().join("exchange-preflight")).unwrap();
+    // Everything but the renewal itself is typed as it stands.
+    let typed = steps.iter().enumerate().map(|(number, step)| match step.strip_prefix('#') {
+        None => format!("{step} > {number}.txt; echo $? > {number}.code"),
+        Some(_) => "$LAB/renew same-issuer after; $LAB/exports exports web=web-renewed:SMTP,IIS; cp exports/certificates.json .".into(),
+    });
+    let line = format!(
+        "{KEEP_NAMES}; cd $OUT; export PATH={}:$PATH EXCHANGE_PREFLIGHT_PASSWORD=$LAB_READER_PASSWORD EXCHANGE_PREFLIGHT_PLAN=$OUT/plan.toml; \
+         grep -v ^inputs $LAB_PLAN > plan.toml; (cd $LAB_CERTIFICATES; cat web-renewed.pem public-issuing.pem) > new.pem; \
+         $LAB/renew same-issuer before; $LAB/exports exports web=web:SMTP,IIS; cp exports/certificates.json .; {}",
+        bin.path().display(),
+        typed.collect::<Vec<_>>().join("; "),
+    );
+    let (output, out) = in_lab(&[], &line);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let read = |name: String| fs::read_to_string(out.path().join(name)).unwrap_or_default();
+    for (number, step) in steps.iter().enumerate().filter(|(_, step)| !step.starts_with('#')) {
+        assert_eq!(read(format!("{number}.code")).trim(), "0", "{step}\n{}\n{said}", read(format!("{number}.txt")));
+    }
+    let rehearsed = read("1.txt".into());
+    assert!(rehearsed.contains("Enable-ExchangeCertificate") && rehearsed.contains("ex01.contoso.com"), "{rehearsed}");
+    let compared = read(format!("{}.txt", steps.len() - 1));
+    assert!(compared.contains("complete"), "{compared}");
+}
+
+/// The commands of the README's section on renewal day, in their order.
+fn walk_through() -> Vec<String> {
+    let readme = fs::read_to_string(Path::new(&root()).join("README.md")).unwrap();
+    let section = readme.split("\n## Renewal day\n").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    section.lines().filter_map(|line| line.strip_prefix("    ")).map(str::to_string).collect()
 }
