@@ -188,8 +188,7 @@ fn rehearse(args: RehearseArgs) -> Done {
         }
         roots.insert(name, trust_file::read(&file)?);
     }
-    let chain = trust_file::read(&certificate)?.into_iter().map(|der| Raw(der.to_vec())).collect();
-    let intention = Intention { chain, on, remove, overwrites_default: overwrite_default };
+    let intention = Intention { chain: candidate(&certificate)?, on, remove, overwrites_default: overwrite_default };
     let rehearsal = Rehearsal::of(recording, intention, &Stores::new(roots))?;
     let renewal = Renewal::between(&rehearsal.before, &rehearsal.supposed);
     let renewal = renewal.as_ref();
@@ -198,13 +197,19 @@ fn rehearse(args: RehearseArgs) -> Done {
     let changes = compare::compare(&before, &supposed, renewal);
     let steps = steps::steps(&rehearsal, renewal, &file);
     to_stdout(|out| match format {
-        Format::Text => rehearsal::tell(&rehearsal, &changes, renewal, &steps, out),
-        Format::Json => json::rehearsal(&rehearsal, &changes, renewal, &steps, out),
+        Format::Text => rehearsal::tell(&rehearsal, &supposed, &changes, renewal, &steps, out),
+        Format::Json => json::rehearsal(&rehearsal, &supposed, &changes, renewal, &steps, out),
     })?;
     if let Some(record) = &record {
         rehearsal.supposed.save(record).map_err(|error| unwritable(record, &error))?;
     }
     Ok(compare::exit_code(&changes, renewal))
+}
+
+/// The new certificate and what came with it, its own first.
+fn candidate(file: &Path) -> Result<Vec<Raw>, String> {
+    let read = trust_file::read(file).map_err(|wrong| wrong.replacen("the trust store", "the new certificate", 1))?;
+    Ok(read.into_iter().map(|der| Raw(der.to_vec())).collect())
 }
 
 /// The files of `--trust`, each by the name of the store that it makes.

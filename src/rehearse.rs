@@ -24,7 +24,6 @@ use exchange_preflight_checks::{
         evidence::{End, Evidence, Miss, Observation, Reason, Reply, Stage},
         inputs::Supposed,
         listeners::Service,
-        selection::is_named,
         stock::{Source, Stock, Stocked, host_called, stocks},
     },
 };
@@ -110,7 +109,7 @@ impl Rehearsal {
         let mut before = before;
         let untold: BTreeSet<String> =
             [&mut before, &mut supposed].into_iter().flat_map(|recording| answer(recording, stores)).collect();
-        let notes = notes(&new, &known, &untold);
+        let notes = notes(&new, &known, &supposed, &untold);
         let replaced = replaced.into_iter().map(|leaf| known.places_of(leaf, &on)).collect();
         Ok(Self { new, before, supposed, replaced, notes })
     }
@@ -193,8 +192,7 @@ impl Known {
     fn replaced(&self, new: &Certificate) -> Vec<Leaf> {
         let like = Leaf::from(new);
         let mut candidates: BTreeMap<String, Leaf> = BTreeMap::new();
-        let shown =
-            self.seen.shown.iter().filter(|shown| is_of_mail(shown)).map(|shown| Leaf::from(self.seen.leaf(shown)));
+        let shown = self.seen.shown.iter().filter(is_of_mail).map(|shown| Leaf::from(self.seen.leaf(shown)));
         let is_alive = |one: &&Stocked| one.not_after.is_none_or(|end| end >= self.seen.now);
         let told = |one: &&Stocked| one.sources.contains(&Source::Export) || one.sources.contains(&Source::Log);
         let stocked = self.stocks.values().flat_map(|stock| stock.certificates.values());
@@ -203,7 +201,10 @@ impl Known {
                 candidates.entry(leaf.thumbprint.clone()).or_insert(leaf);
             }
         }
-        let nearest = candidates.values().map(|leaf| leaf.kinship(&like)).max();
+        // Where it is in use already, it takes the place of its like alone.
+        let is_in_use = self.holders_of(&new.thumbprint).next().is_some();
+        let itself = is_in_use.then_some(Kinship::SameCommonName);
+        let nearest = candidates.values().map(|leaf| leaf.kinship(&like)).chain(itself).max();
         let stated = self.stated_names();
         let serves_alike = |leaf: &Leaf| stated.iter().any(|name| leaf.bears(name) && like.bears(name));
         let is_near = |leaf: &Leaf| match nearest {
@@ -230,17 +231,9 @@ impl Known {
             return Ok(hosts);
         }
         let leaf = Leaf::from(new);
-        let shown: BTreeSet<_> = self
-            .seen
-            .shown
-            .iter()
-            .filter(|shown| is_of_mail(shown))
-            .collect::<Vec<_>>()
-            .into_iter()
-            .map(|shown| self.seen.leaf(shown))
-            .filter(|one| !one.is_self_issued())
-            .map(|one| Leaf::from(one).name())
-            .collect();
+        let of_mail = self.seen.shown.iter().filter(is_of_mail).map(|shown| self.seen.leaf(shown));
+        let shown: BTreeSet<String> =
+            of_mail.filter(|one| !one.is_self_issued()).map(|one| Leaf::from(one).name()).collect();
         let shown: Vec<_> = shown.into_iter().collect();
         let seen = if shown.is_empty() { "none of an authority".to_string() } else { shown.join(", ") };
         Err(format!(
@@ -263,6 +256,7 @@ impl Known {
 }
 
 /// Is it shown to others than servers of the organisation, by SMTP or a website?
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "iterators of references filter by it")]
 fn is_of_mail(shown: &&Shown) -> bool {
     shown.upgrade != Some(Upgrade::AnonymousTls) && shown.listener.service != Service::Directory
 }
@@ -285,7 +279,9 @@ fn answer(recording: &mut Recording, stores: &Stores) -> BTreeSet<String> {
         if answered.is_empty() {
             break;
         }
-        answered.into_iter().for_each(|observation| recording.evidence.insert(observation));
+        for observation in answered {
+            recording.evidence.insert(observation);
+        }
     }
     untold
 }
@@ -323,7 +319,7 @@ fn recorded(question: &RootsNamed, evidence: &Evidence) -> Option<RootsFound> {
     found
 }
 
-fn notes(new: &Certificate, known: &Known, untold: &BTreeSet<String>) -> Vec<String> {
+fn notes(new: &Certificate, known: &Known, supposed: &Recording, untold: &BTreeSet<String>) -> Vec<String> {
     let mut notes = Vec::new();
     if new.not_before > known.seen.now {
         let since = minute(new.not_before);
@@ -331,18 +327,17 @@ fn notes(new: &Certificate, known: &Known, untold: &BTreeSet<String>) -> Vec<Str
             "The new certificate begins to live after the recording was made: all is judged as of {since}."
         ));
     }
-    for store in untold {
+    let after = Known::of(supposed);
+    let mut shown = after.seen.shown.iter().filter(|shown| after.seen.leaf(shown).thumbprint == new.thumbprint);
+    let is_rooted = shown.any(|shown| after.seen.way_of(shown, false).root().is_some());
+    for store in untold.iter().filter(|_| !is_rooted) {
         notes.push(format!(
-            "Roots of the store {store} are not on this machine; as far as the recording lacks them, give them again by --trust {store}.pem."
+            "Roots of the store {store} are not on this machine; where the recording lacks them, give them by --trust {store}.pem."
         ));
     }
-    let unnamed: Vec<_> = known.estate.servers.values().flat_map(|server| &server.outward).collect();
-    let leaf = Leaf::from(new);
-    let covered = unnamed.iter().any(|name| leaf.all_names().any(|pattern| is_named(&pattern, name)));
-    if known.estate.plan.inputs.certificates.is_none() && (covered || unnamed.is_empty()) {
+    if known.estate.plan.inputs.certificates.is_none() {
         notes.push(
-            "Without an export of Get-ExchangeCertificate (--input) it is not known which other certificates the servers have, nor \
-             what they send as clients."
+            "Without an export of Get-ExchangeCertificate (--input) it is not known which other certificates the servers have."
                 .into(),
         );
     }

@@ -10,7 +10,7 @@ use exchange_preflight_checks::{
         certificate::{Certificate, ExtendedUsage},
         connector::CertificateName,
         dns::is_host_name,
-        export::InboundConnector,
+        export::{InboundConnector, Services},
     },
     model::{
         finding::Subject,
@@ -156,7 +156,7 @@ impl<'s> Search<'s> {
             Self { before, after, lineage: Lineage::of(before, after), pairs: Vec::new(), came: BTreeSet::new() };
         let mut found: BTreeMap<(String, String), usize> = BTreeMap::new();
         for spot in before.spots() {
-            for (old, new) in search.at(&spot) {
+            for (old, new) in search.at(spot) {
                 *found.entry((old, new)).or_default() += 1;
             }
         }
@@ -171,7 +171,7 @@ impl<'s> Search<'s> {
     }
 
     fn pair(&self, old: &str, new: &str) -> Option<Pair> {
-        Some(Pair { old: self.before.leaf(old)?, new: self.after.leaf(new)? })
+        Some(Pair { old: self.before.leaf(old)?.clone(), new: self.after.leaf(new)?.clone() })
     }
 
     /// What stands in whose place at one spot, each kind of key by itself.
@@ -201,7 +201,7 @@ impl<'s> Search<'s> {
     fn nearest<'n>(&self, was: &BTreeSet<String>, came: impl Iterator<Item = &'n String>) -> Vec<(String, String)> {
         let likeness = |old: &&String, new: &str| {
             let (old, new) = (self.before.leaf(old), self.after.leaf(new));
-            old.zip(new).map(|(old, new)| old.kinship(&new))
+            old.zip(new).map(|(old, new)| old.kinship(new))
         };
         came.filter_map(|new| Some((was.iter().max_by_key(|old| likeness(old, new))?.clone(), new.clone()))).collect()
     }
@@ -212,7 +212,7 @@ impl<'s> Search<'s> {
         let Some((old, new)) = self.before.leaf(old).zip(self.after.leaf(new)) else { return false };
         let is_alike = old.is_self_issued == new.is_self_issued;
         if !is_alike && old.is_self_issued && !spot.is_internal() {
-            self.came.insert(new.thumbprint);
+            self.came.insert(new.thumbprint.clone());
         }
         is_alike || (new.is_self_issued && !spot.is_internal())
     }
@@ -252,8 +252,8 @@ impl<'s> Search<'s> {
             changes.extend(self.of_pair(pair));
             changes.extend(self.left_behind(pair));
         }
-        for spot in self.before.spots().into_iter().chain(self.after.spots()).collect::<BTreeSet<_>>() {
-            changes.extend(self.of_spot(&spot));
+        for spot in self.before.spots().chain(self.after.spots()).collect::<BTreeSet<_>>() {
+            changes.extend(self.of_spot(spot));
         }
         changes.extend(self.internal());
         changes.extend(self.pins());
@@ -292,12 +292,11 @@ impl<'s> Search<'s> {
 
     /// Goes it out by SMTP, where a server is a client, too?
     fn is_of_smtp(&self, pair: &Pair) -> bool {
-        let shows = |side: &Side, one: &str| {
-            side.spots().iter().any(|spot| spot.service == Service::Smtp && side.shows(spot, one))
-        };
+        let shows =
+            |side: &Side, one: &str| side.spots().any(|spot| spot.service == Service::Smtp && side.shows(spot, one));
         let serves = |side: &Side, one: &str| {
             let mut all = side.stocks.values().filter_map(|stock| stock.certificates.get(one));
-            all.any(|one| one.services.is_some_and(|services| services.smtp()) || one.sources.contains(&Source::Log))
+            all.any(|one| one.services.is_some_and(Services::smtp) || one.sources.contains(&Source::Log))
         };
         let pins = || outgoing(&self.after.estate).into_iter().filter_map(|connector| connector.pin.value().cloned());
         let is_pinned = || pins().any(|pin| pin_fits(&pin, &pair.old));
@@ -308,10 +307,9 @@ impl<'s> Search<'s> {
     /// Places that go on with the former one, while the new one is in use.
     fn left_behind(&self, pair: &Pair) -> Vec<Change> {
         let Pair { old, new } = pair;
-        let spots = self.after.spots();
-        let is_in_use = spots.iter().any(|spot| self.after.shows(spot, &new.thumbprint))
+        let is_in_use = self.after.spots().any(|spot| self.after.shows(spot, &new.thumbprint))
             || self.after.stocks.values().any(|stock| stock.certificates.contains_key(&new.thumbprint));
-        let behind = spots.iter().filter(|spot| {
+        let behind = self.after.spots().filter(|spot| {
             is_in_use && self.after.shows(spot, &old.thumbprint) && self.before.shows(spot, &old.thumbprint)
         });
         let until = old.not_after.map(|end| format!(", until {}", day(end))).unwrap_or_default();
@@ -401,7 +399,7 @@ impl<'s> Search<'s> {
             };
             let has_public = self.pairs.iter().any(|pair| !pair.new.is_self_issued && is_here(&pair.new));
             if is_own && !has_public {
-                let spots = self.after.spots().into_iter().filter(|spot| spot.is_internal() && spot.host == host);
+                let spots = self.after.spots().filter(|spot| spot.is_internal() && spot.host == host);
                 let renewed = spots.filter(|spot| came.iter().any(|new| self.after.shows(spot, new)));
                 changes.extend(renewed.map(|spot| {
                     Change::new(
@@ -415,9 +413,14 @@ impl<'s> Search<'s> {
             }
             let names: Vec<_> = leaves.iter().map(|leaf| format!("{} ({})", leaf.name(), leaf.short())).collect();
             let was: Vec<_> = was.iter().map(|old| short(old)).collect();
+            let why = if is_own {
+                "it was made anew along with the renewal, which needs none: peers and Edge subscriptions have to learn it first"
+            } else {
+                "who answered Yes to \"overwrite the default SMTP certificate\" gave servers of the organisation one that has to \
+                 be renewed with the public one"
+            };
             let said = format!(
-                "its internal transport certificate was {}, and is now {}: who answered Yes to \"overwrite the default SMTP \
-                 certificate\" gave servers of the organisation a certificate that has to be renewed with the public one",
+                "its internal transport certificate was {}, and is now {}: {why}",
                 was.join(", "),
                 some(&names)
             );
@@ -435,15 +438,10 @@ impl<'s> Search<'s> {
             let was_there = |old: &Leaf| {
                 let stocked =
                     self.before.stocks.get(&host).is_some_and(|stock| stock.certificates.contains_key(&old.thumbprint));
-                stocked
-                    || self
-                        .before
-                        .spots()
-                        .iter()
-                        .any(|spot| spot.host == host && self.before.shows(spot, &old.thumbprint))
+                stocked || self.before.spots().any(|spot| spot.host == host && self.before.shows(spot, &old.thumbprint))
             };
             let subject = Subject::Configured(connector.server.clone(), connector.name.clone());
-            changes.extend(self.pin(pin, &subject, &[host.clone()], was_there));
+            changes.extend(self.pin(pin, &subject, std::slice::from_ref(&host), was_there));
         }
         for connector in outgoing(estate).into_iter().filter(|connector| connector.is_enabled) {
             let Some(pin) = connector.pin.value() else { continue };
@@ -572,7 +570,7 @@ impl Leaf {
     }
 
     /// Does Exchange Online find this domain in it? A leading `*.` stands for one label (Set-InboundConnector, parameter
-    /// TlsSenderCertificateName, Microsoft Learn).
+    /// `TlsSenderCertificateName`, Microsoft Learn).
     fn is_of_domain(&self, wanted: &str) -> bool {
         self.all_names().any(|name| name == wanted || is_named(wanted, &name) || is_named(&name, wanted))
     }

@@ -235,11 +235,21 @@ fn excuse(judged: &mut [Finding], Recording { plan, evidence, .. }: &Recording) 
     }
 }
 
+/// With this begins what is said of what cannot be rehearsed.
+const UNREHEARSED: &str = "cannot be rehearsed: ";
+
+/// Why it cannot be rehearsed, if that is what the finding says.
+pub fn unrehearsed(finding: &Finding) -> Option<&str> {
+    let named = finding.named.as_deref().and_then(|named| finding.seen.strip_prefix(named)?.strip_prefix(": "));
+    let seen = named.unwrap_or(&finding.seen);
+    seen.strip_prefix(UNREHEARSED).filter(|_| finding.verdict == Verdict::Skip)
+}
+
 fn make_skip(finding: &mut Finding) {
     let named = finding.named.as_ref().map(|named| format!("{named}: ")).unwrap_or_default();
     let excused = |seen: &str| match seen.strip_prefix(&named) {
-        Some(rest) => format!("{named}cannot be rehearsed: {rest}"),
-        None => format!("cannot be rehearsed: {seen}"),
+        Some(rest) => format!("{named}{UNREHEARSED}{rest}"),
+        None => format!("{UNREHEARSED}{seen}"),
     };
     (finding.verdict, finding.seen) = (Verdict::Skip, excused(&finding.seen));
     finding.remedy.clear();

@@ -8,4 +8,5 @@ mod fuzz;
 mod judgement;
 mod lab;
 mod registry;
+mod renewal;
 mod wire;

@@ -5,10 +5,10 @@ use crate::{
         certificate::Certificate,
         chain::{End, Fault, Way},
         raw::Raw,
-        trust::PlatformTrust,
+        trust::{MOZILLA, PlatformTrust},
     },
     model::{
-        ask::{Ask, Endpoint},
+        ask::{Ask, Endpoint, Question},
         certificates::{Certificates, Leaf, Shown, Trust, judge_leaves, trust_needs},
         check::{Check, Need},
         estate::Estate,
@@ -89,10 +89,17 @@ impl Check for Trusted {
     }
 }
 
-/// Was all asked that could lead on from its chain? An interrupted run and a rehearsal leave some of it open.
+/// Was all asked that could lead on from its chain? An interrupted run and a rehearsal leave some of it open. Whom peers outside
+/// trust, no store of the organisation's own can tell.
 fn is_followed(leaf: &Leaf<'_>, estate: &Estate, evidence: &Evidence) -> bool {
+    let is_public =
+        |name: &str| name == MOZILLA || estate.plan.stores.iter().any(|store| store.public && store.name == name);
+    let matters = |ask: &Ask| match &ask.what {
+        Question::RootsNamed(question) => leaf.facing() != Facing::Outside || is_public(&question.store),
+        _ => true,
+    };
     let needs = trust_needs(estate, evidence);
-    let mut open = needs.iter().filter(|need| !evidence.holds(&need.ask));
+    let mut open = needs.iter().filter(|need| !evidence.holds(&need.ask) && matters(&need.ask));
     !open.any(|need| leaf.shown.iter().any(|shown| shown.listener.subject() == need.subject))
 }
 

@@ -54,7 +54,7 @@ pub(super) fn set(
         olds,
     };
     let gone = stage.ports_without_tls();
-    let kept = evidence.iter().filter(|observation| !stage.is_pointless(observation, &gone));
+    let kept = evidence.iter().filter(|observation| !is_pointless(observation, &gone));
     kept.map(|observation| stage.changed(observation.clone(), &gone)).collect()
 }
 
@@ -97,25 +97,11 @@ impl Scene<'_> {
     fn ports_without_tls(&self) -> Gone {
         let of = |observation: &Observation| {
             let Question::SmtpSession(question) = &observation.ask.what else { return None };
-            let shown = leaf_of(tls_of(observation)?)?;
-            let shows = self.shows(&observation.ask.to, Some(question.upgrade), &shown);
+            let leaf = leaf_of(tls_of(observation)?)?;
+            let shows = self.shows(&observation.ask.to, Some(question.upgrade), &leaf);
             matches!(shows, Shows::Nothing).then(|| (observation.ask.to.clone(), question.upgrade))
         };
         self.evidence.iter().filter_map(of).collect()
-    }
-
-    /// What nobody would ask, because the first answer gives no reason for it any more.
-    fn is_pointless(&self, observation: &Observation, gone: &Gone) -> bool {
-        let to = &observation.ask.to;
-        match &observation.ask.what {
-            Question::SmtpSession(SmtpSession { upgrade: Upgrade::AnonymousTls, .. }) => {
-                gone.contains(&(to.clone(), Upgrade::AnonymousTls))
-            }
-            Question::SmtpSession(SmtpSession { upgrade: Upgrade::StartTls, offer }) => {
-                *offer != Offer::Usual && gone.contains(&(to.clone(), Upgrade::StartTls))
-            }
-            _ => false,
-        }
     }
 
     fn changed(&self, mut observation: Observation, gone: &Gone) -> Observation {
@@ -131,8 +117,8 @@ impl Scene<'_> {
         }
         let upgrade =
             if let Question::SmtpSession(question) = &observation.ask.what { Some(question.upgrade) } else { None };
-        let shown = tls_of(&observation).and_then(leaf_of);
-        let shows = shown.map_or(Shows::Same, |shown| self.shows(&to, upgrade, &shown));
+        let leaf = tls_of(&observation).and_then(leaf_of);
+        let shows = leaf.map_or(Shows::Same, |leaf| self.shows(&to, upgrade, &leaf));
         match (&mut observation.reply.facts, shows) {
             (Some(Facts::SmtpSession(session)), shows) => {
                 for upgrade in [Upgrade::StartTls, Upgrade::AnonymousTls] {
@@ -256,6 +242,20 @@ impl Scene<'_> {
             let attributes = entry.attributes.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case(INTERNAL));
             attributes.for_each(|(_, values)| *values = vec![Value::Bytes(Raw(self.new.der.clone()))]);
         }
+    }
+}
+
+/// What nobody would ask, because the first answer gives no reason for it any more.
+fn is_pointless(observation: &Observation, gone: &Gone) -> bool {
+    let to = &observation.ask.to;
+    match &observation.ask.what {
+        Question::SmtpSession(SmtpSession { upgrade: Upgrade::AnonymousTls, .. }) => {
+            gone.contains(&(to.clone(), Upgrade::AnonymousTls))
+        }
+        Question::SmtpSession(SmtpSession { upgrade: Upgrade::StartTls, offer }) => {
+            *offer != Offer::Usual && gone.contains(&(to.clone(), Upgrade::StartTls))
+        }
+        _ => false,
     }
 }
 

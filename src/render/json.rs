@@ -6,7 +6,7 @@ use crate::{
     rehearse::Rehearsal,
     render::steps::Step,
     renewal::{self, Leaf, Renewal},
-    report::Report,
+    report::{Report, unrehearsed},
     sightings::{Break, Connections, Link, Origin, Peer, PeerWord, SeenCertificate, Stance},
 };
 use exchange_preflight_checks::{
@@ -371,6 +371,8 @@ struct JsonRehearsal {
     renewal: Option<JsonRenewal>,
     /// How findings would change, as `compare` tells it afterwards.
     changes: Vec<JsonChange>,
+    /// What only the network could tell.
+    unrehearsed: Vec<JsonUnrehearsed>,
     /// What to do, in this order.
     steps: Vec<JsonStep>,
 }
@@ -418,6 +420,17 @@ struct JsonReplaced {
     places: Vec<String>,
 }
 
+/// What cannot be rehearsed.
+#[derive(Serialize, JsonSchema)]
+struct JsonUnrehearsed {
+    /// The check's id.
+    check: &'static str,
+    /// The subject.
+    subject: String,
+    /// Why.
+    why: String,
+}
+
 /// A step.
 #[derive(Serialize, JsonSchema)]
 struct JsonStep {
@@ -453,6 +466,7 @@ pub fn comparison(
 /// Writes a rehearsal.
 pub fn rehearsal(
     rehearsal: &Rehearsal,
+    supposed_report: &Report,
     changes: &[Change<'_>],
     renewal: Option<&Renewal>,
     steps: &[Step],
@@ -468,6 +482,10 @@ pub fn rehearsal(
         not_before: new.not_before.to_string(),
         not_after: new.not_after.to_string(),
     };
+    let unrehearsed = supposed_report.findings.iter().filter_map(|finding| {
+        let (check, subject) = (finding.check.id, finding.subject.to_string());
+        Some(JsonUnrehearsed { check, subject, why: unrehearsed(finding)?.to_string() })
+    });
     let replaces = rehearsal
         .replaced
         .iter()
@@ -486,6 +504,7 @@ pub fn rehearsal(
         notes: rehearsal.notes.clone(),
         renewal: renewal.map(json_renewal),
         changes: json_changes(changes),
+        unrehearsed: unrehearsed.collect(),
         steps: steps.iter().map(|step| JsonStep { said: step.said.clone(), commands: step.commands.clone() }).collect(),
     };
     write(&told, out)

@@ -10,6 +10,7 @@ use crate::{
         text::{INDENT, changes as changes_told, clock, labelled, wrapped},
     },
     renewal::{Leaf, Renewal},
+    report::{Report, called, unrehearsed},
 };
 use exchange_preflight_checks::model::listeners::quote;
 use std::io::{self, Write};
@@ -17,6 +18,7 @@ use std::io::{self, Write};
 /// Writes it.
 pub fn tell(
     rehearsal: &Rehearsal,
+    supposed_report: &Report,
     changes: &[Change<'_>],
     renewal: Option<&Renewal>,
     steps: &[Step],
@@ -35,6 +37,15 @@ pub fn tell(
         None => wrapped("No place would show another certificate than it shows.", "", "  ", out)?,
     }
     changes_told(changes, out)?;
+    let unrehearsed: Vec<_> =
+        supposed_report.findings.iter().filter_map(|finding| Some((finding, unrehearsed(finding)?))).collect();
+    if !unrehearsed.is_empty() {
+        writeln!(out, "\nCannot be rehearsed ({})", unrehearsed.len())?;
+    }
+    for (finding, why) in unrehearsed {
+        wrapped(&format!("{}  {}", finding.check.id, called(finding)), "  ", INDENT, out)?;
+        wrapped(why, INDENT, INDENT, out)?;
+    }
     if !steps.is_empty() {
         writeln!(out, "\nDo this, in this order")?;
     }

@@ -97,7 +97,7 @@ struct Guide<'r> {
 }
 
 impl Guide<'_> {
-    fn new(&self) -> &str {
+    fn thumbprint(&self) -> &str {
         &self.rehearsal.new.thumbprint
     }
 
@@ -194,7 +194,7 @@ impl Guide<'_> {
                 if self.role(host) == ServerRole::Edge { format!("    # on {host} itself") } else { String::new() };
             format!(
                 "Enable-ExchangeCertificate{at} -Thumbprint {} -Services {}{on_it}",
-                self.new(),
+                self.thumbprint(),
                 self.services(host)
             )
         };
@@ -254,7 +254,7 @@ impl Guide<'_> {
     /// `$c`, from a server that has it.
     fn fetched(&self, host: Option<&str>) -> String {
         let at = host.map(|host| format!(" -Server {}", server_name(host))).unwrap_or_default();
-        format!("$c = Get-ExchangeCertificate{at} -Thumbprint {}", self.new())
+        format!("$c = Get-ExchangeCertificate{at} -Thumbprint {}", self.thumbprint())
     }
 
     fn name_at_receivers(&self) -> Vec<Step> {

@@ -7,7 +7,10 @@ use exchange_preflight_checks::facts::{
     chain::{End, Way, best_way},
 };
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::{
+    cell::RefCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
 /// All that either side knows of authorities.
 pub(super) struct Lineage {
@@ -15,6 +18,15 @@ pub(super) struct Lineage {
     roots: Vec<(Certificate, bool)>,
     looked_up: BTreeSet<Vec<u8>>,
     now: Timestamp,
+    /// The intermediates of certificates whose way was found: many places show the same one.
+    needed: RefCell<BTreeMap<Vec<u8>, Needed>>,
+}
+
+/// The intermediates that a peer needs which has none, in DER.
+#[derive(Clone)]
+struct Needed {
+    between: Vec<Vec<u8>>,
+    is_issuer_unknown: bool,
 }
 
 /// What a place does not send of a chain.
@@ -42,7 +54,7 @@ impl Lineage {
             }
         }
         let looked_up = before.looked_up().union(&after.looked_up()).cloned().collect();
-        Self { above, roots, looked_up, now: after.seen.now }
+        Self { above, roots, looked_up, now: after.seen.now, needed: RefCell::default() }
     }
 
     /// Does a public root stand above it?
@@ -68,21 +80,28 @@ impl Lineage {
     pub(super) fn lacks(&self, side: &Side, spot: &Spot) -> Option<Lack> {
         let of = |shown| {
             let (leaf, sent) = (side.seen.leaf(shown), side.seen.others(shown));
-            let way = self.way(leaf, false);
-            if leaf.is_self_issued() {
-                return Lack::Of { missing: 0, sent: 0 };
-            }
-            let is_root_told = self.looked_up.contains(&leaf.issuer.der);
-            if matches!(way.end, End::NoIssuer) && way.above.is_empty() && sent.is_empty() && is_root_told {
+            let needed = self.needed(leaf);
+            if needed.is_issuer_unknown && sent.is_empty() && self.looked_up.contains(&leaf.issuer.der) {
                 return Lack::Unknown;
             }
-            let needed: Vec<_> = way.between().filter(|step| !step.is_self_issued()).collect();
-            let is_sent = |step: &&&Certificate| sent.iter().any(|other| other.der == step.der);
-            let count = needed.iter().filter(is_sent).count();
-            Lack::Of { missing: needed.len() - count, sent: count }
+            let is_sent = |der: &&Vec<u8>| sent.iter().any(|other| other.der == **der);
+            let count = needed.between.iter().filter(is_sent).count();
+            Lack::Of { missing: needed.between.len() - count, sent: count }
         };
         let weight = |lack: &Lack| if let Lack::Of { missing, .. } = lack { *missing } else { usize::MAX };
         side.at(spot).map(of).max_by_key(weight)
+    }
+
+    fn needed(&self, leaf: &Certificate) -> Needed {
+        if let Some(known) = self.needed.borrow().get(&leaf.der) {
+            return known.clone();
+        }
+        let way = self.way(leaf, false);
+        let between = way.between().filter(|step| !step.is_self_issued()).map(|step| step.der.clone());
+        let is_issuer_unknown = matches!(way.end, End::NoIssuer) && way.above.is_empty() && !leaf.is_self_issued();
+        let needed = Needed { between: between.collect(), is_issuer_unknown };
+        self.needed.borrow_mut().insert(leaf.der.clone(), needed.clone());
+        needed
     }
 
     fn way<'c>(&'c self, leaf: &'c Certificate, public_only: bool) -> Way<'c> {

@@ -30,6 +30,9 @@ pub(super) struct Side {
     pub(super) stocks: Rc<BTreeMap<String, Stock>>,
     pub(super) seen: Rc<Certificates>,
     evidence: Evidence,
+    /// What each place shows, by number.
+    places: BTreeMap<Spot, Vec<usize>>,
+    leaves: BTreeMap<String, Leaf>,
 }
 
 /// Where a certificate is shown, whichever address of the host answered.
@@ -140,12 +143,23 @@ impl Side {
         let Recording { plan, evidence, .. } = recording;
         let estate = Estate::learn(plan, evidence);
         let (stocks, seen) = (stocks(&estate, evidence), Certificates::seen(&estate, evidence));
-        Self { estate, stocks, seen, evidence: evidence.clone() }
+        let mut places: BTreeMap<Spot, Vec<usize>> = BTreeMap::new();
+        for (number, shown) in seen.shown.iter().enumerate() {
+            places.entry(Spot::of(shown)).or_default().push(number);
+        }
+        let mut leaves = BTreeMap::new();
+        for certificate in seen.leaves().iter().map(|leaf| leaf.certificate) {
+            leaves.insert(certificate.thumbprint.clone(), Leaf::from(certificate));
+        }
+        for one in stocks.values().flat_map(|stock| stock.certificates.values()) {
+            leaves.entry(one.thumbprint.clone()).or_insert_with(|| Leaf::from(one));
+        }
+        Self { estate, stocks, seen, evidence: evidence.clone(), places, leaves }
     }
 
     /// Every place that shows a certificate.
-    pub(super) fn spots(&self) -> BTreeSet<Spot> {
-        self.seen.shown.iter().map(Spot::of).collect()
+    pub(super) fn spots(&self) -> impl Iterator<Item = &Spot> {
+        self.places.keys()
     }
 
     /// What one place shows, by the kind of its key: several, where addresses differ.
@@ -159,7 +173,7 @@ impl Side {
     }
 
     pub(super) fn at(&self, spot: &Spot) -> impl Iterator<Item = &Shown> {
-        self.seen.shown.iter().filter(move |shown| Spot::of(shown) == *spot)
+        self.places.get(spot).into_iter().flatten().map(|number| &self.seen.shown[*number])
     }
 
     pub(super) fn shows(&self, spot: &Spot, thumbprint: &str) -> bool {
@@ -167,16 +181,14 @@ impl Side {
     }
 
     /// A certificate that a place shows or a server has.
-    pub(super) fn leaf(&self, thumbprint: &str) -> Option<Leaf> {
-        let mut shown = self.seen.shown.iter().map(|shown| self.seen.leaf(shown));
-        let shown = shown.find(|leaf| leaf.thumbprint == thumbprint).map(Leaf::from);
-        shown.or_else(|| self.stocks.values().find_map(|stock| stock.certificates.get(thumbprint)).map(Leaf::from))
+    pub(super) fn leaf(&self, thumbprint: &str) -> Option<&Leaf> {
+        self.leaves.get(thumbprint)
     }
 
     /// By host, what servers of the organisation are shown, and what the directory has for them.
     pub(super) fn internal(&self) -> BTreeMap<String, BTreeSet<String>> {
         let mut hosts: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-        for shown in self.seen.shown.iter().filter(|shown| Spot::of(shown).is_internal()) {
+        for shown in self.seen.shown.iter().filter(|shown| shown.upgrade == Some(Upgrade::AnonymousTls)) {
             let leaf = self.seen.leaf(shown).thumbprint.clone();
             hosts.entry(shown.listener.to.host.clone()).or_default().insert(leaf);
         }
@@ -215,11 +227,17 @@ impl Side {
 
     /// Certificates that may stand above another: what servers sent, what was fetched, and what a rehearsal brought along.
     pub(super) fn above(&self) -> Vec<Certificate> {
-        let sent = self.seen.shown.iter().flat_map(|shown| self.seen.others(shown)).cloned();
+        let sent: BTreeMap<&[u8], &Certificate> = self
+            .seen
+            .shown
+            .iter()
+            .flat_map(|shown| self.seen.others(shown))
+            .map(|sent| (sent.der.as_slice(), sent))
+            .collect();
         let read = |raw: &Raw| Certificate::parse(&raw.0).ok();
         let files = self.evidence.all::<HttpFetch>().filter_map(|(.., answer)| read(&answer.facts()?.body));
         let supposed = self.estate.plan.inputs.supposed.iter().flat_map(|supposed| supposed.chain.iter().skip(1));
-        sent.chain(files).chain(supposed.filter_map(read)).collect()
+        sent.into_values().cloned().chain(files).chain(supposed.filter_map(read)).collect()
     }
 
     /// The roots of all stores, each with whether peers outside trust it.

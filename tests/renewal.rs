@@ -1,0 +1,291 @@
+//! Renewals, rehearsed on recordings of the lab: what is foretold of each, that nothing is foretold where nothing changes, and
+//! what a person reads. The new certificates are of `fixtures/certs`, made with OpenSSL: `wildcard-same-names.pem` has the issuer
+//! and the subject of the one that it replaces, `wildcard-new-issuer.pem` another issuer, and `-alone` comes without it.
+
+use crate::judgement::root;
+use exchange_preflight::{
+    compare::{compare, exit_code},
+    recording::{Origin, Recording},
+    rehearse::{Intention, Rehearsal},
+    renewal::Renewal,
+    report::{Report, Strictness, unrehearsed},
+    trust_file,
+    wire::stores::Stores,
+};
+use exchange_preflight_checks::{
+    facts::{certificate::Certificate, raw::Raw},
+    model::finding::Verdict,
+};
+use insta::assert_snapshot;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, fs, process::Command};
+
+const MEMBER: &str = "fixtures/runs/member.json";
+const HEALTHY: &str = "fixtures/runs/healthy.json";
+/// The wildcard certificate of `MEMBER`.
+const OLD: &str = "03d2a710b2859eaa03d5e8b901a227798fddd6bf";
+const PIN: &str = "<I>CN=Lab Public Issuing R1, O=Lab Trust Services, C=US<S>CN=*.contoso.com";
+
+fn recording(file: &str) -> Recording {
+    Recording::load(&root().join(file)).unwrap()
+}
+
+/// `MEMBER`, where port 25 of ex01 shows the wildcard certificate, too, and its connector names what it shows.
+fn pinned() -> Recording {
+    let mut all: Value = serde_json::from_slice(&fs::read(root().join(MEMBER)).unwrap()).unwrap();
+    let observations = all["observations"].as_array_mut().unwrap();
+    let of_web = |one: &&Value| one["ask"]["to"]["host"] == "ex01.contoso.com" && one["ask"]["to"]["port"] == 443;
+    let chain = observations.iter().find(of_web).unwrap()["reply"]["facts"]["https"]["tls"]["chain"].clone();
+    for one in observations.iter_mut() {
+        let to = &one["ask"]["to"];
+        let is_front = to["host"] == "ex01.contoso.com" && to["port"] == 25;
+        if is_front && one["ask"]["what"]["smtp"]["upgrade"] == "start_tls" {
+            *one.pointer_mut("/reply/facts/smtp/tls/chain").unwrap() = chain.clone();
+        }
+        let entries = one.pointer_mut("/reply/facts/search/entries").and_then(Value::as_array_mut);
+        for entry in entries.into_iter().flatten() {
+            if entry["dn"].as_str().unwrap().starts_with("CN=Default Frontend EX01,") {
+                entry["attributes"]["msExchSmtpTLSCertificate"] = json!([PIN]);
+            }
+        }
+    }
+    Recording::parse(&all.to_string()).unwrap()
+}
+
+fn certificate(name: &str) -> Vec<Raw> {
+    let file = root().join("fixtures/certs").join(name).with_extension("pem");
+    trust_file::read(&file).unwrap().into_iter().map(|der| Raw(der.to_vec())).collect()
+}
+
+fn stores() -> Stores {
+    let read = |name: &str| trust_file::read(&root().join("fixtures/certs").join(name).with_extension("pem")).unwrap();
+    Stores::new(BTreeMap::from([("lab-public".to_string(), read("lab-public")), ("company".into(), read("company"))]))
+}
+
+fn supposing(name: &str) -> Intention {
+    Intention { chain: certificate(name), ..Intention::default() }
+}
+
+/// What is foretold, as `class code subject`; the new certificate is `NEW`.
+fn foretold(recording: Recording, intention: Intention) -> Vec<String> {
+    let rehearsal = Rehearsal::of(recording, intention, &stores()).unwrap();
+    let new = format!("sha1:{}", rehearsal.new.thumbprint);
+    let renewal = Renewal::between(&rehearsal.before, &rehearsal.supposed).unwrap();
+    let changes = renewal
+        .changes
+        .iter()
+        .map(|change| format!("{} {} {}", change.class.word(), change.code, change.subject.replace(&new, "NEW")));
+    changes.collect()
+}
+
+#[test]
+fn the_same_issuer_and_subject_leave_open_which_is_shown() {
+    let same = || supposing("wildcard-same-names");
+    let renewed = ["25", "443"].map(|port| format!("wanted renewed ex01.contoso.com:{port}"));
+    let others = ["ex02", "ex03"].map(|host| format!("wanted renewed {host}.contoso.com:443"));
+    let named = ["EX01/Default Frontend EX01", "hybrid/TlsCertificateName", "send connector/Outbound to Office 365"];
+    let left = named.map(|subject| format!("left same-names {subject}"));
+    let wanted = [&renewed[..], &others[..]].concat();
+    assert_eq!(foretold(pinned(), same()), [wanted.clone(), left.to_vec()].concat());
+    let removed = Intention { remove: vec![OLD.to_uppercase()], ..same() };
+    assert_eq!(foretold(pinned(), removed), wanted, "what is gone leaves nothing open");
+}
+
+#[test]
+fn another_issuer_makes_pins_stale() {
+    let other = || supposing("wildcard-new-issuer");
+    let stale = [
+        "unwanted issuer-changed NEW",
+        "unwanted left-behind ex01.contoso.com:25",
+        "unwanted pin-stale EX01/Default Frontend EX01",
+        "unwanted pin-stale hybrid/TlsCertificateName",
+        "unwanted pin-stale send connector/Outbound to Office 365",
+    ];
+    let renewed = ["ex01", "ex02", "ex03"].map(|host| format!("wanted renewed {host}.contoso.com:443"));
+    let told = foretold(pinned(), other());
+    assert_eq!(told, [&renewed[..], &stale.map(String::from)[..]].concat());
+    let removed = foretold(pinned(), Intention { remove: vec![format!("sha1:{OLD}")], ..other() });
+    let gone = "unwanted starttls-gone ex01.contoso.com:25".to_string();
+    let expected: Vec<_> = told.into_iter().filter(|line| !line.contains("left-behind")).chain([gone]).collect();
+    assert_eq!(removed, expected, "its pin fits none any more");
+}
+
+#[test]
+fn one_server_of_several_is_left_behind() {
+    let on = Intention { on: vec!["ex02.contoso.com".into()], ..supposing("wildcard-same-names") };
+    let told = foretold(recording(MEMBER), on);
+    let behind: Vec<_> = told.iter().filter(|line| line.contains("left-behind")).collect();
+    assert_eq!(behind, ["unwanted left-behind ex01.contoso.com:443", "unwanted left-behind ex03.contoso.com:443"]);
+}
+
+#[test]
+fn an_intermediate_that_did_not_come_along_is_missed() {
+    let told = foretold(recording(MEMBER), supposing("wildcard-new-issuer-alone"));
+    let shorter = told.iter().filter(|line| line.starts_with("unwanted chain-shorter")).count();
+    assert_eq!(shorter, 3, "{told:?}");
+    // The intermediate of another kin does not stand in for it, and that of its own does.
+    let alone = Intention { chain: certificate("mail").into_iter().take(1).collect(), ..Intention::default() };
+    let told = foretold(recording(HEALTHY), alone);
+    assert!(told.contains(&"wanted renewed edge01.contoso.com:25".to_string()), "{told:?}");
+}
+
+#[test]
+fn what_a_certificate_lost_is_told() {
+    let lost = ["wanted renewed edge01.contoso.com:25", "unwanted names-lost NEW", "unwanted usage-lost NEW"];
+    assert_eq!(foretold(recording(HEALTHY), supposing("mail-names-lost")), lost);
+    let private = foretold(recording(HEALTHY), supposing("mail-of-company"));
+    let untrusted = ["wanted renewed edge01.contoso.com:25", "unwanted issuer-changed NEW", "unwanted not-public NEW"];
+    assert_eq!(private, untrusted);
+    let healthy = foretold(recording(HEALTHY), supposing("mail"));
+    assert_eq!(healthy, ["wanted renewed edge01.contoso.com:25"]);
+}
+
+#[test]
+fn the_internal_certificate_is_not_to_go_with_it() {
+    let on = vec!["ex01.contoso.com".to_string()];
+    let yes = Intention { overwrites_default: true, on: on.clone(), ..supposing("wildcard-same-names") };
+    let told = foretold(recording(MEMBER), yes);
+    assert!(told.contains(&"unwanted internal-replaced ex01.contoso.com".to_string()), "{told:?}");
+    let no = Intention { on, ..supposing("wildcard-same-names") };
+    assert!(!foretold(recording(MEMBER), no).iter().any(|line| line.contains("internal")));
+}
+
+#[test]
+fn a_certificate_that_begins_to_live_later_is_judged_then() {
+    let rehearsal = Rehearsal::of(recording(HEALTHY), supposing("mail-later"), &stores()).unwrap();
+    let report = Report::of(std::slice::from_ref(&rehearsal.supposed), Strictness::default()).unwrap();
+    let about = |id: &str| {
+        let of = |finding: &&exchange_preflight_checks::model::finding::Finding| {
+            finding.check.id == id && finding.subject.to_string().contains(&rehearsal.new.thumbprint)
+        };
+        report.findings.iter().find(of).map(|finding| finding.verdict)
+    };
+    assert_eq!(
+        (about("certificate-current"), about("certificate-trusted")),
+        (Some(Verdict::Pass), Some(Verdict::Pass))
+    );
+    assert!(rehearsal.notes.iter().any(|note| note.contains("2026-12-01")), "{:?}", rehearsal.notes);
+}
+
+/// What a rehearsal cannot ask makes no trouble of its own.
+#[test]
+fn nothing_is_unknown_for_want_of_a_network() {
+    for (file, name) in [(HEALTHY, "mail"), (MEMBER, "wildcard-new-issuer-alone"), (HEALTHY, "mail-of-company")] {
+        let rehearsal = Rehearsal::of(recording(file), supposing(name), &Stores::default()).unwrap();
+        let report = Report::of(std::slice::from_ref(&rehearsal.supposed), Strictness::default()).unwrap();
+        let unknown: Vec<_> = report.findings.iter().filter(|finding| finding.verdict == Verdict::Unknown).collect();
+        assert!(unknown.is_empty(), "{name}: {unknown:?}");
+        let told = report.findings.iter().filter(|finding| unrehearsed(finding).is_some()).count();
+        assert!(told > 0, "{name}: roots of a store that is not here were not told of");
+    }
+}
+
+#[test]
+fn what_is_shown_already_changes_nothing() {
+    let shown = recording(MEMBER);
+    let chain = shown.evidence.all::<exchange_preflight_checks::facts::web::HttpsGet>();
+    let chains = chain.filter_map(|(.., answer)| Some(answer.facts()?.tls.chain.clone()));
+    let is_it = |chain: &Vec<Raw>| Certificate::parse(&chain[0].0).unwrap().thumbprint == OLD;
+    let chain = chains.into_iter().find(is_it).unwrap();
+    let rehearsal = Rehearsal::of(shown, Intention { chain, ..Intention::default() }, &stores()).unwrap();
+    assert!(Renewal::between(&rehearsal.before, &rehearsal.supposed).is_none() && rehearsal.replaced.is_empty());
+    assert!(rehearsal.before.evidence == rehearsal.supposed.evidence);
+    let judge = |recording: &Recording| Report::of(std::slice::from_ref(recording), Strictness::default()).unwrap();
+    let (before, supposed) = (judge(&rehearsal.before), judge(&rehearsal.supposed));
+    let changes = compare(&before, &supposed, None);
+    assert_eq!(exit_code(&changes, None), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    /// Whatever is supposed, it holds together: held against itself nothing changed, and its file says the same again.
+    #[test]
+    fn a_rehearsal_held_against_itself_is_no_renewal(
+        name in prop::sample::select(vec!["wildcard-same-names", "wildcard-new-issuer", "mail", "mail-names-lost"]),
+        on in prop::sample::subsequence(vec!["ex01.contoso.com", "ex02.contoso.com", "edge01.contoso.com"], 1..3),
+        has_pin: bool,
+        overwrites_default: bool,
+    ) {
+        let recording = if has_pin { pinned() } else { recording(MEMBER) };
+        let on = on.into_iter().map(String::from).collect();
+        let intention = Intention { on, overwrites_default, ..supposing(name) };
+        let Rehearsal { supposed, .. } = Rehearsal::of(recording, intention, &stores()).unwrap();
+        prop_assert!(Renewal::between(&supposed, &supposed).is_none());
+        let again = Recording::parse(&supposed.to_json()).unwrap();
+        prop_assert_eq!(again.origin, Origin::Supposed);
+        prop_assert!(again.evidence == supposed.evidence && again.plan == supposed.plan);
+    }
+}
+
+fn told(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_exchange-preflight"));
+    let output = command.args(arguments).current_dir(root()).env_clear().output().unwrap();
+    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    format!("$ exchange-preflight {}\n{out}{err}exit {}\n", arguments.join(" "), output.status.code().unwrap())
+}
+
+const ROOTS: &str = "fixtures/certs/lab-public.pem";
+
+#[test]
+fn what_a_person_reads_of_a_rehearsal() {
+    let of = |recording: &str, name: &str| {
+        let file = format!("fixtures/certs/{name}.pem");
+        told(&[
+            "rehearse",
+            recording,
+            "--certificate",
+            &file,
+            "--trust",
+            ROOTS,
+            "--trust",
+            "fixtures/certs/company.pem",
+        ])
+    };
+    assert_snapshot!(of(MEMBER, "wildcard-new-issuer"));
+    assert_snapshot!(of(MEMBER, "wildcard-same-names"));
+    assert_snapshot!(of(HEALTHY, "mail-of-company"));
+}
+
+#[test]
+fn a_rehearsal_is_kept_and_says_what_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("supposed.json");
+    let file = file.to_str().unwrap();
+    let certificate = "fixtures/certs/mail-names-lost.pem";
+    let form = ["--format", "json"];
+    let rehearse = ["rehearse", HEALTHY, "--certificate", certificate, "--trust", ROOTS, "--record", file];
+    let json = |text: &str| -> Value {
+        let (_, rest) = text.split_once('\n').unwrap();
+        serde_json::from_str(rest.rsplit_once("exit ").unwrap().0).unwrap()
+    };
+    let rehearsed = json(&told(&[&rehearse[..], &form[..]].concat()));
+    let compared = json(&told(&["compare", HEALTHY, file, "--format", "json"]));
+    assert_eq!(rehearsed["renewal"], compared["renewal"], "one serialisation for both");
+    assert_eq!((&rehearsed["exit_code"], &compared["exit_code"]), (&json!(1), &json!(1)));
+    assert!(told(&["replay", file]).contains("supposed, not seen"));
+    assert!(told(&["compare", HEALTHY, file]).contains("supposed, not seen"));
+    assert!(
+        told(&["rehearse", file, "--certificate", certificate])
+            .contains("supposed and not seen; rehearse on one of a run")
+    );
+    let schema = json(&told(&["schema", "rehearsal"]));
+    let fields = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(fields(&rehearsed), fields(&schema["properties"]));
+}
+
+#[test]
+fn what_cannot_be_supposed_ends_with_2() {
+    let mail = "fixtures/certs/mail.pem";
+    for (arguments, word) in [
+        (&[HEALTHY, "--certificate", mail, "--on", "ex09.contoso.com"][..], "it knows edge01.contoso.com, ex01"),
+        (&[HEALTHY, "--certificate", mail, "--remove", "00ff"], "it knows:\n  "),
+        (&[MEMBER, "--certificate", mail, "--remove", OLD], "no server has it that is to have the new one, but ex01"),
+        (&[HEALTHY, "--certificate", "fixtures/certs/stranger.pem"], "by --on"),
+        (&[HEALTHY, "--certificate", "README.md"], "the new certificate README.md"),
+        (&["README.md", "--certificate", mail], "not a recording"),
+    ] {
+        let told = told(&[&["rehearse"], arguments].concat());
+        assert!(told.ends_with("exit 2\n") && told.contains(word), "{told}");
+    }
+}
