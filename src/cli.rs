@@ -36,10 +36,11 @@ pub enum Verb {
     Compare(CompareArgs),
     /// List every check
     List,
-    /// Explain a check, or every check that a code or an event points to
+    /// Explain a check, or every check that a code or an event points to; `explain inputs` has the commands that make the files of
+    /// --input
     Explain {
-        /// The id of a check, an area, an SMTP code such as "454 4.7.0", an event such as 1035, or words of an error
-        #[arg(value_name = "ID|CODE|EVENT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        /// The id of a check, an area, an SMTP code such as "454 4.7.0", an event such as 1035, words of an error, or inputs
+        #[arg(value_name = "ID|CODE|EVENT|inputs", value_parser = clap::builder::NonEmptyStringValueParser::new())]
         about: String,
     },
     /// Print the JSON schema of what --format json prints
@@ -87,6 +88,15 @@ pub struct Target {
     pub password: Option<String>,
 }
 
+/// What is given beside what the wire tells.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Given {
+    /// An export of certificates, connectors or domains, or a send protocol log; what it is, it tells itself, and whose it is, if
+    /// need be, SERVER (may be given several times); `explain inputs` has the commands that make them
+    #[arg(long = "input", value_name = "[SERVER=]FILE")]
+    pub inputs: Vec<String>,
+}
+
 /// `run`.
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -119,6 +129,9 @@ pub struct RunArgs {
     /// Keep all that was seen in this file, for `replay` and `compare`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// What is given beside.
+    #[command(flatten)]
+    pub given: Given,
     /// How to tell it.
     #[command(flatten)]
     pub telling: Telling,
@@ -138,6 +151,9 @@ pub struct ReplayArgs {
     /// Recordings, each from a vantage
     #[arg(required = true, value_name = "RECORDING")]
     pub recordings: Vec<PathBuf>,
+    /// What is given beside, for each of them.
+    #[command(flatten)]
+    pub given: Given,
     /// How to tell it.
     #[command(flatten)]
     pub telling: Telling,

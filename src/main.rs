@@ -3,11 +3,13 @@
 use anstream::StripStream;
 use clap::Parser;
 use exchange_preflight::{
-    cli::{Cli, CompareArgs, DiscoverArgs, Format, Output, ReplayArgs, RunArgs, SchemaOf, Target, Telling, Verb},
-    compare, discover, draft, password,
+    cli::{
+        Cli, CompareArgs, DiscoverArgs, Format, Given, Output, ReplayArgs, RunArgs, SchemaOf, Target, Telling, Verb,
+    },
+    compare, discover, draft, inputs, password,
     plan_file::{self, Draft, store_name},
     recording::{Origin, Recording},
-    render::{checks, escape::printable, json, text},
+    render::{checks, escape::printable, inputs as files, json, text},
     report::{Report, Strictness, same_estate},
     survey::{Progress, survey},
     trust_file,
@@ -25,6 +27,7 @@ use exchange_preflight_checks::{
     model::{
         check::Check,
         estate::Estate,
+        inputs::Inputs,
         plan::{Logon, LogonWay, PlannedServer, ServerRole, ServerState, SpnScope, StatedStore},
     },
 };
@@ -89,9 +92,10 @@ fn main() -> ExitCode {
 type Done = Result<u8, String>;
 
 fn run(args: RunArgs) -> Done {
-    let RunArgs { target, only, skip, outlive, deep, exchange_vantage, spn_scan, prove_login, record, telling } = args;
+    let RunArgs { target, only, skip, outlive, deep, exchange_vantage, spn_scan, prove_login, record, given, telling } =
+        args;
     log(telling.verbose);
-    let (mut draft, means) = stated(target)?;
+    let (mut draft, means) = stated(target, &given)?;
     draft.outlive = outlive.or(draft.outlive);
     draft.selection.only.extend(only);
     // Where nobody could log on, that is one alarm, and not one for each of the checks that were asked for.
@@ -121,7 +125,7 @@ fn run(args: RunArgs) -> Done {
 }
 
 fn draft_plan(args: DiscoverArgs) -> Done {
-    let (draft, means) = stated(args.target)?;
+    let (draft, means) = stated(args.target, &Given::default())?;
     let recording = look(draft, means, &[])?;
     if recording.interrupted {
         return Ok(INTERRUPTED);
@@ -146,7 +150,10 @@ fn draft_plan(args: DiscoverArgs) -> Done {
 }
 
 fn replay(args: &ReplayArgs) -> Done {
-    let recordings: Vec<_> = args.recordings.iter().map(|file| Recording::load(file)).collect::<Result<_, _>>()?;
+    let mut recordings: Vec<_> = args.recordings.iter().map(|file| Recording::load(file)).collect::<Result<_, _>>()?;
+    for recording in &mut recordings {
+        give(&mut recording.plan.inputs, &args.given.inputs, Path::new(""))?;
+    }
     tell(&Report::of(&recordings, args.telling.strictness())?, &args.telling)
 }
 
@@ -165,6 +172,9 @@ fn compare_two(args: &CompareArgs) -> Done {
 }
 
 fn explain(about: &str) -> Done {
+    if about.eq_ignore_ascii_case("inputs") {
+        return to_stdout(files::explain);
+    }
     let mut found = false;
     to_stdout(|out| {
         found = checks::explain(about, out)?;
@@ -184,7 +194,7 @@ struct Means {
 }
 
 /// What was stated: flags and environment over the plan file; and the trust stores, read from their files.
-fn stated(target: Target) -> Result<(Draft, Means), String> {
+fn stated(target: Target, given: &Given) -> Result<(Draft, Means), String> {
     let Target { domain, plan, server, outward, trust, resolver, user, logon, password_fd, password } = target;
     if password.is_some() {
         return Err(
@@ -206,6 +216,8 @@ fn stated(target: Target) -> Result<(Draft, Means), String> {
         }
     }
     let folder = plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    give(&mut draft.inputs, &draft.input_files, folder)?;
+    give(&mut draft.inputs, &given.inputs, Path::new(""))?;
     let of_plan = draft.stores.iter().map(|store| (store.name.clone(), folder.join(&store.file)));
     let mut files: BTreeMap<String, PathBuf> = of_plan.collect();
     for file in trust {
@@ -227,10 +239,18 @@ fn stated(target: Target) -> Result<(Draft, Means), String> {
     if let Some(logon) = &draft.logon {
         // What cannot be is said before anybody is asked for anything.
         Credential::possible(logon)?;
-        keep_no_core();
+        password::keep_no_core();
         password = logon.user.as_deref().map(|user| password::of(user, password_fd)).transpose()?;
     }
     Ok((draft, Means { stores, password }))
+}
+
+/// Reads what is given beside what the wire tells, to what was given before.
+fn give(inputs: &mut Inputs, files: &[String], folder: &Path) -> Result<(), String> {
+    inputs::add(inputs, files, folder).map_err(|mistakes| {
+        let lines: Vec<_> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+        format!("what is given has mistakes; nothing was asked yet:{}", lines.concat())
+    })
 }
 
 /// Who logs on, and how: a flag counts more than the plan, each for itself.
@@ -240,13 +260,6 @@ fn logging_on(user: Option<String>, way: Option<LogonWay>, planned: Option<Logon
     let way = way.unwrap_or(planned.way);
     let user = user.or(planned.user).filter(|_| way != LogonWay::Ticket);
     is_wanted.then_some(Logon { user, way })
-}
-
-/// What is in memory from now on belongs in no file, should this program break down.
-fn keep_no_core() {
-    // Where the system does not let us, the file is its administrator's.
-    #[cfg(unix)]
-    let _ = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0);
 }
 
 /// -vv shows how directories were asked. Libraries say no more than their warnings, for some print keys.
