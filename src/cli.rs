@@ -40,10 +40,11 @@ pub enum Verb {
     Rehearse(RehearseArgs),
     /// List every check
     List,
-    /// Explain a check, or every check that a code or an event points to
+    /// Explain a check, or every check that a code or an event points to; `explain inputs` has the commands that make the files of
+    /// --input
     Explain {
-        /// The id of a check, an area, an SMTP code such as "454 4.7.0", an event such as 1035, or words of an error
-        #[arg(value_name = "ID|CODE|EVENT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+        /// The id of a check, an area, an SMTP code such as "454 4.7.0", an event such as 1035, words of an error, or inputs
+        #[arg(value_name = "ID|CODE|EVENT|inputs", value_parser = clap::builder::NonEmptyStringValueParser::new())]
         about: String,
     },
     /// Print the JSON schema of what --format json prints
@@ -91,6 +92,15 @@ pub struct Target {
     pub password: Option<String>,
 }
 
+/// What is given beside what the wire tells.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Given {
+    /// An export of certificates, connectors or domains, or a send protocol log; what it is, it tells itself, and whose it is, if
+    /// need be, SERVER (may be given several times); `explain inputs` has the commands that make them
+    #[arg(long = "input", value_name = "[SERVER=]FILE")]
+    pub inputs: Vec<String>,
+}
+
 /// `run`.
 #[derive(Args, Debug)]
 pub struct RunArgs {
@@ -123,6 +133,9 @@ pub struct RunArgs {
     /// Keep all that was seen in this file, for `replay` and `compare`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
+    /// What is given beside.
+    #[command(flatten)]
+    pub given: Given,
     /// How to tell it.
     #[command(flatten)]
     pub telling: Telling,
@@ -142,6 +155,9 @@ pub struct ReplayArgs {
     /// Recordings, each from a vantage
     #[arg(required = true, value_name = "RECORDING")]
     pub recordings: Vec<PathBuf>,
+    /// What is given beside, for each of them.
+    #[command(flatten)]
+    pub given: Given,
     /// How to tell it.
     #[command(flatten)]
     pub telling: Telling,
@@ -164,9 +180,13 @@ pub struct CompareArgs {
 pub struct RehearseArgs {
     /// The recording before
     pub recording: PathBuf,
-    /// The new certificate, with what its authority sent along
+    /// The new certificate, with what its authority sent along, in PEM, DER, PKCS#7 or PKCS#12, of which no key is kept
     #[arg(long, value_name = "FILE")]
     pub certificate: PathBuf,
+    /// Read the password of the PKCS#12 file from this file descriptor, up to the end of the line; without it: the environment
+    /// variable `EXCHANGE_PREFLIGHT_CERTIFICATE_PASSWORD`, or a prompt
+    #[arg(long, value_name = "N")]
+    pub certificate_password_fd: Option<u32>,
     /// A server that is to have it (may be given several times); without it, all that have one in whose place it would stand
     #[arg(long, value_name = "HOST", value_parser = host_name)]
     pub on: Vec<String>,
@@ -179,6 +199,9 @@ pub struct RehearseArgs {
     /// Roots of a company's own authority, in PEM or DER (may be given several times)
     #[arg(long, value_name = "FILE")]
     pub trust: Vec<PathBuf>,
+    /// What is given beside what was recorded.
+    #[command(flatten)]
+    pub given: Given,
     /// Keep the supposed recording in this file, for `replay` and `compare`
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,

@@ -7,6 +7,7 @@ use exchange_preflight_checks::model::{
     estate::Estate,
     evidence::Evidence,
     informants::{Found, Holding, found},
+    inputs::HybridPlan,
     organisation::{ExchangeServer, Organisation, ReceiveConnector, SendConnector, Told, VirtualDirectory, searches},
     plan::{ClockLimits, Logon, Plan, PlannedServer, ServerRole, SpnScope, StatedStore},
 };
@@ -34,6 +35,7 @@ pub fn draft(plan: &Plan, evidence: &Evidence) -> String {
             format!("warn = \"{warn:#}\""),
         ]);
     }
+    lines.extend(hybrid(&plan.hybrid));
     lines.extend(plan.logon.iter().flat_map(logon));
     lines.extend(plan.stores.iter().flat_map(store));
     lines.push(String::new());
@@ -69,7 +71,21 @@ fn stated(plan: &Plan) -> Vec<String> {
         let checks: Vec<_> = checks.iter().map(|check| format!("{check:?}")).collect();
         lines.extend((!checks.is_empty()).then(|| format!("{key} = [{}]", checks.join(", "))));
     }
+    // One file may hold several kinds of rows.
+    let mut files: Vec<_> =
+        plan.inputs.files.iter().map(|file| toml::Value::from(file.name.as_str()).to_string()).collect();
+    files.dedup();
+    lines.extend((!files.is_empty()).then(|| format!("inputs = [{}]", files.join(", "))));
     lines
+}
+
+fn hybrid(hybrid: &HybridPlan) -> Vec<String> {
+    let domains: Vec<_> = hybrid.sender_domains.iter().map(|domain| format!("{domain:?}")).collect();
+    let egress: Vec<_> = hybrid.egress.iter().map(|address| format!("\"{address}\"")).collect();
+    let keys = [("sender-domains", domains), ("egress", egress)].into_iter().filter(|(_, values)| !values.is_empty());
+    let keys: Vec<_> = keys.map(|(key, values)| format!("{key} = [{}]", values.join(", "))).collect();
+    let head = (!keys.is_empty()).then(|| [String::new(), "[hybrid]".into()]);
+    head.into_iter().flatten().chain(keys).collect()
 }
 
 /// The password is asked for; no plan holds one.

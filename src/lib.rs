@@ -15,11 +15,29 @@ pub mod sightings;
 pub mod survey;
 pub mod trust_file;
 
+/// The files that an administrator gives beside what the wire tells: exports, logs, a certificate that is to be installed.
+pub mod inputs {
+    pub mod candidate;
+    pub mod certificates;
+    pub mod export;
+    pub mod files;
+    pub mod mistake;
+    pub mod rows;
+    pub mod scuba;
+    pub mod send_log;
+    pub mod sound;
+    pub mod text;
+    pub mod values;
+
+    pub use files::{add, read};
+}
+
 /// What is told, and how it looks. Each gets a finished report and knows no check.
 pub mod render {
     pub mod chain;
     pub mod checks;
     pub mod escape;
+    pub mod inputs;
     pub mod json;
     pub mod rehearsal;
     mod renewal;

@@ -4,14 +4,14 @@ use anstream::StripStream;
 use clap::Parser;
 use exchange_preflight::{
     cli::{
-        Cli, CompareArgs, DiscoverArgs, Format, Output, RehearseArgs, ReplayArgs, RunArgs, SchemaOf, Target, Telling,
-        Verb,
+        Cli, CompareArgs, DiscoverArgs, Format, Given, Output, RehearseArgs, ReplayArgs, RunArgs, SchemaOf, Target,
+        Telling, Verb,
     },
-    compare, discover, draft, password,
+    compare, discover, draft, inputs, password,
     plan_file::{self, Draft, store_name},
     recording::{Origin, Recording},
     rehearse::{Intention, Rehearsal},
-    render::{checks, escape::printable, json, rehearsal, steps, text},
+    render::{checks, escape::printable, inputs as files, json, rehearsal, steps, text},
     renewal::Renewal,
     report::{Report, Strictness, same_estate},
     survey::{Progress, survey},
@@ -27,10 +27,10 @@ use exchange_preflight::{
 };
 use exchange_preflight_checks::{
     CHECKS,
-    facts::raw::Raw,
     model::{
         check::Check,
         estate::Estate,
+        inputs::Inputs,
         plan::{Logon, LogonWay, PlannedServer, ServerRole, ServerState, SpnScope, StatedStore},
     },
 };
@@ -97,9 +97,10 @@ fn main() -> ExitCode {
 type Done = Result<u8, String>;
 
 fn run(args: RunArgs) -> Done {
-    let RunArgs { target, only, skip, outlive, deep, exchange_vantage, spn_scan, prove_login, record, telling } = args;
+    let RunArgs { target, only, skip, outlive, deep, exchange_vantage, spn_scan, prove_login, record, given, telling } =
+        args;
     log(telling.verbose);
-    let (mut draft, means) = stated(target)?;
+    let (mut draft, means) = stated(target, &given)?;
     draft.outlive = outlive.or(draft.outlive);
     draft.selection.only.extend(only);
     // Where nobody could log on, that is one alarm, and not one for each of the checks that were asked for.
@@ -129,7 +130,7 @@ fn run(args: RunArgs) -> Done {
 }
 
 fn draft_plan(args: DiscoverArgs) -> Done {
-    let (draft, means) = stated(args.target)?;
+    let (draft, means) = stated(args.target, &Given::default())?;
     let recording = look(draft, means, &[])?;
     if recording.interrupted {
         return Ok(INTERRUPTED);
@@ -154,7 +155,10 @@ fn draft_plan(args: DiscoverArgs) -> Done {
 }
 
 fn replay(args: &ReplayArgs) -> Done {
-    let recordings: Vec<_> = args.recordings.iter().map(|file| Recording::load(file)).collect::<Result<_, _>>()?;
+    let mut recordings: Vec<_> = args.recordings.iter().map(|file| Recording::load(file)).collect::<Result<_, _>>()?;
+    for recording in &mut recordings {
+        give(&mut recording.plan.inputs, &args.given.inputs, Path::new(""))?;
+    }
     tell(&Report::of(&recordings, args.telling.strictness())?, &args.telling)
 }
 
@@ -175,11 +179,23 @@ fn compare_two(args: &CompareArgs) -> Done {
 }
 
 fn rehearse(args: RehearseArgs) -> Done {
-    let RehearseArgs { recording: file, certificate, on, remove, overwrite_default, trust, record, format } = args;
+    let RehearseArgs {
+        recording: file,
+        certificate,
+        certificate_password_fd,
+        on,
+        remove,
+        overwrite_default,
+        trust,
+        given,
+        record,
+        format,
+    } = args;
     if let Some(record) = &record {
         [record, &Recording::beside(record)].into_iter().try_for_each(|file| can_be_written(file))?;
     }
     let mut recording = Recording::load(&file)?;
+    give(&mut recording.plan.inputs, &given.inputs, Path::new(""))?;
     let stores = &mut recording.plan.stores;
     let mut roots = BTreeMap::new();
     for (name, file) in named_stores(trust)? {
@@ -188,7 +204,8 @@ fn rehearse(args: RehearseArgs) -> Done {
         }
         roots.insert(name, trust_file::read(&file)?);
     }
-    let intention = Intention { chain: candidate(&certificate)?, on, remove, overwrites_default: overwrite_default };
+    let chain = inputs::candidate::read(&certificate, certificate_password_fd)?;
+    let intention = Intention { chain, on, remove, overwrites_default: overwrite_default };
     let rehearsal = Rehearsal::of(recording, intention, &Stores::new(roots))?;
     let renewal = Renewal::between(&rehearsal.before, &rehearsal.supposed);
     let renewal = renewal.as_ref();
@@ -206,12 +223,6 @@ fn rehearse(args: RehearseArgs) -> Done {
     Ok(compare::exit_code(&changes, renewal))
 }
 
-/// The new certificate and what came with it, its own first.
-fn candidate(file: &Path) -> Result<Vec<Raw>, String> {
-    let read = trust_file::read(file).map_err(|wrong| wrong.replacen("the trust store", "the new certificate", 1))?;
-    Ok(read.into_iter().map(|der| Raw(der.to_vec())).collect())
-}
-
 /// The files of `--trust`, each by the name of the store that it makes.
 fn named_stores(trust: Vec<PathBuf>) -> Result<Vec<(String, PathBuf)>, String> {
     let named = |file: PathBuf| {
@@ -223,6 +234,9 @@ fn named_stores(trust: Vec<PathBuf>) -> Result<Vec<(String, PathBuf)>, String> {
 }
 
 fn explain(about: &str) -> Done {
+    if about.eq_ignore_ascii_case("inputs") {
+        return to_stdout(files::explain);
+    }
     let mut found = false;
     to_stdout(|out| {
         found = checks::explain(about, out)?;
@@ -242,7 +256,7 @@ struct Means {
 }
 
 /// What was stated: flags and environment over the plan file; and the trust stores, read from their files.
-fn stated(target: Target) -> Result<(Draft, Means), String> {
+fn stated(target: Target, given: &Given) -> Result<(Draft, Means), String> {
     let Target { domain, plan, server, outward, trust, resolver, user, logon, password_fd, password } = target;
     if password.is_some() {
         return Err(
@@ -264,6 +278,8 @@ fn stated(target: Target) -> Result<(Draft, Means), String> {
         }
     }
     let folder = plan.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+    give(&mut draft.inputs, &draft.input_files, folder)?;
+    give(&mut draft.inputs, &given.inputs, Path::new(""))?;
     let of_plan = draft.stores.iter().map(|store| (store.name.clone(), folder.join(&store.file)));
     let mut files: BTreeMap<String, PathBuf> = of_plan.collect();
     for (name, file) in named_stores(trust)? {
@@ -283,10 +299,18 @@ fn stated(target: Target) -> Result<(Draft, Means), String> {
     if let Some(logon) = &draft.logon {
         // What cannot be is said before anybody is asked for anything.
         Credential::possible(logon)?;
-        keep_no_core();
+        password::keep_no_core();
         password = logon.user.as_deref().map(|user| password::of(user, password_fd)).transpose()?;
     }
     Ok((draft, Means { stores, password }))
+}
+
+/// Reads what is given beside what the wire tells, to what was given before.
+fn give(inputs: &mut Inputs, files: &[String], folder: &Path) -> Result<(), String> {
+    inputs::add(inputs, files, folder).map_err(|mistakes| {
+        let lines: Vec<_> = mistakes.iter().map(|mistake| format!("\n  {mistake}")).collect();
+        format!("what is given has mistakes; nothing was asked yet:{}", lines.concat())
+    })
 }
 
 /// Who logs on, and how: a flag counts more than the plan, each for itself.
@@ -296,13 +320,6 @@ fn logging_on(user: Option<String>, way: Option<LogonWay>, planned: Option<Logon
     let way = way.unwrap_or(planned.way);
     let user = user.or(planned.user).filter(|_| way != LogonWay::Ticket);
     is_wanted.then_some(Logon { user, way })
-}
-
-/// What is in memory from now on belongs in no file, should this program break down.
-fn keep_no_core() {
-    // Where the system does not let us, the file is its administrator's.
-    #[cfg(unix)]
-    let _ = rlimit::setrlimit(rlimit::Resource::CORE, 0, 0);
 }
 
 /// -vv shows how directories were asked. Libraries say no more than their warnings, for some print keys.

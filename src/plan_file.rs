@@ -223,6 +223,17 @@ pub fn spn_scope(text: &str) -> Result<SpnScope, String> {
     }
 }
 
+/// An address, as peers see it.
+fn address(text: &str) -> Result<IpAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is no address; write 203.0.113.7"))
+}
+
+/// A file that is read later, perhaps with its server: `EX01=SEND20261122-1.LOG`.
+fn input_file(text: &str) -> Result<String, String> {
+    let file = text.split_once('=').map_or(text, |(_, file)| file);
+    if file.trim().is_empty() { Err(format!("{text:?} names no file")) } else { Ok(text.to_string()) }
+}
+
 /// A duration such as `5m`, `90s` or `1h 30m`.
 fn duration(text: &str) -> Result<SignedDuration, String> {
     let parsed = text.parse::<SignedDuration>().ok().filter(SignedDuration::is_positive);
@@ -230,7 +241,11 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
 }
 
 /// The keys of a plan.
-const KEYS: &str = "domain, resolver, logon, spn-scan, server, store, outlive, clock, exchange-vantage, deep, forbid-old-tls, only, skip";
+const KEYS: &str = "domain, resolver, logon, spn-scan, server, store, outlive, clock, exchange-vantage, deep, forbid-old-tls, only, \
+                    skip, inputs, hybrid";
+
+/// An organisation has not more domains than this that one states, nor addresses.
+const MOST_SENDERS: usize = 256;
 
 /// So many names of one server are asked for; more would be more connections than a server is to bear.
 const MOST_NAMES: usize = 4;
@@ -263,6 +278,10 @@ impl Reader<'_> {
                 "deep" => draft.deep = self.boolean(value),
                 "only" => draft.selection.only = self.checks(value),
                 "skip" => draft.selection.skip = self.checks(value),
+                "inputs" => {
+                    draft.input_files = self.list(value, "files", "certificates.json", 256, "a path", input_file)
+                }
+                "hybrid" => draft.hybrid = self.hybrid(value),
                 other => {
                     self.unknown_key(key, other, KEYS);
                 }
@@ -331,15 +350,44 @@ impl Reader<'_> {
     }
 
     fn names(&mut self, value: &Value<'_>) -> Vec<String> {
+        self.list(value, "names", "mail.contoso.com", MOST_NAMES, "a DNS name", host_name)
+    }
+
+    /// A list of texts of one kind, and not too many of them.
+    fn list<T>(
+        &mut self,
+        value: &Value<'_>,
+        of: &str,
+        example: &str,
+        most: usize,
+        what: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Vec<T> {
         let DeValue::Array(items) = value.get_ref() else {
-            self.mistake(value.span(), "write a list of names: [\"mail.contoso.com\"]".into());
+            self.mistake(value.span(), format!("write a list of {of}: [{example:?}]"));
             return Vec::new();
         };
-        if items.len() > MOST_NAMES {
-            let what = format!("{} names are too many for one server; at most {MOST_NAMES}", items.len());
-            self.mistake(value.span(), what);
+        if items.len() > most {
+            self.mistake(value.span(), format!("{} {of} are too many; at most {most}", items.len()));
         }
-        items.iter().filter_map(|item| self.parsed(item, "a DNS name", host_name)).collect()
+        items.iter().filter_map(|item| self.parsed(item, what, &parse)).collect()
+    }
+
+    fn hybrid(&mut self, value: &Value<'_>) -> HybridPlan {
+        let mut hybrid = HybridPlan::default();
+        for (key, value) in self.table(value).into_iter().flatten() {
+            match key.get_ref().as_ref() {
+                "sender-domains" => {
+                    hybrid.sender_domains =
+                        self.list(value, "domains", "contoso.com", MOST_SENDERS, "a domain", host_name);
+                }
+                "egress" => {
+                    hybrid.egress = self.list(value, "addresses", "203.0.113.7", MOST_SENDERS, "an address", address);
+                }
+                other => self.unknown_key(key, other, "sender-domains, egress"),
+            }
+        }
+        hybrid
     }
 
     fn store(&mut self, item: &Value<'_>) -> Option<StatedStore> {

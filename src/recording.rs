@@ -1,6 +1,9 @@
 //! A recording: all that one run saw, to be judged again anywhere, on any day, by a better version.
 
-use crate::plan_file::{host_name, store_name};
+use crate::{
+    inputs::sound::sound,
+    plan_file::{host_name, store_name},
+};
 use exchange_preflight_checks::model::{
     ask::Question,
     evidence::{Evidence, Observation, Vantage},
@@ -260,6 +263,7 @@ fn stated_names(plan: &Plan) -> Result<(), String> {
     names
         .try_for_each(|name| host_name(&name).map(drop))
         .and_then(|()| stores.try_for_each(|name| store_name(name).map(drop)))
+        .and_then(|()| sound(&plan.inputs, &plan.hybrid))
         .map_err(|error| format!("field plan: {error}"))
 }
 

@@ -302,3 +302,76 @@ fn hostile_text_is_shown_and_not_obeyed() {
         assert!(!text.contains(['\u{1b}', '\u{9b}']), "{form}");
     }
 }
+
+/// What is given is read before anything is asked, and every mistake in it is told with file, line and field.
+#[test]
+fn a_mistake_in_what_is_given_ends_with_2_and_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, from: &str, to: &str| {
+        let text = fs::read_to_string(root().join("fixtures/inputs").join(name)).unwrap();
+        let changed = text.replacen(from, to, 1);
+        assert_ne!(changed, text, "{name}");
+        fs::write(folder.path().join(name), changed).unwrap();
+        folder.path().join(name).to_str().unwrap().to_string()
+    };
+    let (log, json) = ("SEND20261122-1.LOG", "certificates.json");
+    let alone = ["run", "--domain", "nowhere.invalid", "--resolver", "127.0.0.1:9"];
+    for (given, place) in [
+        (
+            file(json, "\"Services\": \"IIS, SMTP\"", "\"Services\": \"HTTP\""),
+            "certificates.json, line 15, field Services: ",
+        ),
+        (file("inbound.json", "\"Enabled\"", "\"Disabled\""), "inbound.json, line 2, field Enabled: is missing"),
+        (file(log, "2026-11-22T10:00:00.101Z", "yesterday"), "SEND20261122-1.LOG, line 7: "),
+        (root().join("fixtures/inputs/RECV20261122-1.LOG").display().to_string(), "RECV20261122-1.LOG, line 3: "),
+        (root().join("fixtures/inputs/candidate.pem").display().to_string(), "candidate.pem: is a certificate"),
+        ("EX01=/nonexistent.json".into(), "EX01=/nonexistent.json: cannot be read"),
+    ] {
+        for verb in [&alone[..], &["replay", HEALTHY]] {
+            let output = program(&[verb, &["--input", &given]].concat());
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(2), "{given}: {said}");
+            assert!(said.contains(place) && output.stdout.is_empty(), "{given}: {said}");
+        }
+    }
+}
+
+/// Files of a plan are found from its folder; a replay takes more of them, and a recording that has them has no others.
+#[test]
+fn what_is_given_is_replayed() {
+    let given = ["certificates.json", "tenant.json", "EX02=SEND20261121-1.LOG"];
+    let folder = "fixtures/inputs/";
+    let paths = given.map(|file| match file.split_once('=') {
+        Some((server, file)) => format!("{server}={folder}{file}"),
+        None => format!("{folder}{file}"),
+    });
+    let inputs: Vec<_> = paths.iter().flat_map(|path| ["--input", path]).collect();
+    let output = program(&[&["replay", HEALTHY][..], &inputs].concat());
+    assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{output:?}");
+    let output = program(&["explain", "inputs"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.contains("Get-ExchangeCertificate -Server $s"), "{said}");
+}
+
+/// What is in a recording may come from anybody, and names in it enter commands.
+#[test]
+fn a_hostile_name_in_what_was_given_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("hostile.json");
+    let healthy = fs::read_to_string(root().join(HEALTHY)).unwrap();
+    let plan = "\"plan\": {";
+    for inputs in [
+        r#"{"send_connectors":[{"name":"x","is_enabled":true,"sources":["EX01; calc"]}]}"#,
+        r#"{"certificates":[{"server":"ex01","thumbprint":"zz","subject":"","issuer":""}]}"#,
+        r#"{"inbound":[{"name":"a\nb","is_enabled":true,"is_on_premises":true}]}"#,
+        r#"{"supposed":{"chain":[],"on":["ex01 $(calc)"]}}"#,
+    ] {
+        let changed = healthy.replacen(plan, &format!("{plan}\"inputs\":{inputs},"), 1);
+        assert_ne!(changed, healthy);
+        fs::write(&file, changed).unwrap();
+        let output = program(&["replay", file.to_str().unwrap()]);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{inputs}: {said}");
+        assert!(said.contains("field plan: what was given has a value in"), "{said}");
+    }
+}

@@ -1,6 +1,11 @@
 //! What parses the bytes of strangers, a target each. A target that returns has borne its input.
 
-use exchange_preflight::{plan_file, recording::Recording, wire::parsers};
+use exchange_preflight::{
+    inputs::{certificates, files},
+    plan_file,
+    recording::Recording,
+    wire::parsers,
+};
 use exchange_preflight_checks::facts::{
     census::{SpnCensus, SpnScan},
     certificate::Certificate,
@@ -39,6 +44,10 @@ pub(super) const TARGETS: &[(&str, Target)] = &[
     ("tls_flight", parsers::tls_flight),
     ("recording", recording),
     ("plan", plan),
+    ("json_export", given),
+    ("csv_export", given),
+    ("send_log", given),
+    ("candidate", candidate),
 ];
 
 /// Runs the target of this name.
@@ -119,4 +128,17 @@ fn recording(input: &[u8]) {
 
 fn plan(input: &[u8]) {
     let _ = plan_file::parse(&String::from_utf8_lossy(input));
+}
+
+/// A file that an administrator gives, of whatever kind.
+fn given(input: &[u8]) {
+    if let Err(mistakes) = files::of_bytes("given", input.to_vec()) {
+        assert!(!mistakes.is_empty());
+    }
+}
+
+/// A certificate that is to be installed. A store costs as many rounds of its key derivation as it says, so it is looked into by name
+/// only.
+fn candidate(input: &[u8]) {
+    let _ = certificates::held(input);
 }
