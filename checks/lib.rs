@@ -145,6 +145,7 @@ pub mod certificate {
     pub mod current;
     pub mod internal;
     pub mod named;
+    pub mod oauth;
     pub mod pinned;
     pub mod single;
     pub mod strong;
@@ -201,6 +202,7 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &certificate::internal::Internal,
     &certificate::pinned::Pinned,
     &certificate::unrevoked::Unrevoked,
+    &certificate::oauth::OAuth,
     &web::internal_url::InternalUrl,
     &web::spn::WebSpn,
     &web::kerberos_login::WebKerberosLogin,

@@ -4,6 +4,7 @@ use crate::{
     facts::{
         certificate::Certificate,
         connector::{CertificateName, binds},
+        distinguished::DistinguishedName,
         smtp::Upgrade,
     },
     model::{
@@ -16,7 +17,10 @@ use crate::{
         finding::{Finding, Subject, Trouble, Verdict},
         listeners::{Listener, peer_listeners, quote, server_name},
         meta::{Basis, Fold, Meta, Tier},
-        organisation::{Organisation, ReceiveConnector, SearchOf, SendConnector, Told, searches},
+        organisation::{Organisation, ReceiveConnector, SearchOf, Told, searches},
+        outgoing::{Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, spelt_in_command},
+        selection::{Choice, Selected, Wanted, is_pinnable, may_be_pinned, select},
+        stock::{Stock, Stocked, host_called, stocks},
     },
 };
 use alloc::{
@@ -27,6 +31,7 @@ use alloc::{
     vec::Vec,
 };
 use core::net::SocketAddr;
+use jiff::Timestamp;
 
 /// See the module.
 pub struct Pinned;
@@ -91,11 +96,21 @@ impl Check for Pinned {
         if findings.is_empty() {
             findings.push(nobody(estate));
         }
-        let send = organisation.send_connectors.iter().filter_map(judge_send);
-        let hybrid = organisation.hybrid.as_ref().and_then(|hybrid| hybrid.pin.as_ref());
-        let hybrid =
-            hybrid.map(|pin| as_client(Subject::Configured("hybrid".into(), "TlsCertificateName".into()), pin));
-        findings.into_iter().chain(send).chain(hybrid).collect()
+        let stocks = stocks(estate, evidence);
+        let connectors = outgoing(estate);
+        let client = |subject, connector: &Outgoing| judge_client(subject, connector, &stocks, estate, evidence);
+        findings.extend(connectors.iter().filter_map(|connector| client(connector.subject(), connector)));
+        let hybrid = as_sent_by_hybrid(organisation, estate);
+        let hybrid = hybrid.and_then(|hybrid| client(hybrid_subject(), &hybrid)).map(|finding| {
+            // The wizard's own note alone stops no mail, where the connectors name another one.
+            let is_other = |it: &&Outgoing| {
+                it.is_enabled && it.is_to_exchange_online() && it.pin.value() != hybrid_pin(organisation)
+            };
+            let is_note = finding.verdict == Verdict::Fail && connectors.iter().any(|it| is_other(&it));
+            if is_note { Finding { verdict: Verdict::Warn, ..finding } } else { finding }
+        });
+        findings.extend(hybrid);
+        findings
     }
 }
 
@@ -116,18 +131,198 @@ fn nobody(estate: &Estate) -> Finding {
     Finding::new(&META, Subject::Estate, verdict, seen)
 }
 
-fn judge_send(connector: &SendConnector) -> Option<Finding> {
-    let pin = connector.pin.value()?;
-    Some(as_client(Subject::Configured("send connector".into(), connector.name.clone()), pin))
+fn hybrid_subject() -> Subject {
+    Subject::Configured("hybrid".into(), "TlsCertificateName".into())
 }
 
-/// What is named for the client's side.
-fn as_client(subject: Subject, pin: &str) -> Finding {
-    if CertificateName::read(pin).is_none() {
-        return malformed(subject, pin);
+fn hybrid_pin(organisation: &Organisation) -> Option<&String> {
+    organisation.hybrid.as_ref()?.pin.as_ref()
+}
+
+/// The certificate of the hybrid configuration, as if it were a send connector of the servers that it names as senders.
+fn as_sent_by_hybrid(organisation: &Organisation, estate: &Estate) -> Option<Outgoing> {
+    let (hybrid, pin) = (organisation.hybrid.as_ref()?, hybrid_pin(organisation)?.clone());
+    let sources = hybrid.senders.iter().map(|name| host_called(name, estate)).collect();
+    Some(Outgoing {
+        name: String::new(),
+        pin: Told::Is(pin),
+        fqdn: None,
+        sources,
+        smart_hosts: Vec::new(),
+        address_spaces: Vec::new(),
+        tls_domain: None,
+        is_enabled: true,
+        is_cloud: true,
+        is_proxied: false,
+    })
+}
+
+/// What a pin comes to on one source server.
+struct Held {
+    verdict: Verdict,
+    code: Option<&'static str>,
+    said: String,
+}
+
+/// What a send connector or the hybrid configuration names, held against what its servers have.
+fn judge_client(
+    subject: Subject,
+    connector: &Outgoing,
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
+    evidence: &Evidence,
+) -> Option<Finding> {
+    let pin = connector.pin.value()?;
+    let Some(name) = CertificateName::read(pin) else { return Some(malformed(subject, pin)) };
+    let new = |verdict, seen: String| Finding::new(&META, subject.clone(), verdict, seen);
+    let presented = presented(connector, stocks, estate, evidence);
+    let (told, mut untold): (Vec<_>, Vec<_>) = presented.iter().partition(|one| one.is_told());
+    if told.is_empty() {
+        let seen =
+            format!("it names {}; what Exchange presents as a client is seen only in exports and logs", quote(pin));
+        return Some(new(Verdict::Skip, seen));
     }
-    let seen = format!("it names {}; what Exchange presents as a client is seen only in exports and logs", quote(pin));
-    Finding::new(&META, subject, Verdict::Skip, seen)
+    if !connector.is_enabled {
+        return Some(new(Verdict::Skip, "it is disabled".into()));
+    }
+    let is_supposed = told.iter().any(|one| one.is_supposed);
+    let mut held: Vec<_> = told.iter().map(|one| hold(connector, &name, one)).collect();
+    // A renewal is rehearsed on some of the servers, and nothing else is known of the others.
+    if is_supposed && let [first, ..] = untold.as_slice() {
+        let said = format!("{} sends by it as well, and is not among those that get the new one", first.host);
+        held.push(Held { verdict: Verdict::Warn, code: Some("left-out"), said });
+        untold.clear();
+    }
+    let untold_too: Vec<_> = untold.iter().map(|one| one.why_untold()).collect();
+    let said = |held: &[Held]| {
+        let said = held.iter().map(|held| held.said.clone()).chain(untold_too.clone());
+        format!("it names {}: {}", quote(pin), said.collect::<Vec<_>>().join("; "))
+    };
+    let worst = held.iter().max_by_key(|held| held.verdict)?;
+    if worst.verdict < Verdict::Warn && !untold.is_empty() {
+        return Some(how_to_tell(&untold).into_iter().fold(new(Verdict::Unknown, said(&held)), Finding::remedy));
+    }
+    let finding = new(worst.verdict, said(&held));
+    let Some(code) = worst.code else { return Some(finding) };
+    let finding = finding.code(code);
+    if code == "two-fit" {
+        let all = told.iter().flat_map(|one| one.selected.iter().flat_map(Selected::candidates));
+        let all: BTreeMap<_, _> = all.map(|one| (one.thumbprint.as_str(), one.not_before)).collect();
+        let server = told.first().map_or("<SERVER>", |one| server_name(spelt_in_command(&one.host)));
+        return Some(one_of_two(finding, &all, server, &name, &estate.organisation));
+    }
+    Some(mend_client(connector, &told, code).into_iter().fold(finding, Finding::remedy))
+}
+
+fn hold(connector: &Outgoing, name: &CertificateName, one: &Presented<'_>) -> Held {
+    let host = &one.host;
+    let new = |verdict, code, said: String| Held { verdict, code: Some(code), said };
+    let matters = if connector.is_to_exchange_online() { Verdict::Fail } else { Verdict::Warn };
+    let Some(selected) = one.selected.as_ref().filter(|_| one.is_chosen_from_all()) else {
+        let sent = one.logged.and_then(|session| session.sent.as_ref());
+        let fits = sent.is_some_and(|sent| {
+            name.fits(&DistinguishedName::read(&sent.subject), &DistinguishedName::read(&sent.issuer))
+        });
+        let shown =
+            sent.map_or_else(|| "none".into(), |sent| format!("{} ({})", sent.thumbprint, quote(&sent.subject)));
+        let when = one.logged.map_or_else(String::new, |session| session.when.strftime("%Y-%m-%d").to_string());
+        if fits {
+            return Held {
+                verdict: Verdict::Pass,
+                code: None,
+                said: format!("{host} showed that one on {when}, {shown}"),
+            };
+        }
+        // It may have been named since.
+        let is_refused = one.logged.is_some_and(|session| !session.refusals.is_empty());
+        let verdict = if is_refused { matters } else { Verdict::Warn };
+        return new(verdict, "pin-fits-none", format!("{host} showed another on {when}, {shown}"));
+    };
+    if !is_pinnable(name) {
+        let said = format!("the common name is no domain, and by such a name {host} finds none");
+        return new(Verdict::Warn, "cannot-be-pinned", said);
+    }
+    let none = || format!("{host} has none that fits ({}). {WITHOUT}", selected.words());
+    match (&selected.choice, one.stock.and_then(Stock::supposed)) {
+        // Of what was not seen, one may fit; unless the one that was named is what was taken away.
+        (Choice::Nothing, _) if one.stock.is_some_and(|stock| !stock.is_whole) && !one.loses_some => {
+            let said = format!("of the certificates that {host} is known to have, none fits");
+            Held { verdict: Verdict::Warn, code: Some("pin-fits-none"), said }
+        }
+        (Choice::Nothing, _) => new(Verdict::Fail, "pin-fits-none", none()),
+        (Choice::Any(any), _) => {
+            new(Verdict::Warn, "two-fit", format!("{} of {host} fit, and it shows whichever it finds first", any.len()))
+        }
+        (Choice::One(chosen), _) if chosen.serves_smtp == Some(false) => {
+            let said = format!(
+                "{} of {host} fits and has not the service SMTP: TLS fails with UnknownCredentials",
+                chosen.thumbprint
+            );
+            new(Verdict::Fail, "pin-without-smtp", said)
+        }
+        (Choice::One(chosen), _) if !selected.is_valid(chosen) => {
+            let said = format!("{} of {host} fits, and is not valid (any more)", chosen.thumbprint);
+            new(matters, "pin-not-valid", said)
+        }
+        (Choice::One(_), Some(new_one)) if !may_be_pinned(new_one) => {
+            let said = format!(
+                "{host} goes on with another: no connector can name the new one, {}, which has no common name that is a domain",
+                new_one.thumbprint
+            );
+            new(Verdict::Warn, "cannot-be-pinned", said)
+        }
+        (Choice::One(chosen), Some(new_one)) if chosen.thumbprint != new_one.thumbprint => {
+            let said = format!(
+                "{host} goes on with {}: the new one, {}, is not what the connector names",
+                chosen.thumbprint, new_one.thumbprint
+            );
+            new(Verdict::Warn, "keeps-the-old", said)
+        }
+        (Choice::One(chosen), _) => {
+            Held { verdict: Verdict::Pass, code: None, said: format!("{host} shows {}", chosen.thumbprint) }
+        }
+    }
+}
+
+/// What becomes of mail without the certificate that is named.
+const WITHOUT: &str = "Then TLS fails (NoCredentials) and mail waits, or goes without a certificate, for which Exchange Online refuses it with 550 5.7.64";
+
+fn mend_client(connector: &Outgoing, told: &[&Presented<'_>], code: &str) -> Vec<String> {
+    let host = told.first().map_or("<SERVER>", |one| one.host.as_str());
+    let server = spelt_in_command(host);
+    let supposed = told.iter().find_map(|one| one.stock?.supposed());
+    // The one that looks right: the newest that an authority signed, that SMTP may show and that bears the connector's name.
+    let by_name = |one: &&Stocked| {
+        one.has_key != Some(false) && one.serves_smtp == Some(true) && !one.is_self_signed && may_be_pinned(one)
+    };
+    let known = told.iter().filter_map(|one| one.stock).flat_map(|stock| stock.certificates.values());
+    let newest = known.filter(by_name).max_by_key(|one| (one.not_before, &one.thumbprint));
+    let right = supposed.or(newest).map_or("<THUMBPRINT>", |one| one.thumbprint.as_str());
+    if connector.name.is_empty() {
+        return vec![
+            "Run the Hybrid Configuration Wizard again, and choose the certificate that is in service on its page of transport certificates:".into(),
+            format!("    Get-ExchangeCertificate -Server {server} | fl Thumbprint,Issuer,Subject,Services,NotAfter"),
+        ];
+    }
+    let mut steps = vec![
+        "See which certificates its servers have:".to_string(),
+        format!("    Get-ExchangeCertificate -Server {server} | fl Thumbprint,Issuer,Subject,Services,NotAfter"),
+    ];
+    if code == "pin-without-smtp" {
+        steps.push("Give the one that is named the service SMTP, answering No when asked to overwrite the default SMTP certificate:".into());
+        steps.push(format!("    Enable-ExchangeCertificate -Server {server} -Thumbprint <THUMBPRINT> -Services SMTP"));
+        return steps;
+    }
+    if code == "cannot-be-pinned" {
+        steps.push(
+            "Have one issued whose common name is one of its names (CN=mail.contoso.com), and name that one:".into(),
+        );
+        steps.extend(pin_to(connector, host, "<THUMBPRINT>"));
+        return steps;
+    }
+    steps.push("Name the one that is to be shown:".into());
+    steps.extend(pin_to(connector, host, right));
+    steps
 }
 
 fn malformed(subject: Subject, pin: &str) -> Finding {
@@ -181,12 +376,45 @@ fn judge_receive(connector: &ReceiveConnector, estate: &Estate, evidence: &Evide
     }
     let unheard = || Finding::new(&META, subject(connector), Verdict::Unknown, "it listens where nothing was asked");
     let host = connector.host.clone().unwrap_or_default();
+    let stocks = stocks(estate, evidence);
+    let stock = stocks.get(&host);
     let finding = worst.unwrap_or_else(unheard).suspects(Trouble::Name(host));
-    let fitting = fitting(connector, &name, &certificates);
-    if finding.verdict < Verdict::Warn && fitting.len() > 1 {
-        return Some(two_fit(connector, &fitting, &estate.organisation));
+    let fitting = fitting(connector, &name, &certificates, stock);
+    if fitting.len() > 1 && (finding.verdict < Verdict::Warn || finding.verdict == Verdict::Unknown) {
+        return Some(two_fit(connector, &name, &fitting, &estate.organisation));
+    }
+    // Where the port was not seen, an export tells whether there is anything to show.
+    if finding.verdict == Verdict::Unknown && fitting.is_empty() && stock.is_some_and(|stock| stock.is_whole) {
+        return Some(none_to_show(connector, pin));
     }
     Some(finding)
+}
+
+/// The server has none that fits, by its export; its port was not seen.
+fn none_to_show(connector: &ReceiveConnector, pin: &str) -> Finding {
+    let host = connector_host(connector);
+    let seen = format!(
+        "it names {}, and by its export {host} has none that fits: STARTTLS will be gone (event 12014)",
+        quote(pin)
+    );
+    Finding::new(&META, subject(connector), Verdict::Warn, seen)
+        .code("pin-fits-none")
+        .remedy("See which certificates it has:")
+        .remedy(list_command(host))
+        .remedy("Name the one that is to be shown; without the service SMTP give it that first (Enable-ExchangeCertificate -Services SMTP, answering No):")
+        .remedy(pin_command(connector, host))
+        .remedy("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport")
+}
+
+fn list_command(host: &str) -> String {
+    format!("    Get-ExchangeCertificate -Server {host} | fl Thumbprint,Issuer,Subject,Services,NotAfter")
+}
+
+fn pin_command(connector: &ReceiveConnector, host: &str) -> String {
+    let identity = identity(connector);
+    format!(
+        "    $c = Get-ExchangeCertificate -Server {host} <THUMBPRINT>; Set-ReceiveConnector {identity} -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\""
+    )
 }
 
 fn look<'c>(
@@ -235,14 +463,8 @@ fn judge_sight(connector: &ReceiveConnector, pin: &str, listener: &Listener, sig
             .suspects(Trouble::HostDark(listener.to.host.clone()))
             .suspects(Trouble::PortShut(listener.subject()))
     };
-    let list =
-        || format!("    Get-ExchangeCertificate -Server {host} | fl Thumbprint,Issuer,Subject,Services,NotAfter");
-    let pin_anew = || {
-        let identity = identity(connector);
-        format!(
-            "    $c = Get-ExchangeCertificate -Server {host} <THUMBPRINT>; Set-ReceiveConnector {identity} -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\""
-        )
-    };
+    let list = || list_command(host);
+    let pin_anew = || pin_command(connector, host);
     let restart = || "    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport".to_string();
     match sight {
         Sight::Fits => finding(Verdict::Pass, format!("{port} shows the certificate that it names")),
@@ -289,36 +511,62 @@ fn judge_sight(connector: &ReceiveConnector, pin: &str, listener: &Listener, sig
     }
 }
 
-/// Certificates that a server shows by STARTTLS and that a pin names, by thumbprint.
+/// Certificates of a server that a pin names, by thumbprint, with the beginnings of their lives: those that it shows by STARTTLS, and
+/// those that an export has.
 fn fitting<'c>(
     connector: &ReceiveConnector,
     name: &CertificateName,
     certificates: &'c Certificates,
-) -> BTreeMap<&'c str, &'c Certificate> {
+    stock: Option<&'c Stock>,
+) -> BTreeMap<&'c str, Option<Timestamp>> {
     let is_here = |host: &String| connector.host.as_ref() == Some(host);
     let here = certificates
         .shown
         .iter()
         .filter(|shown| shown.upgrade == Some(Upgrade::StartTls) && is_here(&shown.listener.to.host));
     let leaves = here.map(|shown| certificates.leaf(shown)).filter(|leaf| name.names(leaf));
-    leaves.map(|leaf| (leaf.thumbprint.as_str(), leaf)).collect()
+    let shown = leaves.map(|leaf| (leaf.thumbprint.as_str(), Some(leaf.not_before)));
+    let wanted = Wanted { pin: connector.pin.value().map(String::as_str), fqdn: None, host: "" };
+    let whole = stock.filter(|stock| stock.is_whole).map(|stock| select(stock, &wanted, certificates.now));
+    let had = whole.into_iter().flat_map(|selected| selected.candidates());
+    shown.chain(had.map(|one| (one.thumbprint.as_str(), one.not_before))).collect()
 }
 
 fn two_fit(
     connector: &ReceiveConnector,
-    fitting: &BTreeMap<&str, &Certificate>,
+    name: &CertificateName,
+    fitting: &BTreeMap<&str, Option<Timestamp>>,
     organisation: &Organisation,
 ) -> Finding {
-    let mut all: Vec<_> = fitting.values().collect();
-    all.sort_by_key(|certificate| certificate.not_before);
-    let told = all.iter().map(|one| format!("{} since {}", one.thumbprint, one.not_before.strftime("%Y-%m-%d")));
-    let told: Vec<String> = told.collect();
-    let old = all.first().map_or("<THUMBPRINT>", |certificate| certificate.thumbprint.as_str());
-    let seen = format!("it names {} certificates of the server alike: {}", all.len(), told.join(", "));
+    let day = |when: &Option<Timestamp>| {
+        when.map_or_else(String::new, |when| format!(" since {}", when.strftime("%Y-%m-%d")))
+    };
+    let told: Vec<_> = fitting.iter().map(|(thumbprint, since)| format!("{thumbprint}{}", day(since))).collect();
+    let seen = format!("it names {} certificates of the server alike: {}", fitting.len(), told.join(", "));
     let finding = Finding::new(&META, subject(connector), Verdict::Warn, seen).code("two-fit");
-    let remove = format!("    Remove-ExchangeCertificate -Server {} -Thumbprint {old}", connector_host(connector));
+    one_of_two(finding, fitting, connector_host(connector), name, organisation)
+}
+
+/// Leaves the newest of those that are named alike, in the order that is safe.
+fn one_of_two(
+    finding: Finding,
+    fitting: &BTreeMap<&str, Option<Timestamp>>,
+    server: &str,
+    name: &CertificateName,
+    organisation: &Organisation,
+) -> Finding {
+    let mut all: Vec<_> = fitting.iter().collect();
+    all.sort_by_key(|(_, since)| **since);
+    let old = all.first().map_or("<THUMBPRINT>", |(thumbprint, _)| thumbprint);
+    let new = all.last().map_or("<THUMBPRINT OF THE NEW ONE>", |(thumbprint, _)| thumbprint);
+    let remove = format!("    Remove-ExchangeCertificate -Server {server} -Thumbprint {old}");
+    let (subject, issuer) =
+        (DistinguishedName::read(&name.subject), name.issuer.as_deref().map(DistinguishedName::read));
     let names_it = |pin: &String| {
-        CertificateName::read(pin).is_some_and(|name| all.iter().any(|certificate| name.names(certificate)))
+        CertificateName::read(pin).is_some_and(|other| match &issuer {
+            Some(issuer) => other.fits(&subject, issuer),
+            None => DistinguishedName::read(&other.subject) == subject,
+        })
     };
     let senders: Vec<_> = organisation.send_connectors.iter().filter(|c| c.pin.value().is_some_and(names_it)).collect();
     let is_hybrid = organisation.hybrid.as_ref().and_then(|hybrid| hybrid.pin.as_ref()).is_some_and(names_it);
@@ -350,7 +598,7 @@ fn two_fit(
         .remedy("    repadmin /syncall /AdeP")
         .remedy(remove)
         .remedy("Name the new one again, and start what was stopped:")
-        .remedy("    $c = Get-ExchangeCertificate <THUMBPRINT OF THE NEW ONE>");
+        .remedy(format!("    $c = Get-ExchangeCertificate -Server {server} {new}"));
     each(finding, "\"<I>$($c.Issuer)<S>$($c.Subject)\"")
         .remedy("    Start-Service MSExchangeTransport; Restart-Service MSExchangeFrontEndTransport")
 }
@@ -363,8 +611,18 @@ fn connector_host(connector: &ReceiveConnector) -> &str {
 mod tests {
     use super::*;
     use crate::{
-        facts::connector::TransportRole::FrontEnd,
-        model::connectors::testing::{EVERYBODY, connector, estate, heard, words},
+        facts::{
+            certificate::Name,
+            connector::TransportRole::FrontEnd,
+            export::{ExportedCertificate, Services},
+            protocol_log::{LoggedCertificate, SendSession},
+            raw::Raw,
+        },
+        model::{
+            connectors::testing::{EVERYBODY, connector, estate, heard, words},
+            inputs::Supposed,
+            organisation::SendConnector,
+        },
     };
 
     const SHOWN: &[u8] = include_bytes!("../../tests/chains/samples/pinned.der");
@@ -396,9 +654,11 @@ mod tests {
     #[test]
     fn what_a_send_connector_names_is_set_free_before_it_is_removed() {
         let certificate = Certificate::parse(SHOWN).unwrap();
-        let fitting = BTreeMap::from([(certificate.thumbprint.as_str(), &certificate)]);
+        let fitting = BTreeMap::from([(certificate.thumbprint.as_str(), Some(certificate.not_before))]);
         let front = connector("EX01", "Front", 25, FrontEnd, 31, &EVERYBODY);
-        let remedy = |organisation: &Organisation| two_fit(&front, &fitting, organisation).remedy.join("\n");
+        let remedy = |organisation: &Organisation| {
+            two_fit(&front, &CertificateName::read(PIN).unwrap(), &fitting, organisation).remedy.join("\n")
+        };
         let alone = remedy(&Organisation::default());
         assert!(alone.contains("Remove-ExchangeCertificate -Server ex01") && !alone.contains("Set-SendConnector"));
         let sender = |name: &str, pin: &str| SendConnector {
@@ -447,5 +707,142 @@ mod tests {
         assert_eq!(words(Pinned.judge(&estate, &evidence)), ["pass estate"]);
         estate.organisation.receive_connectors.push(ReceiveConnector { pin: Told::Unread, ..front });
         assert_eq!(words(Pinned.judge(&estate, &evidence)), ["unknown estate"]);
+    }
+
+    const THE_PIN: &str = "<I>CN=Public CA, O=Trust, C=US<S>CN=mail.contoso.com";
+
+    fn row(server: &str, number: u8, issuer: &str, since: &str) -> ExportedCertificate {
+        ExportedCertificate {
+            server: server.into(),
+            thumbprint: hex::encode([number; 20]),
+            subject: "CN=mail.contoso.com".into(),
+            issuer: issuer.into(),
+            services: Some(Services(16)),
+            not_before: since.parse().ok(),
+            not_after: "2030-01-01T00:00:00Z".parse().ok(),
+            has_private_key: Some(true),
+            ..ExportedCertificate::default()
+        }
+    }
+
+    const PUBLIC: &str = "C=US, O=Trust, CN=Public CA";
+
+    fn client(pin: &str, change: impl Fn(&mut Estate)) -> Vec<String> {
+        let (mut estate, evidence) = estate(&[("EX01", "10.0.0.1"), ("EX02", "10.0.0.2")]);
+        estate.organisation.send_connectors = vec![SendConnector {
+            name: "Out".into(),
+            smart_hosts: vec!["contoso-com.mail.protection.outlook.com".into()],
+            address_spaces: Vec::new(),
+            fqdn: None,
+            pin: Told::Is(pin.into()),
+            sources: vec!["EX01".into(), "EX02".into()],
+            is_enabled: true,
+            flags: 0,
+            tls_domain: None,
+        }];
+        change(&mut estate);
+        let findings = Pinned.judge(&estate, &evidence);
+        words(findings.into_iter().filter(|finding| finding.subject != Subject::Estate).collect())
+    }
+
+    fn exported(pin: &str, rows: &[ExportedCertificate]) -> String {
+        client(pin, |estate| estate.plan.inputs.certificates = Some(rows.to_vec())).join(" | ")
+    }
+
+    #[test]
+    fn what_is_named_for_clients_is_held_against_exports() {
+        let on = |number, issuer| {
+            [row("ex01", number, issuer, "1969-01-01T00:00:00Z"), row("EX02", number, issuer, "1969-01-01T00:00:00Z")]
+        };
+        assert_eq!(client(THE_PIN, |_| ()), ["skip send connector/Out"]);
+        assert_eq!(exported(THE_PIN, &on(1, PUBLIC)), "pass send connector/Out");
+        assert_eq!(exported(THE_PIN, &on(1, PUBLIC)[..1]), "unknown send connector/Out");
+        assert_eq!(exported(THE_PIN, &on(1, "CN=New CA")), "fail send connector/Out pin-fits-none");
+        let two = [&on(1, PUBLIC)[..], &on(2, PUBLIC)[..]].concat();
+        assert_eq!(exported(THE_PIN, &two), "warn send connector/Out two-fit");
+        let changed = |change: &dyn Fn(&mut ExportedCertificate)| {
+            let mut rows = on(1, PUBLIC);
+            rows.iter_mut().for_each(change);
+            exported(THE_PIN, &rows)
+        };
+        assert_eq!(changed(&|row| row.services = Some(Services(8))), "fail send connector/Out pin-without-smtp");
+        assert_eq!(changed(&|row| row.has_private_key = Some(false)), "fail send connector/Out pin-fits-none");
+        // The evidence of these tests is of 1970.
+        assert_eq!(
+            changed(&|row| row.not_after = "1969-12-01T00:00:00Z".parse().ok()),
+            "fail send connector/Out pin-not-valid"
+        );
+        let rows = on(1, PUBLIC).map(|row| ExportedCertificate { subject: "O=Contoso".into(), ..row });
+        assert_eq!(
+            exported("<I>CN=Public CA, O=Trust, C=US<S>O=Contoso", &rows),
+            "warn send connector/Out cannot-be-pinned"
+        );
+    }
+
+    #[test]
+    fn what_was_shown_once_may_have_been_named_since() {
+        let logged = |issuer: &str, refusals: &[&str]| {
+            let sent = LoggedCertificate {
+                thumbprint: hex::encode([1; 20]),
+                subject: "CN=mail.contoso.com".into(),
+                issuer: issuer.into(),
+                ..LoggedCertificate::default()
+            };
+            let session = |server: &str| SendSession {
+                server: Some(server.into()),
+                local: None,
+                connector: "OUT".into(),
+                remote: None,
+                remote_name: None,
+                when: "2026-11-22T10:00:00Z".parse().unwrap(),
+                sent: Some(sent.clone()),
+                received: None,
+                refusals: refusals.iter().map(ToString::to_string).collect(),
+            };
+            let sessions = vec![session("EX01"), session("EX02")];
+            client(THE_PIN, |estate| estate.plan.inputs.send_log = Some(sessions.clone())).join(" | ")
+        };
+        assert_eq!(logged(PUBLIC, &[]), "pass send connector/Out");
+        assert_eq!(logged("CN=Other CA", &[]), "warn send connector/Out pin-fits-none");
+        assert_eq!(logged("CN=Other CA", &["550 5.7.64 TenantAttribution"]), "fail send connector/Out pin-fits-none");
+    }
+
+    #[test]
+    fn a_rehearsal_tells_what_a_pin_will_come_to() {
+        let chain = vec![Raw(OTHER.to_vec())];
+        let new = Certificate::parse(OTHER).unwrap();
+        let supposed = |pin: &str, on: &[&str], removed: &[u8]| {
+            let on = on.iter().map(ToString::to_string).collect();
+            let removed = removed.iter().map(|number| hex::encode([*number; 20])).collect();
+            let supposed = Supposed { chain: chain.clone(), on, removed, is_internal: false };
+            let rows = ["ex01", "ex02"].map(|server| row(server, 1, PUBLIC, "1969-06-01T00:00:00Z"));
+            let change = |estate: &mut Estate| {
+                estate.plan.inputs.certificates = Some(rows.to_vec());
+                estate.plan.inputs.supposed = Some(supposed.clone());
+            };
+            client(pin, change).join(" | ")
+        };
+        let both = ["ex01.contoso.com", "ex02.contoso.com"];
+        assert_eq!(supposed(THE_PIN, &both, &[]), "warn send connector/Out keeps-the-old");
+        assert_eq!(supposed(THE_PIN, &both, &[1]), "fail send connector/Out pin-fits-none");
+        let name = |name: &Name| name.text.clone();
+        let pin = format!("<I>{}<S>{}", name(&new.issuer), name(&new.subject));
+        assert_eq!(supposed(&pin, &both[..1], &[]), "fail send connector/Out pin-fits-none", "EX02 does not have it");
+    }
+
+    #[test]
+    fn an_export_tells_what_a_port_that_was_not_seen_can_show() {
+        let (mut estate, evidence) = estate(&[("EX01", "10.0.0.1")]);
+        let front = connector("EX01", "Front", 25, FrontEnd, 31, &EVERYBODY);
+        estate.organisation.receive_connectors = vec![ReceiveConnector { pin: Told::Is(THE_PIN.into()), ..front }];
+        let with = |rows: &[ExportedCertificate]| {
+            let mut estate = estate.clone();
+            estate.plan.inputs.certificates = Some(rows.to_vec());
+            words(Pinned.judge(&estate, &evidence)).concat()
+        };
+        let one = row("EX01", 1, PUBLIC, "1969-01-01T00:00:00Z");
+        assert_eq!(with(&[row("EX01", 1, "CN=New CA", "1969-01-01T00:00:00Z")]), "warn EX01/Front pin-fits-none");
+        assert_eq!(with(core::slice::from_ref(&one)), "unknown EX01/Front");
+        assert_eq!(with(&[one, row("EX01", 2, PUBLIC, "1969-02-01T00:00:00Z")]), "warn EX01/Front two-fit");
     }
 }

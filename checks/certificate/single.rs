@@ -1,18 +1,25 @@
-//! `certificate-single`: is one name served by one certificate, on every server?
+//! `certificate-single`: is one name served by one certificate, on every server, and shown as a client the right one of several?
 
 use crate::{
     facts::{
         certificate::{Certificate, Cover, Key},
+        export::Services,
+        protocol_log::SendSession,
         smtp::Upgrade,
     },
     model::{
-        certificates::{Certificates, Shown, judge_unseen, listener_needs},
+        certificates::{Certificates, Shown, given_needs, judge_unseen, listener_needs},
         check::{Check, Need},
+        connectors::in_command,
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Verdict},
-        listeners::{Facing, Service, listeners},
+        listeners::{Facing, Service, listeners, quote},
         meta::{Basis, Fold, Meta, Tier},
+        organisation::ExchangeServer,
+        outgoing::{Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, spelt_in_command},
+        selection::{By, bears},
+        stock::{Standing, Stock, Stocked, stocks},
     },
 };
 use alloc::{
@@ -30,8 +37,8 @@ static META: Meta = Meta {
     area: "certificate",
     title: "One name, one certificate",
     question: "Do all servers show the same certificate for one outward name?",
-    healthy: "every SMTP server that is reached by a name shows the same certificate for it (one for RSA, one for ECDSA)",
-    why: "Two certificates for one name are the trap of KB 2888788: Exchange picks one by rules that nobody has in mind, and mail to the cloud stops when it is the one that the cloud does not trust. One server of several that was forgotten at a renewal shows itself in the same way.",
+    healthy: "every SMTP server that is reached by a name shows the same certificate for it (one for RSA, one for ECDSA); and where mail goes out, none that peers do not trust is shown or competes with the right one",
+    why: "Two certificates for one name are the trap of KB 2888788: Exchange picks one by rules that nobody has in mind, and mail to the cloud stops when it is the one that the cloud does not trust. One server of several that was forgotten at a renewal shows itself in the same way. Which one a server shows as a client, its ports do not tell: an export of its certificates does, and a send log (--input).",
     remedy: &[
         "Pin the right one: $c = Get-ExchangeCertificate <THUMBPRINT>; Set-SendConnector \"<NAME>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
         "Restart MSExchangeTransport on each source server; then, if it is not the internal transport certificate, give its other services to the good one and Remove-ExchangeCertificate. Services cannot be taken off a certificate.",
@@ -55,21 +62,32 @@ impl Check for Single {
 
     fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
         let outward: BTreeSet<_> = outward_ports(estate).into_iter().map(|(port, _)| port).collect();
-        listener_needs(estate, evidence).into_iter().filter(|need| outward.contains(&need.subject)).collect()
+        let shown = listener_needs(estate, evidence).into_iter().filter(|need| outward.contains(&need.subject));
+        shown.chain(given_needs(estate, evidence)).collect()
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         let certificates = Certificates::seen(estate, evidence);
+        let stocks = stocks(estate, evidence);
+        let connectors = outgoing(estate);
+        let outward = connectors.iter().filter(|connector| connector.is_enabled && connector.faces_outside(estate));
+        let mut findings: Vec<_> =
+            outward.filter_map(|connector| judge_client(connector, &stocks, estate, evidence)).collect();
         let ports = outward_ports(estate);
         if ports.is_empty() {
             let said = "no name was stated by which peers outside reach a server (outward in the plan)";
-            return [Finding::new(&META, Subject::Estate, Verdict::Skip, said)].into();
+            findings.push(Finding::new(&META, Subject::Estate, Verdict::Skip, said));
         }
         let is_outward = |subject: &Subject| ports.iter().any(|(port, _)| port == subject);
         let unseen = certificates.unseen.iter().filter(|unseen| is_outward(&unseen.listener.subject()));
-        let mut findings: Vec<_> = unseen.map(|unseen| judge_unseen(&META, unseen)).collect();
+        findings.extend(unseen.map(|unseen| judge_unseen(&META, unseen)));
         let names: BTreeSet<&String> = ports.iter().flat_map(|(_, names)| names).collect();
         findings.extend(names.into_iter().filter_map(|name| judge(name, &certificates)));
+        // Whoever trusts those that were given, it matters where they are shown, and there alone.
+        let given = given_needs(estate, evidence).into_iter().map(|need| need.subject).collect::<BTreeSet<_>>();
+        if let Some(first) = findings.first_mut() {
+            first.speaks_for.extend(given);
+        }
         findings
     }
 }
@@ -150,7 +168,378 @@ fn two(subject: Subject, name: &str, mut kind: Vec<&(&Certificate, BTreeSet<Stri
         .remedy("Restart MSExchangeTransport on each source server. Services cannot be taken off a certificate; if the other one is not the internal transport certificate, give its services to the good one and remove it.")
 }
 
+/// What is wrong with what one source server of a send connector shows.
+struct Trap<'s> {
+    verdict: Verdict,
+    code: &'static str,
+    said: String,
+    host: &'s str,
+    /// The one that peers outside need not trust.
+    wrong: Option<&'s Stocked>,
+    /// The one to be shown instead.
+    right: Option<&'s Stocked>,
+}
+
+/// The client's side of a send connector that faces outside. `None` where no export, log or supposition tells of any of its servers.
+fn judge_client(
+    connector: &Outgoing,
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
+    evidence: &Evidence,
+) -> Option<Finding> {
+    let presented = presented(connector, stocks, estate, evidence);
+    let (told, untold): (Vec<_>, Vec<_>) = presented.iter().partition(|one| one.is_told());
+    if told.is_empty() {
+        return None;
+    }
+    let new = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
+    let traps = told.iter().filter_map(|one| trap(connector, one)).collect::<Vec<_>>();
+    let also: Vec<_> = untold.iter().map(|one| one.why_untold()).collect();
+    if let Some(worst) = traps.iter().max_by_key(|trap| trap.verdict) {
+        let said: Vec<_> = traps.iter().map(|trap| trap.said.clone()).chain(also).collect();
+        let finding = new(worst.verdict, said.join("; ")).code(worst.code);
+        return Some(mend(connector, &traps, estate).into_iter().fold(finding, Finding::remedy));
+    }
+    if let Some(finding) = differ(connector, &told) {
+        return Some(finding);
+    }
+    // A connector that names one is held against that elsewhere.
+    if connector.pin.value().is_none() && !untold.is_empty() {
+        let how = how_to_tell(&untold);
+        return Some(how.into_iter().fold(new(Verdict::Unknown, also.join("; ")), Finding::remedy));
+    }
+    let shows = told.iter().filter_map(|one| {
+        let shown = one.shows()?;
+        let why = if one.was_shown().is_some() { "its log says".into() } else { one.selected.as_ref()?.words() };
+        Some(format!("{} shows {} ({}): {why}", one.host, shown.thumbprint, quote(shown.called())))
+    });
+    let shows: Vec<_> = shows.collect();
+    let said = if shows.is_empty() {
+        "none of a private authority is in the way on its servers".to_string()
+    } else {
+        shows.join("; ")
+    };
+    Some(new(Verdict::Pass, said))
+}
+
+/// The trap of KB 2888788: a certificate that the server trusts, and the other end does not. It breaks mail where the other end looks
+/// at it; that Exchange Online does, and of others nobody knows.
+fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
+    let host = one.host.as_str();
+    let matters = if connector.is_to_exchange_online() { Verdict::Fail } else { Verdict::Warn };
+    let selected = one.selected.as_ref().filter(|_| one.is_chosen_from_all());
+    let fit: Vec<_> =
+        selected.iter().flat_map(|it| it.candidates().into_iter().chain(it.others.iter().copied())).collect();
+    let stands = |standing: Standing| move |one: &&Stocked| one.standing == standing;
+    let passed_over = fit.iter().copied().filter(|one| one.serves_smtp != Some(false)).find(stands(Standing::Public));
+    let public = |wrong: Option<&Stocked>| {
+        let others = one.stock.into_iter().flat_map(|stock| stock.certificates.values());
+        let alike = |other: &&Stocked| wrong.is_some_and(|wrong| wrong.names.iter().any(|name| bears(other, name)));
+        let usable = others.filter(|other| other.has_key != Some(false)).filter(stands(Standing::Public)).filter(alike);
+        passed_over.or_else(|| usable.max_by_key(|other| (other.not_before, &other.thumbprint)))
+    };
+    let name = |one: &Stocked| format!("{} of {}", one.thumbprint, quote(&one.issuer.text));
+    if let Some(said) = one.logged.and_then(refused) {
+        let shown = one.was_shown().map_or_else(String::new, |shown| format!(" when it was shown {}", name(shown)));
+        let said = format!("{host} was refused{shown}: {}", quote(said));
+        let wrong = one.was_shown();
+        return Some(Trap {
+            verdict: Verdict::Fail,
+            code: "untrusted-refused",
+            said,
+            host,
+            wrong,
+            right: public(wrong),
+        });
+    }
+    if let Some(wrong) = one.was_shown().filter(|shown| shown.standing == Standing::Private) {
+        let said = format!("{host} showed {}, which is of a private authority, by its log", name(wrong));
+        return Some(Trap {
+            verdict: matters,
+            code: "untrusted-first",
+            said,
+            host,
+            wrong: Some(wrong),
+            right: public(Some(wrong)),
+        });
+    }
+    let selected = selected?;
+    let chosen = selected.candidates();
+    if let Some(wrong) = chosen.iter().copied().find(stands(Standing::Private)) {
+        let is_sure = chosen.len() == 1 && (selected.is_certain || one.is_supposed);
+        let verdict = if is_sure { matters } else { Verdict::Warn };
+        let said = format!("{host} shows {}, which is of a private authority: {}", name(wrong), selected.words());
+        return Some(Trap {
+            verdict,
+            code: "untrusted-first",
+            said,
+            host,
+            wrong: Some(wrong),
+            right: public(Some(wrong)),
+        });
+    }
+    // Passed over for now: that counts where nothing but age decides between the two.
+    let by_name = matches!(selected.by, By::Name(_));
+    let first = chosen.first().copied().filter(|first| by_name && !first.is_self_signed)?;
+    if first.standing == Standing::Untold && passed_over.is_some() {
+        let said = format!("{host} shows {}, and who trusts that is not known: {}", name(first), selected.words());
+        return Some(Trap {
+            verdict: Verdict::Warn,
+            code: "untrusted-first",
+            said,
+            host,
+            wrong: Some(first),
+            right: passed_over,
+        });
+    }
+    let rival = selected.others.iter().copied().find(stands(Standing::Private))?;
+    let said = format!(
+        "{host} shows {}, and has {} beside it, which is of a private authority and will be shown when it is renewed: {}",
+        name(first),
+        name(rival),
+        selected.words()
+    );
+    Some(Trap {
+        verdict: Verdict::Warn,
+        code: "untrusted-competes",
+        said,
+        host,
+        wrong: Some(rival),
+        right: Some(first),
+    })
+}
+
+/// The other end's word that it does not trust what it was shown.
+fn refused(session: &SendSession) -> Option<&str> {
+    session.refusals.iter().map(String::as_str).find(|said| said.to_lowercase().contains("untrustedroot"))
+}
+
+/// Source servers that show different certificates: whoever tells the tenant by it, takes mail of one and not of the other.
+fn differ(connector: &Outgoing, told: &[&Presented<'_>]) -> Option<Finding> {
+    let shown: Vec<_> = told.iter().filter_map(|one| Some((one.host.as_str(), one.shows()?))).collect();
+    let all: BTreeSet<_> = shown.iter().map(|(_, one)| &one.thumbprint).collect();
+    let (_, newest) = shown.iter().max_by_key(|(_, one)| (one.not_before, &one.thumbprint))?;
+    if all.len() < 2 || shown.iter().any(|(_, one)| one.is_self_signed) {
+        return None;
+    }
+    let is_one_issuer = shown.iter().all(|(_, one)| one.issuer == newest.issuer);
+    let code = if is_one_issuer { "not-renewed-everywhere" } else { "two-certificates" };
+    let each =
+        shown.iter().map(|(host, one)| format!("{host} shows {} of {}", one.thumbprint, quote(&one.issuer.text)));
+    let finding = Finding::new(&META, connector.subject(), Verdict::Warn, each.collect::<Vec<_>>().join("; "))
+        .expected("one certificate on all servers that send by a connector")
+        .code(code);
+    let behind =
+        shown.iter().filter(|(_, one)| one.thumbprint != newest.thumbprint).map(|(host, _)| spelt_in_command(host));
+    let finding = behind.fold(
+        finding.remedy("Import the newest one where the former is still shown, and answer No when asked to overwrite the default SMTP certificate:"),
+        |finding, host| finding.remedy(format!("    Enable-ExchangeCertificate -Server {host} -Thumbprint {} -Services SMTP", newest.thumbprint)),
+    );
+    let holder = shown.iter().find(|(_, one)| one.thumbprint == newest.thumbprint).map_or("<SERVER>", |(host, _)| host);
+    Some(pin_to(connector, holder, &newest.thumbprint).into_iter().fold(finding, Finding::remedy))
+}
+
+fn mend(connector: &Outgoing, traps: &[Trap<'_>], estate: &Estate) -> Vec<String> {
+    let mut steps = Vec::new();
+    let with_right = traps.iter().find_map(|trap| Some((trap, trap.right?)));
+    if let Some((trap, right)) = with_right {
+        let server = spelt_in_command(trap.host);
+        if right.serves_smtp == Some(false) {
+            steps.push("Give the right one the service SMTP, answering No when asked to overwrite the default SMTP certificate:".to_string());
+            steps.push(format!(
+                "    Enable-ExchangeCertificate -Server {server} -Thumbprint {} -Services SMTP",
+                right.thumbprint
+            ));
+        }
+        steps.push("Let the connector show the one that peers outside trust, whatever else there is:".to_string());
+        steps.extend(pin_to(connector, trap.host, &right.thumbprint));
+    } else {
+        steps.push("Have a certificate issued for the same names by a public authority, import it on every source server, and let the connector show that one:".to_string());
+        let host = traps.first().map_or("<SERVER>", |trap| trap.host);
+        steps.extend(pin_to(connector, host, "<THUMBPRINT>"));
+    }
+    let is_of_2010 = |host: &String| estate.organisation.servers.get(host).is_some_and(ExchangeServer::is_of_2010);
+    if estate.organisation.servers.is_empty() || connector.sources.iter().any(is_of_2010) {
+        steps.push(
+            "On Exchange 2010 see which servers send by it, and remove there the certificate that must not be shown:"
+                .to_string(),
+        );
+        steps.push(format!(
+            "    (Get-SendConnector {}).SourceTransportServers | % {{ Get-TransportServer $_.Name }}",
+            in_command(&connector.name)
+        ));
+    }
+    let is_private = |wrong: &&Stocked| wrong.standing == Standing::Private;
+    if traps.iter().any(|trap| trap.wrong.as_ref().is_some_and(is_private)) {
+        steps.push("A certificate keeps the services that it has: the other one stays a rival elsewhere until it is removed. Where no other connector names it:".to_string());
+    }
+    for trap in traps {
+        let Some(wrong) = trap.wrong.filter(is_private) else { continue };
+        let server = spelt_in_command(trap.host);
+        if wrong.is_internal {
+            steps.push(format!(
+                "{} is the internal transport certificate of {}: leave it there.",
+                wrong.thumbprint, trap.host
+            ));
+            continue;
+        }
+        let right = trap.right.map_or("<THUMBPRINT>", |right| right.thumbprint.as_str());
+        let others = wrong.services.map(other_services).unwrap_or_default();
+        if !others.is_empty() {
+            steps.push(format!(
+                "    Enable-ExchangeCertificate -Server {server} -Thumbprint {right} -Services {others}"
+            ));
+        }
+        steps.push(format!("    Remove-ExchangeCertificate -Server {server} -Thumbprint {}", wrong.thumbprint));
+        steps.push(format!("    Get-ExchangeCertificate -Server {server} | fl Thumbprint,Services"));
+    }
+    steps
+}
+
+/// What it is used for beside SMTP, as `-Services` takes it.
+fn other_services(services: Services) -> String {
+    let names =
+        Services::NAMES.iter().filter(|(bit, name)| services.0 & bit != 0 && !["SMTP", "Federation"].contains(name));
+    names.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
+}
+
 fn places(shown: &[&Shown]) -> String {
     let places: BTreeSet<_> = shown.iter().map(|shown| shown.place()).collect();
     places.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::{
+            export::{ExportedCertificate, RootKind},
+            protocol_log::LoggedCertificate,
+        },
+        model::{
+            connectors::testing::{estate, words},
+            organisation::{SendConnector, Told},
+        },
+    };
+    use alloc::vec;
+
+    const TO_CLOUD: &str = "Outbound to Office 365";
+
+    /// The evidence of these tests is of 1970.
+    fn row(server: &str, number: u8, root: RootKind, since: &str) -> ExportedCertificate {
+        ExportedCertificate {
+            server: server.into(),
+            thumbprint: hex::encode([number; 20]),
+            subject: "CN=mail.contoso.com".into(),
+            issuer: format!("CN={root:?} CA"),
+            domains: vec!["mail.contoso.com".into()],
+            services: Some(Services(24)),
+            not_before: since.parse().ok(),
+            not_after: "2030-01-01T00:00:00Z".parse().ok(),
+            has_private_key: Some(true),
+            root: Some(root),
+            ..ExportedCertificate::default()
+        }
+    }
+
+    fn connector(name: &str, smart_host: &str) -> SendConnector {
+        SendConnector {
+            name: name.into(),
+            smart_hosts: vec![smart_host.into()],
+            address_spaces: vec!["SMTP:*;1".into()],
+            fqdn: Some("mail.contoso.com".into()),
+            pin: Told::NotSet,
+            sources: vec!["EX01".into(), "EX02".into()],
+            is_enabled: true,
+            flags: 0,
+            tls_domain: None,
+        }
+    }
+
+    fn cloud() -> SendConnector {
+        connector(TO_CLOUD, "contoso-com.mail.protection.outlook.com")
+    }
+
+    fn judged(connectors: &[SendConnector], rows: &[ExportedCertificate], log: &[SendSession]) -> Vec<Finding> {
+        let (mut estate, evidence) = estate(&[("EX01", "10.0.0.1"), ("EX02", "10.0.0.2")]);
+        estate.organisation.send_connectors = connectors.to_vec();
+        estate.plan.inputs.certificates = (!rows.is_empty()).then(|| rows.to_vec());
+        estate.plan.inputs.send_log = (!log.is_empty()).then(|| log.to_vec());
+        let findings = Single.judge(&estate, &evidence);
+        findings.into_iter().filter(|finding| finding.subject != Subject::Estate).collect()
+    }
+
+    fn told(connectors: &[SendConnector], rows: &[ExportedCertificate], log: &[SendSession]) -> Vec<String> {
+        words(judged(connectors, rows, log))
+    }
+
+    #[test]
+    fn the_trap_is_named_and_the_right_one_pinned() {
+        let (public, private) = (RootKind::ThirdParty, RootKind::Enterprise);
+        let old = |server| row(server, 1, public, "1969-01-01T00:00:00Z");
+        let rows = [old("EX01"), row("EX01", 2, private, "1969-06-01T00:00:00Z"), old("EX02")];
+        let found = judged(&[cloud()], &rows, &[]);
+        let remedy = found[0].remedy.join("\n");
+        assert_eq!(words(found), [format!("fail send connector/{TO_CLOUD} untrusted-first")]);
+        let (right, wrong) = (hex::encode([1; 20]), hex::encode([2; 20]));
+        assert!(
+            remedy.contains(&format!("Get-ExchangeCertificate -Server ex01.contoso.com {right}; Set-SendConnector"))
+        );
+        assert!(remedy.contains("Invoke-Command ex02.contoso.com { Restart-Service MSExchangeTransport }"), "{remedy}");
+        let at = |step: String| remedy.find(&step).unwrap_or_else(|| panic!("{step} in {remedy}"));
+        let gives = format!("Enable-ExchangeCertificate -Server ex01.contoso.com -Thumbprint {right} -Services IIS");
+        assert!(at(gives) < at(format!("Remove-ExchangeCertificate -Server ex01.contoso.com -Thumbprint {wrong}")));
+        assert!(!remedy.contains("Services IIS,POP,IMAP") && !remedy.contains("-Services None"));
+        // Another peer may not look.
+        let gateway = connector("Internet", "gateway.fabrikam.example");
+        assert_eq!(told(&[gateway], &rows, &[]), ["warn send connector/Internet untrusted-first"]);
+        // Passed over for now.
+        let rows = [
+            row("EX01", 1, public, "1969-09-01T00:00:00Z"),
+            rows[1].clone(),
+            row("EX02", 1, public, "1969-09-01T00:00:00Z"),
+        ];
+        assert_eq!(told(&[cloud()], &rows, &[]), [format!("warn send connector/{TO_CLOUD} untrusted-competes")]);
+        let rows = [rows[0].clone(), rows[2].clone()];
+        assert_eq!(told(&[cloud()], &rows, &[]), [format!("pass send connector/{TO_CLOUD}")]);
+    }
+
+    #[test]
+    fn what_servers_show_as_clients_is_one_certificate() {
+        let new = row("EX01", 2, RootKind::ThirdParty, "1969-06-01T00:00:00Z");
+        let rows = [new.clone(), row("EX02", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z")];
+        assert_eq!(told(&[cloud()], &rows, &[]), [format!("warn send connector/{TO_CLOUD} not-renewed-everywhere")]);
+        assert_eq!(
+            told(&[cloud()], &[new], &[]),
+            [format!("unknown send connector/{TO_CLOUD}")],
+            "of EX02 nobody told"
+        );
+        assert!(told(&[cloud()], &[], &[]).is_empty(), "said once, elsewhere");
+    }
+
+    #[test]
+    fn a_log_tells_of_the_trap_as_well() {
+        let session = |server: &str, number: u8, refusals: &[&str]| SendSession {
+            server: Some(server.into()),
+            local: None,
+            connector: TO_CLOUD.into(),
+            remote: None,
+            remote_name: None,
+            when: "2026-11-22T10:00:00Z".parse().unwrap(),
+            sent: Some(LoggedCertificate { thumbprint: hex::encode([number; 20]), ..LoggedCertificate::default() }),
+            received: None,
+            refusals: refusals.iter().map(ToString::to_string).collect(),
+        };
+        let refusal = "454 4.7.0 TLS channel could not be established: UntrustedRoot: Access Denied";
+        let log = [session("EX01", 7, &[refusal]), session("EX02", 1, &[])];
+        assert_eq!(told(&[cloud()], &[], &log), [format!("fail send connector/{TO_CLOUD} untrusted-refused")]);
+        assert_eq!(told(&[cloud()], &[], &log[1..]), [format!("unknown send connector/{TO_CLOUD}")]);
+        let rows = [
+            row("EX01", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z"),
+            row("EX01", 2, RootKind::GroupPolicy, "1968-01-01T00:00:00Z"),
+            row("EX02", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z"),
+        ];
+        let log = [session("EX01", 2, &[])];
+        assert_eq!(told(&[cloud()], &rows, &log), [format!("fail send connector/{TO_CLOUD} untrusted-first")]);
+    }
 }

@@ -9,11 +9,14 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Verdict},
         holder::Holder,
-        listeners::{Facing, Service},
+        listeners::{Facing, Service, quote},
         meta::{Basis, Fold, Meta, Tier},
+        outgoing::{Outgoing, outgoing, presented},
+        stock::{Stock, Stocked, stocks},
     },
 };
 use alloc::{
+    collections::BTreeMap,
     format,
     string::{String, ToString},
     vec::Vec,
@@ -54,15 +57,61 @@ impl Check for Usage {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
-        judge_leaves(&META, estate, evidence, |certificates, leaf| {
+        let mut findings = judge_leaves(&META, estate, evidence, |certificates, leaf| {
             let Some((verdict, code, said)) = word(certificates, leaf, estate) else {
                 let said = format!("{}: {}", leaf.at(), usages(leaf.certificate.extended_usage));
                 return Finding::new(&META, leaf.subject(), Verdict::Pass, said);
             };
             let finding = Finding::new(&META, leaf.subject(), verdict, format!("{}: {said}", leaf.at())).code(code);
             mend(leaf, code, estate).into_iter().fold(finding, Finding::remedy)
-        })
+        });
+        let stocks = stocks(estate, evidence);
+        let connectors = outgoing(estate);
+        let outward = connectors.iter().filter(|connector| connector.is_enabled && connector.faces_outside(estate));
+        findings.extend(outward.filter_map(|connector| judge_client(connector, &stocks, estate, evidence)));
+        findings
     }
+}
+
+/// What servers show as clients by a send connector that faces outside. `None` where no export, log or supposition tells of it.
+fn judge_client(
+    connector: &Outgoing,
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
+    evidence: &Evidence,
+) -> Option<Finding> {
+    let presented = presented(connector, stocks, estate, evidence);
+    let shown: Vec<_> = presented.iter().filter_map(|one| Some((one.host.as_str(), one.shows()?))).collect();
+    if shown.is_empty() {
+        return None;
+    }
+    let new = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
+    let is_demanded = |host: &str| estate.servers.get(host).is_some_and(|server| server.client_auth);
+    let name = |host: &str, one: &Stocked| format!("{host} shows {} ({})", one.thumbprint, quote(one.called()));
+    let lacks = |one: &Stocked| Some(one.certificate.as_ref()?.extended_usage.is_some_and(|usage| !usage.client));
+    let lacking: Vec<_> = shown.iter().filter(|(_, one)| lacks(one) == Some(true)).collect();
+    if !lacking.is_empty() {
+        let named: Vec<_> = lacking.iter().map(|(host, one)| name(host, one)).collect();
+        let is_demanded = lacking.iter().any(|(host, _)| is_demanded(host));
+        let (verdict, who) = if is_demanded {
+            (Verdict::Fail, "the plan says that a peer demands it")
+        } else {
+            (Verdict::Warn, "some gateways demand it; that Exchange Online does is not known")
+        };
+        let seen = format!("{}, without clientAuth: {who}", named.join("; "));
+        return Some(
+            without_client_auth().into_iter().fold(new(verdict, seen).code("no-client-auth"), Finding::remedy),
+        );
+    }
+    let untold: Vec<_> = shown.iter().filter(|(_, one)| lacks(one).is_none()).collect();
+    if untold.is_empty() {
+        let named: Vec<_> = shown.iter().map(|(host, one)| name(host, one)).collect();
+        return Some(new(Verdict::Pass, format!("{}, which clients may use", named.join("; "))));
+    }
+    let named: Vec<_> = untold.iter().map(|(host, one)| name(host, one)).collect();
+    let seen = format!("{}, of which the usage is not told: the export has no RawData", named.join("; "));
+    let verdict = if untold.iter().any(|(host, _)| is_demanded(host)) { Verdict::Unknown } else { Verdict::Skip };
+    Some(new(verdict, seen))
 }
 
 fn word(certificates: &Certificates, leaf: &Leaf<'_>, estate: &Estate) -> Option<(Verdict, &'static str, String)> {
@@ -117,19 +166,20 @@ fn usages(usage: Option<ExtendedUsage>) -> &'static str {
 fn mend(leaf: &Leaf<'_>, code: &str, estate: &Estate) -> Vec<String> {
     let replace = |what: &str| [what.to_string()].into_iter().chain(Holder::of(leaf, estate).replace()).collect();
     match code {
-        "no-client-auth" => {
-            let ends: Vec<_> =
-                CLIENT_AUTH_ENDS.iter().map(|(authority, when)| format!("{authority}: {when}")).collect();
-            [
-                "Ask the peer whether it can do without; or have a certificate issued with Client Authentication, as long as authorities still do:".to_string(),
-                ends.join("; ") + ".",
-                "A company's own authority may go on; the peer has to trust its root.".to_string(),
-            ]
-            .into()
-        }
+        "no-client-auth" => without_client_auth(),
         "key-usage" => replace("Its keyUsage has to be digitalSignature, keyEncipherment."),
         _ => replace(
             "It has to be for Server Authentication (1.3.6.1.5.5.7.3.1), and so has the authority that signs it.",
         ),
     }
+}
+
+fn without_client_auth() -> Vec<String> {
+    let ends: Vec<_> = CLIENT_AUTH_ENDS.iter().map(|(authority, when)| format!("{authority}: {when}")).collect();
+    [
+        "Ask the peer whether it can do without; or have a certificate issued with Client Authentication, as long as authorities still do:".to_string(),
+        ends.join("; ") + ".",
+        "A company's own authority may go on; the peer has to trust its root.".to_string(),
+    ]
+    .into()
 }

@@ -6,6 +6,7 @@ use super::{
     tls::TlsSeen,
 };
 use alloc::{string::String, vec::Vec};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use jiff::fmt::rfc2822;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,8 @@ pub const HTTPS_PORT: u16 = 443;
 pub const BACK_END_PORT: u16 = 444;
 /// Where Exchange Web Services live. Asked without a name it answers 401 with the ways to log on, its clock, and its own name.
 pub const EWS_PATH: &str = "/EWS/Exchange.asmx";
+/// Where a server of Exchange 2013 or later publishes, to anybody, by which certificate it signs tokens (its Auth certificate).
+pub const METADATA_PATH: &str = "/autodiscover/metadata/json/1";
 
 /// One GET over TLS, without logging on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,6 +47,9 @@ pub struct HttpAnswer {
     pub status: u16,
     /// Every field in its order, names in lower case.
     pub fields: Vec<(String, String)>,
+    /// What follows the head of a 200. It is read of [`METADATA_PATH`] alone.
+    #[serde(default, skip_serializing_if = "Raw::is_empty")]
+    pub body: Raw,
 }
 
 impl HttpAnswer {
@@ -65,6 +71,39 @@ impl HttpAnswer {
         self.values("server").any(|server| server.starts_with("Microsoft-IIS"))
             && self.fields.iter().any(|(field, _)| field == "x-feserver" || field == "x-beserver")
     }
+}
+
+/// The certificates in what a server publishes of itself for OAuth, in its order: those by which its tokens are to be proven
+/// (MS-SPS2SAUTH and RFC 7517 section 4.7 write them in two ways). `None` for what is no such document; what is no
+/// certificate in base64 is left out.
+pub fn signing_certificates(metadata: &[u8]) -> Option<Vec<Vec<u8>>> {
+    // More keys than the current one, the one before and the one after it are no server's.
+    const MOST: usize = 16;
+    let Metadata { keys } = serde_json::from_slice(metadata).ok()?;
+    let values = keys.into_iter().take(MOST).flat_map(|key| {
+        let own = key.keyvalue.into_iter().map(|value| value.value);
+        own.chain(key.x5c.into_iter().take(1)).collect::<Vec<_>>()
+    });
+    Some(values.filter_map(|value| BASE64_STANDARD.decode(value.trim()).ok()).collect())
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    keys: Vec<MetadataKey>,
+}
+
+#[derive(Deserialize)]
+struct MetadataKey {
+    #[serde(default)]
+    keyvalue: Option<KeyValue>,
+    #[serde(default)]
+    x5c: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct KeyValue {
+    #[serde(default)]
+    value: String,
 }
 
 /// Fetches a small public file over plain HTTP, as certificates name them: an issuer's certificate, a revocation list.
@@ -131,7 +170,8 @@ mod tests {
     fn only_an_exact_date_is_a_clock() {
         let answer = |date: &str| {
             let span = Span { sent: Timestamp::UNIX_EPOCH, received: Timestamp::UNIX_EPOCH };
-            HttpAnswer { span, status: 401, fields: alloc::vec![("date".into(), date.into())] }
+            let fields = alloc::vec![("date".into(), date.into())];
+            HttpAnswer { span, status: 401, fields, body: Raw::default() }
         };
         let seconds = |date| answer(date).reading().map(|reading| reading.server_time.as_second());
         assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(784_111_777));
@@ -139,7 +179,22 @@ mod tests {
         assert_eq!(seconds("soon"), None);
     }
 
+    #[test]
+    fn what_signs_tokens_is_read_in_both_ways() {
+        let published = r#"{"version":"1.0","name":"Exchange","realm":"contoso.com","issuer":"00000002-0000-0ff1-ce00-000000000000@contoso.com",
+            "keys":[{"usage":"signing","keyinfo":{"x5t":"AA=="},"keyvalue":{"type":"x509Certificate","value":"MAA="}},
+                {"kty":"RSA","x5c":["MAE=","MAI="]},{"keyvalue":{"value":"?"}}],"endpoints":[{"location":"https://x/"}]}"#;
+        assert_eq!(signing_certificates(published.as_bytes()), Some(alloc::vec![b"0\0".to_vec(), b"0\x01".to_vec()]));
+        assert_eq!(signing_certificates(br#"{"keys":[]}"#), Some(Vec::new()));
+        assert_eq!(signing_certificates(b"<html>"), None);
+    }
+
     proptest! {
+        #[test]
+        fn any_bytes_are_metadata_or_none(bytes: Vec<u8>, text in "\\{\"keys\":\\[.{0,40}") {
+            let _ = (signing_certificates(&bytes), signing_certificates(text.as_bytes()));
+        }
+
         #[test]
         fn any_text_is_a_url_or_none(text in "(http://)?.{0,40}") {
             if let Some((host, _, path)) = http_url(&text) {

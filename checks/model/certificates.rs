@@ -4,6 +4,7 @@ use crate::{
     facts::{
         certificate::Certificate,
         chain::{End, Fault, Way, best_way},
+        distinguished::DistinguishedName,
         raw::Raw,
         smtp::{SmtpSession, Upgrade},
         tls::{Offer, TlsSeen, TlsSession},
@@ -20,6 +21,7 @@ use crate::{
         finding::{Finding, Subject, Trouble, Verdict},
         listeners::{Facing, Listener, listeners, quote},
         meta::Meta,
+        stock::Standing,
     },
 };
 use alloc::{
@@ -38,6 +40,8 @@ const FETCHED_LEVELS: usize = 3;
 const LISTED: usize = 8;
 /// So many of a certificate's URLs are followed: a server must not send us around the world.
 const MOST_URLS: usize = 3;
+/// Of so many certificates that nobody shows and somebody gave, the way up is followed.
+const MOST_GIVEN: usize = 500;
 
 /// Everything seen of certificates.
 #[derive(Debug)]
@@ -161,8 +165,15 @@ impl Certificates {
                 certificates.fetched.insert(index);
             }
         }
-        let sent = certificates.shown.iter().flat_map(|shown| &shown.others);
-        certificates.above = sent.chain(&certificates.fetched).copied().collect();
+        let sent: Vec<_> = certificates.shown.iter().flat_map(|shown| shown.others.clone()).collect();
+        // What was given is looked up by what it is; what came with a supposed certificate, its server would send.
+        for given in given(estate) {
+            certificates.read(given);
+        }
+        let supposed: Vec<_> =
+            estate.plan.inputs.supposed.iter().filter_map(|it| it.chain.get(1..)).flatten().collect();
+        let supposed: Vec<_> = supposed.into_iter().filter_map(|der| certificates.read(der)).collect();
+        certificates.above = sent.into_iter().chain(supposed).chain(certificates.fetched.iter().copied()).collect();
         certificates
     }
 
@@ -278,6 +289,35 @@ impl Certificates {
         let KnownWay { above, end, fault } = known;
         let named = |index: usize| &self.all[index];
         Way { leaf: named(errand.0), above: above.into_iter().map(named).collect(), end: end.map(named), fault }
+    }
+
+    /// Who trusts a server's certificate, by all that is known of what stands above it. The machine's own store decides nothing
+    /// here: what is in it may be a public root that Mozilla does not have, or the company's.
+    pub fn standing(&self, certificate: &Certificate) -> Standing {
+        if certificate.is_self_issued() {
+            return Standing::SelfSigned;
+        }
+        self.by_der.get(&certificate.der).map_or(Standing::Untold, |index| self.standing_of(*index))
+    }
+
+    /// The same of a certificate of which only the issuer's name is known: by the authorities that are known and bear it.
+    pub fn standing_below(&self, issuer: &DistinguishedName) -> Standing {
+        let bears = |authority: &&Certificate| authority.is_ca && DistinguishedName::of(&authority.subject).is(issuer);
+        let authorities = self.all.iter().filter(bears).map(|authority| self.standing_of(self.by_der[&authority.der]));
+        let told: BTreeSet<_> = authorities.filter(|standing| *standing != Standing::Untold).collect();
+        match (told.first(), told.len()) {
+            (Some(standing), 1) => *standing,
+            _ => Standing::Untold,
+        }
+    }
+
+    fn standing_of(&self, index: usize) -> Standing {
+        let way = |public_only| self.way(&(index, self.above.iter().copied().collect(), public_only));
+        if way(true).root().is_some() {
+            return Standing::Public;
+        }
+        let stores = way(false).root().map(|root| self.stores_with(root)).unwrap_or_default();
+        if stores.iter().any(|trust| trust.store != SYSTEM) { Standing::Private } else { Standing::Untold }
     }
 
     /// Was this certificate fetched by the URL in another, and not sent by any server?
@@ -406,39 +446,67 @@ fn find_trust_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
     let mut reader = Reader::default();
     let mut known: BTreeSet<&[Raw]> = BTreeSet::new();
     for listener in listeners(estate) {
-        let subject = listener.subject();
-        let mut need = |ask: Ask| needs.push(Need { subject: subject.clone(), ask });
         let looks = listener.asks(estate, evidence).into_iter().map(|ask| listener.look(&ask, evidence));
         // Many places may send the same chain, and each is followed once.
         for seen in looks.filter_map(|look| look.seen()).filter(|seen| known.insert(&seen.chain)) {
-            let chain: Vec<_> = seen.chain.iter().filter_map(|raw| reader.read(&raw.0)).collect();
-            let mut ends: Vec<Rc<Certificate>> = Vec::new();
-            for certificate in &chain {
-                let (asks, is_unknown) = roots_named(certificate, estate, evidence);
-                asks.into_iter().for_each(&mut need);
-                if is_unknown && is_end(certificate, &chain) {
-                    ends.push(Rc::clone(certificate));
-                }
-            }
-            for _ in 0..FETCHED_LEVELS {
-                let mut above = Vec::new();
-                for end in &ends {
-                    let Some(fetch) = end.issuer_urls.iter().find_map(|url| Fetch::of(url, estate, evidence)) else {
-                        continue;
-                    };
-                    fetch.asks.into_iter().for_each(&mut need);
-                    let Some(issuer) = fetch.file.and_then(|file| reader.read(&file.body.0)) else { continue };
-                    let (asks, is_unknown) = roots_named(&issuer, estate, evidence);
-                    asks.into_iter().for_each(&mut need);
-                    if is_unknown && !issuer.is_self_issued() {
-                        above.push(issuer);
-                    }
-                }
-                ends = above;
-            }
+            let asks = follow(&seen.chain, &mut reader, estate, evidence);
+            needs.extend(asks.into_iter().map(|ask| Need { subject: listener.subject(), ask }));
         }
     }
     needs
+}
+
+/// What is to be asked so that the roots above certificates are known which nobody shows and somebody gave: rows of an export, a
+/// supposed one. Whoever needs this says something about each of these certificates.
+pub fn given_needs(estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+    let mut reader = Reader::default();
+    let supposed = estate.plan.inputs.supposed.as_ref().map(|supposed| &supposed.chain[..]);
+    let mut needs = Vec::new();
+    for der in given(estate) {
+        let chain = supposed.filter(|chain| chain.first() == Some(der)).unwrap_or(core::slice::from_ref(der));
+        let Some(certificate) = reader.read(&der.0) else { continue };
+        let subject = Subject::Certificate(certificate.thumbprint.clone());
+        let asks = follow(chain, &mut reader, estate, evidence);
+        needs.extend(asks.into_iter().map(|ask| Need { subject: subject.clone(), ask }));
+    }
+    needs
+}
+
+/// The certificates that somebody gave, each once.
+fn given(estate: &Estate) -> impl Iterator<Item = &Raw> {
+    let inputs = &estate.plan.inputs;
+    let exported = inputs.certificates.iter().flatten().filter_map(|row| row.der.as_ref());
+    let all: BTreeSet<_> = inputs.supposed.iter().filter_map(|it| it.chain.first()).chain(exported).collect();
+    all.into_iter().take(MOST_GIVEN)
+}
+
+/// What is to be asked to follow a chain, as somebody sent or gave it, to its root.
+fn follow(chain: &[Raw], reader: &mut Reader, estate: &Estate, evidence: &Evidence) -> Vec<Ask> {
+    let mut wanted = Vec::new();
+    let chain: Vec<_> = chain.iter().filter_map(|raw| reader.read(&raw.0)).collect();
+    let mut ends: Vec<Rc<Certificate>> = Vec::new();
+    for certificate in &chain {
+        let (asks, is_unknown) = roots_named(certificate, estate, evidence);
+        wanted.extend(asks);
+        if is_unknown && is_end(certificate, &chain) {
+            ends.push(Rc::clone(certificate));
+        }
+    }
+    for _ in 0..FETCHED_LEVELS {
+        let mut above = Vec::new();
+        for end in &ends {
+            let Some(fetch) = end.issuer_urls.iter().find_map(|url| Fetch::of(url, estate, evidence)) else { continue };
+            wanted.extend(fetch.asks);
+            let Some(issuer) = fetch.file.and_then(|file| reader.read(&file.body.0)) else { continue };
+            let (asks, is_unknown) = roots_named(&issuer, estate, evidence);
+            wanted.extend(asks);
+            if is_unknown && !issuer.is_self_issued() {
+                above.push(issuer);
+            }
+        }
+        ends = above;
+    }
+    wanted
 }
 
 /// What the lists of revoked certificates take beyond that: each certificate below a root names the place of its issuer's list.

@@ -547,7 +547,10 @@ pub(crate) mod testing {
 
     fn answer(status: u16, ways: &str) -> HttpsReply {
         let fields = vec![("www-authenticate".to_string(), ways.to_string())];
-        HttpsReply { tls: TlsSeen::default(), answer: Some(HttpAnswer { span: SPAN, status, fields }) }
+        HttpsReply {
+            tls: TlsSeen::default(),
+            answer: Some(HttpAnswer { span: SPAN, status, fields, body: Raw::default() }),
+        }
     }
 
     #[test]

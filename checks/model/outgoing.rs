@@ -2,20 +2,23 @@
 //! shows as a client no port tells: it is known from a send log, or follows from an export of its certificates.
 
 use crate::{
-    facts::protocol_log::SendSession,
+    facts::{dns::is_host_name, protocol_log::SendSession},
     model::{
         clocks::estate_now,
+        connectors::in_command,
         estate::Estate,
         evidence::Evidence,
         finding::Subject,
+        listeners::server_name,
         organisation::Told,
         selection::{Selected, Wanted, select},
-        stock::{Stock, host_called, session_host},
+        stock::{Stock, Stocked, host_called, session_host},
     },
 };
 use alloc::{
     collections::{BTreeMap, BTreeSet},
-    string::String,
+    format,
+    string::{String, ToString},
     vec::Vec,
 };
 
@@ -95,25 +98,30 @@ pub fn outgoing(estate: &Estate) -> Vec<Outgoing> {
     }
     for row in estate.plan.inputs.send_connectors.iter().flatten() {
         let pin = row.pin.clone().map_or(Told::NotSet, Told::Is);
-        match all.get_mut(&row.name.to_lowercase()) {
-            // The directory is of today.
-            Some(known) if known.pin.is_read() => {}
-            Some(known) => known.pin = pin,
-            None => {
-                let one = Outgoing {
-                    name: row.name.clone(),
-                    pin,
-                    fqdn: row.fqdn.clone(),
-                    sources: row.sources.iter().map(|name| host_called(name, estate)).collect(),
-                    smart_hosts: row.smart_hosts.clone(),
-                    address_spaces: row.address_spaces.clone(),
-                    tls_domain: row.tls_domain.clone(),
-                    is_enabled: row.is_enabled,
-                    is_cloud: row.is_cloud,
-                    is_proxied: row.is_proxied,
-                };
-                all.insert(row.name.to_lowercase(), one);
-            }
+        let sources = || row.sources.iter().map(|name| host_called(name, estate)).collect();
+        let Some(known) = all.get_mut(&row.name.to_lowercase()) else {
+            let one = Outgoing {
+                name: row.name.clone(),
+                pin,
+                fqdn: row.fqdn.clone(),
+                sources: sources(),
+                smart_hosts: row.smart_hosts.clone(),
+                address_spaces: row.address_spaces.clone(),
+                tls_domain: row.tls_domain.clone(),
+                is_enabled: row.is_enabled,
+                is_cloud: row.is_cloud,
+                is_proxied: row.is_proxied,
+            };
+            all.insert(row.name.to_lowercase(), one);
+            continue;
+        };
+        // The directory is of today; what it does not show to this user, the export may.
+        if !known.pin.is_read() {
+            known.pin = pin;
+        }
+        known.fqdn = known.fqdn.take().or_else(|| row.fqdn.clone());
+        if known.sources.is_empty() {
+            known.sources = sources();
         }
     }
     all.into_values().collect()
@@ -124,13 +132,52 @@ pub fn outgoing(estate: &Estate) -> Vec<Outgoing> {
 pub struct Presented<'s> {
     /// The server.
     pub host: String,
+    /// The certificates that it has, as far as anybody tells.
+    pub stock: Option<&'s Stock>,
     /// The last session of its send log by this connector in which it showed a certificate.
     pub logged: Option<&'s SendSession>,
     /// What Exchange's selection leads to, by what is known of its certificates.
     pub selected: Option<Selected<'s>>,
+    /// A rehearsal supposes something of it.
+    pub is_supposed: bool,
+    /// And that some of its certificates are gone.
+    pub loses_some: bool,
 }
 
-/// What each source server of a connector shows.
+impl<'s> Presented<'s> {
+    /// Does an export, a log or a supposition tell what it shows? Its ports alone do not.
+    pub fn is_told(&self) -> bool {
+        self.logged.is_some() || self.is_chosen_from_all()
+    }
+
+    /// Is enough known of its certificates to say which is chosen, and not only which was shown once?
+    pub fn is_chosen_from_all(&self) -> bool {
+        self.is_supposed || self.stock.is_some_and(|stock| stock.is_whole)
+    }
+
+    /// What its log shows, as its stock has it.
+    pub fn was_shown(&self) -> Option<&'s Stocked> {
+        self.stock?.certificates.get(&self.logged?.sent.as_ref()?.thumbprint)
+    }
+
+    /// What it shows: what its log shows, else what follows from all of its certificates.
+    pub fn shows(&self) -> Option<&'s Stocked> {
+        let chosen = || self.selected.as_ref().filter(|_| self.is_chosen_from_all()).and_then(Selected::one);
+        self.was_shown().or_else(chosen)
+    }
+
+    /// Why nothing is known of what it shows.
+    pub fn why_untold(&self) -> String {
+        match self.stock {
+            Some(stock) if stock.is_outdated => {
+                format!("what {} shows by SMTP is not in its export, which is older", self.host)
+            }
+            _ => format!("of {} there is no export and no log of this connector", self.host),
+        }
+    }
+}
+
+/// What each source server of a connector shows. Of a server for which a rehearsal supposes something, no log tells any more.
 pub fn presented<'s>(
     connector: &Outgoing,
     stocks: &'s BTreeMap<String, Stock>,
@@ -138,17 +185,58 @@ pub fn presented<'s>(
     evidence: &Evidence,
 ) -> Vec<Presented<'s>> {
     let now = estate_now(estate, evidence);
+    let is_removing = estate.plan.inputs.supposed.as_ref().is_some_and(|supposed| !supposed.removed.is_empty());
     let of = |host: &String| {
         let wanted = Wanted { pin: connector.pin.value().map(String::as_str), fqdn: connector.fqdn.as_deref(), host };
-        // Where nobody tells whether it names one, nothing follows.
-        let stock = stocks.get(host).filter(|_| connector.pin.is_read());
+        let (stock, is_supposed) = (stocks.get(host), is_supposed(host, estate));
         Presented {
             host: host.clone(),
-            logged: last_session(&connector.name, host, estate),
-            selected: stock.map(|stock| select(stock, &wanted, now)),
+            stock,
+            logged: last_session(&connector.name, host, estate).filter(|_| !is_supposed),
+            // Where nobody tells whether it names one, nothing follows.
+            selected: stock.filter(|_| connector.pin.is_read()).map(|stock| select(stock, &wanted, now)),
+            is_supposed,
+            loses_some: is_supposed && is_removing,
         }
     };
     connector.sources.iter().map(of).collect()
+}
+
+/// How to learn what source servers show, where nobody told.
+pub fn how_to_tell(untold: &[&Presented<'_>]) -> Vec<String> {
+    let export = |one: &&Presented<'_>| {
+        let server = if is_host_name(&one.host) { server_name(&one.host) } else { "<SERVER>" };
+        format!("    Get-ExchangeCertificate -Server {server} | ConvertTo-Json -Depth 4 > {server}.json")
+    };
+    let begin = "Export its certificates, and give the file with --input:".to_string();
+    [begin].into_iter().chain(untold.iter().map(export)).collect()
+}
+
+/// Lets a send connector show this certificate, and its source servers take that up.
+pub fn pin_to(connector: &Outgoing, host: &str, thumbprint: &str) -> Vec<String> {
+    let (name, server) = (in_command(&connector.name), spelt_in_command(host));
+    let services =
+        if connector.is_proxied { "MSExchangeTransport,MSExchangeFrontEndTransport" } else { "MSExchangeTransport" };
+    let restart =
+        |host: &String| format!("    Invoke-Command {} {{ Restart-Service {services} }}", spelt_in_command(host));
+    let pin = format!(
+        "    $c = Get-ExchangeCertificate -Server {server} {thumbprint}; Set-SendConnector {name} -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\""
+    );
+    [pin, "Every source server has to have that certificate. Once controllers have replicated:".to_string()]
+        .into_iter()
+        .chain(connector.sources.iter().map(restart))
+        .collect()
+}
+
+/// A host as a command takes it. What is no name is left for the reader to fill in.
+pub fn spelt_in_command(host: &str) -> &str {
+    if is_host_name(host) { host } else { "<SERVER>" }
+}
+
+/// Does a rehearsal suppose something of this server?
+pub fn is_supposed(host: &str, estate: &Estate) -> bool {
+    let supposed = estate.plan.inputs.supposed.iter().flat_map(|supposed| &supposed.on);
+    supposed.map(|name| host_called(name, estate)).any(|name| name == host)
 }
 
 /// The last session of a host by a connector in which it showed a certificate.

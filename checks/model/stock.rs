@@ -6,12 +6,13 @@ use crate::{
         certificate::Certificate,
         distinguished::DistinguishedName,
         export::{ExportedCertificate, RootKind, Services},
-        protocol_log::LoggedCertificate,
+        protocol_log::{LoggedCertificate, SendSession},
     },
     model::{
         certificates::{Certificates, Shown},
         estate::Estate,
         evidence::Evidence,
+        inputs::Supposed,
         listeners::Service,
         plan::{ServerRole, ServerState},
     },
@@ -29,8 +30,10 @@ use jiff::Timestamp;
 pub struct Stock {
     /// The server.
     pub host: String,
-    /// These are all that it has: an export says so.
+    /// These are all that it has: an export says so, and nothing that was seen since contradicts it.
     pub is_whole: bool,
+    /// There is an export, and something that it does not have was seen since.
+    pub is_outdated: bool,
     /// By thumbprint.
     pub certificates: BTreeMap<String, Stocked>,
 }
@@ -64,10 +67,26 @@ pub struct Stocked {
     pub root: Option<RootKind>,
     /// What the server thinks of it, where an export tells: `Valid`, `Untrusted`.
     pub status: Option<String>,
+    /// Who trusts it.
+    pub standing: Standing,
     /// The whole certificate, where it is known.
     pub certificate: Option<Certificate>,
     /// Who tells of it.
     pub sources: BTreeSet<Source>,
+}
+
+/// Who trusts a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Everybody: it leads to a public root.
+    Public,
+    /// Those alone whom the company told to: it leads to a root of its own.
+    Private,
+    /// Nobody but by name: it signed itself.
+    SelfSigned,
+    /// What stands above it is not known.
+    #[default]
+    Untold,
 }
 
 /// Who tells of a certificate.
@@ -86,116 +105,146 @@ pub enum Source {
 }
 
 impl Stocked {
-    fn of(certificate: &Certificate) -> Self {
+    fn named(thumbprint: &str, subject: DistinguishedName, issuer: DistinguishedName) -> Self {
         Self {
-            thumbprint: certificate.thumbprint.clone(),
-            subject: DistinguishedName::of(&certificate.subject),
-            issuer: DistinguishedName::of(&certificate.issuer),
-            names: certificate.dns_names.clone(),
-            not_before: Some(certificate.not_before),
-            not_after: Some(certificate.not_after),
-            is_self_signed: certificate.is_self_issued(),
+            thumbprint: thumbprint.into(),
+            is_self_signed: !subject.text.is_empty() && subject == issuer,
+            subject,
+            issuer,
+            names: Vec::new(),
+            not_before: None,
+            not_after: None,
             has_key: None,
             serves_smtp: None,
             services: None,
             is_internal: false,
             root: None,
             status: None,
-            certificate: Some(certificate.clone()),
+            standing: Standing::Untold,
+            certificate: None,
             sources: BTreeSet::new(),
+        }
+    }
+
+    fn of(certificate: &Certificate) -> Self {
+        let name = DistinguishedName::of;
+        Self {
+            names: certificate.dns_names.clone(),
+            not_before: Some(certificate.not_before),
+            not_after: Some(certificate.not_after),
+            is_self_signed: certificate.is_self_issued(),
+            certificate: Some(certificate.clone()),
+            ..Self::named(&certificate.thumbprint, name(&certificate.subject), name(&certificate.issuer))
         }
     }
 
     fn exported(row: &ExportedCertificate) -> Self {
         let parsed = row.der.as_ref().and_then(|der| Certificate::parse(&der.0).ok());
-        let base = parsed.as_ref().map_or_else(
-            || {
-                let (subject, issuer) = (DistinguishedName::read(&row.subject), DistinguishedName::read(&row.issuer));
-                Self {
-                    thumbprint: row.thumbprint.clone(),
-                    is_self_signed: row.is_self_signed.unwrap_or(subject == issuer),
-                    subject,
-                    issuer,
-                    names: row.domains.clone(),
-                    not_before: row.not_before,
-                    not_after: row.not_after,
-                    has_key: None,
-                    serves_smtp: None,
-                    services: None,
-                    is_internal: false,
-                    root: None,
-                    status: None,
-                    certificate: None,
-                    sources: BTreeSet::new(),
-                }
-            },
-            Self::of,
-        );
+        let written = || {
+            let name = DistinguishedName::read;
+            let named = Self::named(&row.thumbprint, name(&row.subject), name(&row.issuer));
+            let is_self_signed = row.is_self_signed.unwrap_or(named.is_self_signed);
+            let (not_before, not_after) = (row.not_before, row.not_after);
+            Self { is_self_signed, names: row.domains.clone(), not_before, not_after, ..named }
+        };
         Self {
             has_key: row.has_private_key,
             serves_smtp: row.services.map(Services::smtp),
             services: row.services,
             root: row.root,
             status: row.status.clone(),
-            ..base
+            ..parsed.as_ref().map_or_else(written, Self::of)
         }
     }
 
     fn logged(row: &LoggedCertificate) -> Self {
-        let (subject, issuer) = (DistinguishedName::read(&row.subject), DistinguishedName::read(&row.issuer));
+        let name = DistinguishedName::read;
         Self {
-            thumbprint: row.thumbprint.clone(),
-            is_self_signed: !row.issuer.is_empty() && subject == issuer,
-            subject,
-            issuer,
             names: row.names.clone(),
             not_before: row.not_before,
             not_after: row.not_after,
             has_key: Some(true),
-            serves_smtp: None,
-            services: None,
-            is_internal: false,
-            root: None,
-            status: None,
-            certificate: None,
-            sources: BTreeSet::new(),
+            ..Self::named(&row.thumbprint, name(&row.subject), name(&row.issuer))
         }
     }
 
-    /// The same certificate, told of twice: what one does not tell the other may.
+    /// Does only a log tell of it, so that it may be gone by now?
+    pub fn is_only_logged(&self) -> bool {
+        self.sources.iter().all(|source| *source == Source::Log)
+    }
+
+    /// Its subject, as people call it: by its common name, else whole.
+    pub fn called(&self) -> &str {
+        self.subject.common_name().unwrap_or(&self.subject.text)
+    }
+
+    /// The same certificate, told of twice: what one does not tell the other may. What the certificate itself says counts
+    /// most, and where nobody has that, whoever says more.
     fn join(&mut self, other: Self) {
-        if self.certificate.is_none() && other.certificate.is_some() {
-            let certificate = other.certificate.as_ref().map(Self::of);
-            if let Some(told) = certificate {
-                let kept = core::mem::replace(self, told);
-                self.take_settings(kept);
-            }
-        }
-        self.take_settings(other);
+        let worth = |one: &Self| (one.certificate.is_some(), !one.subject.text.is_empty(), one.names.len());
+        let (mut base, rest) = if worth(&other) > worth(self) { (other, self.clone()) } else { (self.clone(), other) };
+        base.has_key = base.has_key.or(rest.has_key);
+        base.services = base.services.or(rest.services);
+        // A port that shows it proves more than an export of yesterday.
+        let is_shown = base.serves_smtp == Some(true) || rest.serves_smtp == Some(true);
+        base.serves_smtp = if is_shown { Some(true) } else { base.serves_smtp.or(rest.serves_smtp) };
+        base.is_internal |= rest.is_internal;
+        base.root = base.root.or(rest.root);
+        base.status = base.status.take().or(rest.status);
+        base.not_before = base.not_before.or(rest.not_before);
+        base.not_after = base.not_after.or(rest.not_after);
+        base.sources.extend(rest.sources);
+        *self = base;
     }
 
-    fn take_settings(&mut self, other: Self) {
-        self.has_key = self.has_key.or(other.has_key);
-        self.services = self.services.or(other.services);
-        // A port that shows it proves more than an export of yesterday.
-        let is_shown = self.serves_smtp == Some(true) || other.serves_smtp == Some(true);
-        self.serves_smtp = if is_shown { Some(true) } else { self.serves_smtp.or(other.serves_smtp) };
-        self.is_internal |= other.is_internal;
-        self.root = self.root.or(other.root);
-        self.status = self.status.take().or(other.status);
-        self.not_before = self.not_before.or(other.not_before);
-        self.not_after = self.not_after.or(other.not_after);
-        self.sources.extend(other.sources);
+    /// Who trusts it: by what is known of the certificates above it, else where Windows has its root (`RootCAType`). A root that
+    /// was put there by hand may be anybody's.
+    fn stand(&mut self, seen: &Certificates) {
+        let by_chain = match &self.certificate {
+            _ if self.is_self_signed => Standing::SelfSigned,
+            Some(certificate) => seen.standing(certificate),
+            None => seen.standing_below(&self.issuer),
+        };
+        let by_root = match self.root {
+            Some(RootKind::ThirdParty) => Standing::Public,
+            Some(RootKind::Enterprise | RootKind::GroupPolicy) => Standing::Private,
+            Some(RootKind::SelfSigned) => Standing::SelfSigned,
+            Some(RootKind::Registry) | None => Standing::Untold,
+        };
+        self.standing = match (by_chain, by_root) {
+            (Standing::Untold, by_root) => by_root,
+            // Windows has roots among its public ones that Mozilla does not have.
+            (Standing::Private, Standing::Public) => Standing::Untold,
+            (by_chain, _) => by_chain,
+        };
     }
 }
 
 impl Stock {
+    /// The certificate that a rehearsal supposes here.
+    pub fn supposed(&self) -> Option<&Stocked> {
+        self.certificates.values().find(|one| one.sources.contains(&Source::Supposed))
+    }
+
     fn add(&mut self, mut stocked: Stocked, source: Source) {
         stocked.sources.insert(source);
         match self.certificates.get_mut(&stocked.thumbprint) {
             Some(known) => known.join(stocked),
             None => drop(self.certificates.insert(stocked.thumbprint.clone(), stocked)),
         }
+    }
+
+    /// What a rehearsal supposes: what was removed is gone, and the new one may be shown.
+    fn suppose(&mut self, supposed: &Supposed) {
+        let is_gone = |thumbprint: &String| supposed.removed.iter().any(|gone| gone.eq_ignore_ascii_case(thumbprint));
+        self.certificates.retain(|thumbprint, _| !is_gone(thumbprint));
+        let Some(new) = supposed.chain.first().and_then(|der| Certificate::parse(&der.0).ok()) else { return };
+        if supposed.is_internal {
+            self.certificates.values_mut().for_each(|other| other.is_internal = false);
+        }
+        let has = Some(true);
+        let new = Stocked { has_key: has, serves_smtp: has, is_internal: supposed.is_internal, ..Stocked::of(&new) };
+        self.add(new, Source::Supposed);
     }
 }
 
@@ -240,19 +289,24 @@ fn take(estate: &Estate, evidence: &Evidence) -> BTreeMap<String, Stock> {
         }
     }
     if let Some(supposed) = &inputs.supposed {
-        let certificate = supposed.chain.first().and_then(|der| Certificate::parse(&der.0).ok());
-        for stock in supposed.on.iter().filter_map(|host| stocks.remove(host)).collect::<Vec<_>>() {
-            let mut stock = stock;
-            stock.certificates.retain(|thumbprint, _| !supposed.removed.contains(thumbprint));
-            if let Some(certificate) = &certificate {
-                let has = Some(true);
-                let new = Stocked { has_key: has, serves_smtp: has, ..Stocked::of(certificate) };
-                stock.add(Stocked { is_internal: supposed.is_internal, ..new }, Source::Supposed);
-            }
-            stocks.insert(stock.host.clone(), stock);
+        let hosts: BTreeSet<_> = supposed.on.iter().map(|host| host_called(host, estate)).collect();
+        for (_, stock) in stocks.iter_mut().filter(|(host, _)| hosts.contains(*host)) {
+            stock.suppose(supposed);
         }
     }
+    for stock in stocks.values_mut() {
+        stock.certificates.values_mut().for_each(|stocked| stocked.stand(&seen));
+        stock.is_outdated = stock.is_whole && stock.certificates.values().any(is_newer_than_export);
+        stock.is_whole &= !stock.is_outdated;
+    }
     stocks
+}
+
+/// What SMTP shows and the export does not have came after the export.
+fn is_newer_than_export(one: &Stocked) -> bool {
+    let is_told_by = |source| one.sources.contains(&source);
+    let is_shown = is_told_by(Source::Wire) && one.serves_smtp == Some(true);
+    is_shown && !is_told_by(Source::Export) && !is_told_by(Source::Supposed)
 }
 
 fn of_wire(seen: &Certificates, shown: &Shown) -> Stocked {
@@ -278,7 +332,7 @@ pub fn host_called(name: &str, estate: &Estate) -> String {
 }
 
 /// The host that made a session: whose log it is by the word of who gave it, else whose address it sent from.
-pub fn session_host(session: &crate::facts::protocol_log::SendSession, estate: &Estate) -> Option<String> {
+pub fn session_host(session: &SendSession, estate: &Estate) -> Option<String> {
     if let Some(server) = &session.server {
         return Some(host_called(server, estate));
     }

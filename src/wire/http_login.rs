@@ -15,6 +15,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use exchange_preflight_checks::{
     facts::{
         login::{HttpLogin, HttpLoginReply},
+        raw::Raw,
         tls::TlsSeen,
         web::{HTTPS_PORT, HttpAnswer, HttpsReply},
     },
@@ -81,7 +82,7 @@ async fn talk(
         Err(_) => return Err(Trouble::new(Stage::Reply, Reason::Silent)),
     };
     let (status, fields) = (answer.head.status.as_u16(), kept(&answer.head.headers));
-    heard.answer = Some(HttpAnswer { span: answer.span, status, fields });
+    heard.answer = Some(HttpAnswer { span: answer.span, status, fields, body: Raw::default() });
     let Some(token) = token_in(&answer.head.headers) else { return Ok(()) };
     let Ok(Some(token)) = fenced(async move { response_in(token) }).await else { return Ok(()) };
     heard.error = error_of(token.clone()).await;

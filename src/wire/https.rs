@@ -1,4 +1,5 @@
-//! One GET over TLS, without logging on: the certificate, and the head of what a web server shows to anybody.
+//! One GET over TLS, without logging on: the certificate, and the head of what a web server shows to anybody; of the document in
+//! which it publishes its Auth certificate, the rest as well.
 
 use super::{
     conversation::{Outcome, Trouble, Wire},
@@ -7,8 +8,9 @@ use super::{
 };
 use exchange_preflight_checks::{
     facts::{
+        raw::Raw,
         tls::TlsSeen,
-        web::{HTTPS_PORT, HttpAnswer, HttpsGet, HttpsReply},
+        web::{HTTPS_PORT, HttpAnswer, HttpsGet, HttpsReply, METADATA_PATH},
     },
     model::{
         ask::Facts,
@@ -17,6 +19,9 @@ use exchange_preflight_checks::{
 };
 use std::net::SocketAddr;
 use tokio::time::{Instant, timeout};
+
+/// What a server publishes for OAuth takes a few thousand bytes.
+const LARGEST_METADATA: usize = 1024 * 1024;
 
 /// Begins TLS, and asks for the path.
 pub(super) async fn get(wire: &Wire, to: SocketAddr, question: &HttpsGet) -> Outcome {
@@ -43,7 +48,8 @@ async fn look(
     let stream = tcp::connect(to, &wire.budgets).await?;
     let until = Instant::now() + wire.budgets.reply;
     let inside = tls::begin(stream, Keys::Any, &question.name, Some(HTTP_1_1), until, seen).await?;
-    let asking = http::ask(inside, request, wire.clock, None);
+    let largest = (question.path == METADATA_PATH).then_some(LARGEST_METADATA);
+    let asking = http::ask(inside, request, wire.clock, largest);
     let answer = match timeout(wire.budgets.reply, asking).await {
         Ok(answered) => answered?,
         Err(_) => return Err(Trouble::new(Stage::Reply, Reason::Silent)),
@@ -51,5 +57,6 @@ async fn look(
     // A value need not be text; what is none is shown as such.
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let fields = answer.head.headers.iter().map(|(name, value)| (name.as_str().into(), text(value.as_bytes())));
-    Ok(HttpAnswer { span: answer.span, status: answer.head.status.as_u16(), fields: fields.collect() })
+    let (span, status, body) = (answer.span, answer.head.status.as_u16(), Raw(answer.body));
+    Ok(HttpAnswer { span, status, fields: fields.collect(), body })
 }

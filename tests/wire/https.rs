@@ -5,7 +5,7 @@ use crate::wire::{
 use exchange_preflight_checks::{
     facts::{
         tls::TlsSeen,
-        web::{EWS_PATH, HttpAnswer, HttpsGet},
+        web::{EWS_PATH, HttpAnswer, HttpsGet, METADATA_PATH},
     },
     model::{
         ask::Facts,
@@ -90,6 +90,22 @@ async fn the_head_of_an_answer_is_told_and_its_body_is_not_waited_for() {
              accept: */*\r\n\r\n"
         )
     );
+}
+
+#[tokio::test]
+async fn the_body_is_read_where_it_matters_and_has_an_end() {
+    let ask_for = async |path, answer: &str| {
+        let (address, _) = web(format!("HTTP/1.1 {answer}"), 1, Then::Wait, &[]).await;
+        ask_within(patient(), address, question(path)).await
+    };
+    let body = |reply: &Reply| parts(reply).1.map(|answer| answer.body.0.clone());
+    let small = "200 OK\r\nContent-Length: 2\r\n\r\n{}";
+    assert_eq!(body(&ask_for(METADATA_PATH, small).await).as_deref(), Some(&b"{}"[..]));
+    assert_eq!(body(&ask_for(EWS_PATH, small).await).as_deref(), Some(&[][..]));
+    let refused = "404 Not Found\r\nContent-Length: 2\r\n\r\n{}";
+    assert_eq!(body(&ask_for(METADATA_PATH, refused).await).as_deref(), Some(&[][..]));
+    let endless = format!("200 OK\r\nContent-Length: 9999999\r\n\r\n{}", " ".repeat(2 * 1024 * 1024));
+    assert_eq!(why(&ask_for(METADATA_PATH, &endless).await), (Stage::Reply, Why::NotTheProtocol));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ start_exchange() { # start_exchange HOST
     # Exchange greets with its local time.
     TZ=CET-1 KRB5_CONFIG=$ROOT/krb5.conf KRB5_KTNAME=FILE:$KEYTABS/$host start_daemon "$host" exchange "$(setting "$host" clock)" "$LAB/exchange-endpoint" --role "$role" --name "$(fqdn "$host")" \
         --certificate "$(chain_file "${certificate[@]}")" --internal "$(chain_file "$internal")" --web "$(chain_file web public-issuing)" \
-        --settings "$ROOT/$host/settings" --log "$ROOT/$host/log" "$(ipv4 "$host")" "$(ipv6 "$host")"
+        --oauth "$(chain_file auth)" --settings "$ROOT/$host/settings" --log "$ROOT/$host/log" "$(ipv4 "$host")" "$(ipv6 "$host")"
 }
 
 restart_exchange() {
