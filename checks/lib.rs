@@ -54,6 +54,7 @@ pub mod model {
     pub mod finding;
     pub mod held;
     pub mod holder;
+    pub mod hybrid;
     pub mod informants;
     pub mod inputs;
     pub mod kdcs;
@@ -63,6 +64,7 @@ pub mod model {
     pub mod meta;
     pub mod organisation;
     pub mod outgoing;
+    pub mod outside;
     pub mod plan;
     pub mod principals;
     pub mod reach;
@@ -154,6 +156,17 @@ pub mod certificate {
     pub mod usage;
 }
 
+/// Mail between servers and Exchange Online: 550 5.7.64.
+pub mod hybrid {
+    pub mod endpoint;
+    pub mod inbound_name;
+    pub mod presented;
+    pub mod receive_domain;
+    pub mod sender_address;
+    pub mod sender_domain;
+    pub mod sender_name;
+}
+
 /// Web services of Exchange: event 71 of OWA.
 pub mod web {
     pub mod internal_url;
@@ -203,6 +216,13 @@ pub static CHECKS: &[&dyn model::check::Check] = &[
     &certificate::pinned::Pinned,
     &certificate::unrevoked::Unrevoked,
     &certificate::oauth::OAuth,
+    &hybrid::sender_name::SenderName,
+    &hybrid::sender_domain::SenderDomain,
+    &hybrid::sender_address::SenderAddress,
+    &hybrid::presented::Presented,
+    &hybrid::inbound_name::InboundName,
+    &hybrid::receive_domain::ReceiveDomain,
+    &hybrid::endpoint::HybridEndpoint,
     &web::internal_url::InternalUrl,
     &web::spn::WebSpn,
     &web::kerberos_login::WebKerberosLogin,

@@ -11,7 +11,7 @@ use crate::{
         check::{Check, Need},
         estate::Estate,
         evidence::Evidence,
-        finding::{Finding, Verdict},
+        finding::{Finding, Trouble, Verdict},
         holder::Holder,
         listeners::Facing,
         meta::{Basis, Fold, Meta, Tier},
@@ -44,6 +44,8 @@ static META: Meta = Meta {
     fold: Fold::Worst,
     evidence: &[Basis::Spec, Basis::Lab],
 };
+
+const NOT_SENT: &str = "intermediate-not-sent";
 
 impl Check for Complete {
     fn meta(&self) -> &'static Meta {
@@ -86,7 +88,13 @@ fn judge(leaf: &Leaf<'_>, place: &str, word: Word) -> Finding {
     let finding =
         Finding::new(&META, leaf.subject(), word.verdict, format!("{at}: {}", word.said)).suspects(leaf.trouble());
     let finding = word.remedy.into_iter().fold(finding, Finding::remedy);
-    if let Some(code) = word.code { finding.code(code) } else { finding }
+    match word.code {
+        Some(code) if code == NOT_SENT => {
+            finding.code(code).is(Trouble::ChainUnsent(leaf.certificate.thumbprint.clone()))
+        }
+        Some(code) => finding.code(code),
+        None => finding,
+    }
 }
 
 fn word(certificates: &Certificates, of: &Leaf<'_>, shown: &Shown, estate: &Estate) -> Word {
@@ -134,7 +142,7 @@ fn intermediate_not_sent(
         _ => "; another server of the estate sends it".into(),
     };
     let said = format!("the intermediate {names} is not sent{source}");
-    let mut word = Word::new(verdict, Some("intermediate-not-sent"), said);
+    let mut word = Word::new(verdict, Some(NOT_SENT), said);
     let file = url.map_or("<INTERMEDIATE.CER>", |url| url.rsplit('/').next().unwrap_or(url));
     // A name from a certificate enters a command only if it is harmless there.
     let is_plain = file.starts_with(|first: char| first.is_ascii_alphanumeric())

@@ -51,6 +51,8 @@ pub enum RecordKind {
     A,
     /// IPv6 addresses.
     Aaaa,
+    /// Who takes mail for a domain (RFC 5321 section 5.1).
+    Mx,
     /// Another name's alias, as replication partners are found (`<DSA GUID>._msdcs`, MS-ADTS section 6.3.2.4).
     Cname,
 }
@@ -61,6 +63,7 @@ impl fmt::Display for RecordKind {
             Self::Srv => "SRV",
             Self::A => "A",
             Self::Aaaa => "AAAA",
+            Self::Mx => "MX",
             Self::Cname => "CNAME",
         })
     }
@@ -95,6 +98,13 @@ pub enum Record {
     },
     /// A or AAAA.
     Address(IpAddr),
+    /// RFC 5321 section 5.1.
+    Mx {
+        /// Lower is tried first.
+        preference: u16,
+        /// Who takes the mail; lower case, without the dot at its end; empty for `.`, "no mail here" (RFC 7505).
+        exchange: String,
+    },
     /// CNAME; lower case, without the dot at its end.
     Alias(String),
 }
@@ -112,7 +122,15 @@ impl DnsAnswer {
     pub fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.records().filter_map(|record| match record {
             Record::Address(address) => Some(*address),
-            Record::Srv { .. } | Record::Alias(_) => None,
+            Record::Srv { .. } | Record::Mx { .. } | Record::Alias(_) => None,
+        })
+    }
+
+    /// The hosts that take mail, the first ones first, without the target `.`.
+    pub fn exchanges(&self) -> impl Iterator<Item = &str> {
+        self.records().filter_map(|record| match record {
+            Record::Mx { exchange, .. } if !exchange.is_empty() => Some(exchange.as_str()),
+            _ => None,
         })
     }
 

@@ -565,7 +565,7 @@ fn is_end(certificate: &Certificate, chain: &[Rc<Certificate>]) -> bool {
 }
 
 /// The questions for the roots that bear the name of a certificate's issuer; and whether it is known by now that there are none.
-fn roots_named(certificate: &Certificate, estate: &Estate, evidence: &Evidence) -> (Vec<Ask>, bool) {
+pub(crate) fn roots_named(certificate: &Certificate, estate: &Estate, evidence: &Evidence) -> (Vec<Ask>, bool) {
     let subject = Raw(certificate.issuer.der.clone());
     let question = |(store, _)| RootsNamed { store, subject: subject.clone() };
     let asks: Vec<_> =
@@ -577,7 +577,7 @@ fn roots_named(certificate: &Certificate, estate: &Estate, evidence: &Evidence) 
 }
 
 /// The names of all stores, and whether peers outside trust their roots.
-fn stores(estate: &Estate) -> Vec<(String, bool)> {
+pub(crate) fn stores(estate: &Estate) -> Vec<(String, bool)> {
     let own = [(MOZILLA.to_string(), true), (SYSTEM.to_string(), false)];
     let stated = estate.plan.stores.iter().map(|store| (store.name.clone(), store.public));
     own.into_iter().chain(stated).collect()

@@ -258,7 +258,7 @@ impl Estate {
                     }
                 }
             }
-            RecordKind::Srv | RecordKind::Cname => {}
+            RecordKind::Srv | RecordKind::Mx | RecordKind::Cname => {}
         }
     }
 

@@ -143,6 +143,16 @@ pub enum Trouble {
     SpnWrong(String),
     /// A certificate is bad.
     CertificateBad(String),
+    /// A certificate is sent without what stands between it and its root.
+    ChainUnsent(String),
+    /// Exchange Online does not know the certificate by which mail comes, as far as its inbound connectors tell.
+    SenderName(Subject),
+    /// It does not know the address from which mail comes.
+    SenderAddress,
+    /// Neither a sender's domain nor the certificate's is one of the tenant's.
+    SenderDomain(Subject),
+    /// What servers show as clients is not known, of all or of one.
+    ClientSideUntold(Subject),
 }
 
 /// A number with what is not known about it, for machines that watch.

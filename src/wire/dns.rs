@@ -110,6 +110,7 @@ fn record_type(records: RecordKind) -> RecordType {
         RecordKind::Srv => RecordType::SRV,
         RecordKind::A => RecordType::A,
         RecordKind::Aaaa => RecordType::AAAA,
+        RecordKind::Mx => RecordType::MX,
         RecordKind::Cname => RecordType::CNAME,
     }
 }
@@ -132,6 +133,9 @@ fn fact(data: &RData, asked: RecordKind) -> Option<Record> {
         }),
         (RData::A(address), RecordKind::A) => Some(Record::Address(IpAddr::V4(address.0))),
         (RData::AAAA(address), RecordKind::Aaaa) => Some(Record::Address(IpAddr::V6(address.0))),
+        (RData::MX(mx), RecordKind::Mx) => {
+            Some(Record::Mx { preference: mx.preference, exchange: canonical_name(&mx.exchange.to_utf8()) })
+        }
         (RData::CNAME(alias), RecordKind::Cname) => Some(Record::Alias(canonical_name(&alias.0.to_utf8()))),
         _ => None,
     }

@@ -1,0 +1,220 @@
+//! `hybrid-endpoint`: does Exchange Online answer a source server, and begin TLS?
+
+use crate::{
+    facts::{
+        dns::{DnsAnswer, DnsLookup, RecordKind, canonical_name, is_host_name},
+        trust::SYSTEM,
+    },
+    model::{
+        ask::Ask,
+        check::{Check, Need},
+        estate::Estate,
+        evidence::{Evidence, Miss, Reason, Stage},
+        finding::{Finding, Subject, Trouble, Verdict},
+        hybrid::is_settled,
+        meta::{Basis, Fold, Meta, Tier},
+        outgoing::{Outgoing, outgoing},
+        outside::{Found, Leads, MOST_HOSTS, Met, Roots, asks, leads, look},
+    },
+};
+use alloc::{
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use core::net::IpAddr;
+
+/// See the module.
+pub struct HybridEndpoint;
+
+static META: Meta = Meta {
+    id: "hybrid-endpoint",
+    area: "hybrid",
+    title: "Exchange Online can be reached",
+    question: "Seen from where the servers stand, does Exchange Online answer on port 25, and begin TLS?",
+    healthy: "the smart host, or the MX of the tenant's domain, answers on 25 and offers STARTTLS, with a chain to a root of the system",
+    why: "Mail for the other half of the organisation goes to one name, by port 25 and TLS alone. Providers and firewalls that close port 25, or inspect SMTP and strip STARTTLS, stop all of it; and a server whose roots are old does not know the authority of Exchange Online any more.",
+    remedy: &[
+        "See it from the server: Test-NetConnection <HOST> -Port 25",
+        "Open TCP 25 from every source server to Exchange Online, and let no firewall inspect SMTP there.",
+        "Let the server fetch new roots: certutil -generateSSTFromWU roots.sst, or install DigiCert Global Root G2",
+    ],
+    references: &[
+        "Microsoft 365 URLs and IP address ranges, Exchange Online (Microsoft Learn)",
+        "Transport routing in Exchange hybrid deployments (Microsoft Learn)",
+        "Exchange Online SMTP certificates, DigiCert Global Root G2 (Exchange Team blog)",
+    ],
+    symptoms: &[
+        "451 4.4.0 DNS query failed",
+        "421 4.4.1 Connection timed out",
+        "450 4.4.317",
+        "451 5.7.3 STARTTLS is required to send mail",
+    ],
+    tier: Tier::Anonymous,
+    fold: Fold::Worst,
+    evidence: &[Basis::Spec, Basis::Field],
+};
+
+impl Check for HybridEndpoint {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+        if !estate.plan.exchange_vantage || !is_settled(estate, evidence) {
+            return Vec::new();
+        }
+        let connectors = connectors(estate);
+        let of = |connector: &Outgoing| -> Vec<Need> {
+            let exchanges = domains(connector).into_iter().map(|domain| estate.lookup(&domain, RecordKind::Mx));
+            let hosts = hosts(connector, estate, evidence);
+            let of_hosts = hosts.iter().flat_map(|host| asks(host, estate, evidence));
+            exchanges.chain(of_hosts).map(|ask| Need { subject: connector.subject(), ask }).collect()
+        };
+        connectors.iter().flat_map(of).collect()
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let skip = |seen: &str| vec![Finding::new(&META, Subject::Estate, Verdict::Skip, seen)];
+        let connectors = connectors(estate);
+        if connectors.is_empty() {
+            return skip("no send connector to Exchange Online is known");
+        }
+        if !estate.plan.exchange_vantage {
+            return skip("this machine does not stand where an Exchange server stands (--exchange-vantage)");
+        }
+        connectors.iter().map(|connector| judge(connector, estate, evidence)).collect()
+    }
+}
+
+fn connectors(estate: &Estate) -> Vec<Outgoing> {
+    let all = outgoing(estate).into_iter();
+    all.filter(|connector| connector.is_enabled && connector.is_to_exchange_online()).take(MOST_HOSTS).collect()
+}
+
+/// The domains whose MX it looks up: those of its address spaces, where it has no smart host. All domains (`*`) are nobody's.
+fn domains(connector: &Outgoing) -> Vec<String> {
+    if !connector.smart_hosts.is_empty() {
+        return Vec::new();
+    }
+    let domain = |space: &String| {
+        let space = space.split(';').next()?;
+        let domain = canonical_name(space.split_once(':').map_or(space, |(_, domain)| domain).trim());
+        let domain = domain.strip_prefix("*.").map_or(domain.clone(), ToString::to_string);
+        (domain.contains('.') && is_host_name(&domain)).then_some(domain)
+    };
+    let all: BTreeSet<_> = connector.address_spaces.iter().filter_map(domain).collect();
+    all.into_iter().take(MOST_HOSTS).collect()
+}
+
+/// The hosts that it dials, as far as they are known.
+fn hosts(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Vec<String> {
+    let lookups: Vec<_> = domains(connector).into_iter().map(|domain| estate.lookup(&domain, RecordKind::Mx)).collect();
+    // Of many only the first are asked, so that all have to be known first.
+    let is_told = lookups.iter().all(|ask| evidence.holds(ask));
+    let exchanges = lookups.iter().filter(|_| is_told).flat_map(|ask| {
+        let told = evidence.answer::<DnsLookup>(ask).facts();
+        told.into_iter().flat_map(DnsAnswer::exchanges).map(ToString::to_string)
+    });
+    let smart = connector.smart_hosts.iter().map(|host| canonical_name(host.trim_matches(['[', ']'])));
+    let mut all: Vec<String> = Vec::new();
+    for host in smart.chain(exchanges) {
+        let is_host = is_host_name(&host) || host.parse::<IpAddr>().is_ok();
+        if is_host && !all.contains(&host) {
+            all.push(host);
+        }
+    }
+    all.truncate(MOST_HOSTS);
+    all
+}
+
+fn judge(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Finding {
+    let finding = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
+    let lookups: Vec<(String, Ask)> =
+        domains(connector).into_iter().map(|name| (name.clone(), estate.lookup(&name, RecordKind::Mx))).collect();
+    let mut words: Vec<Finding> = Vec::new();
+    for (domain, ask) in &lookups {
+        let answer = evidence.answer::<DnsLookup>(ask);
+        match answer.facts() {
+            Some(told) if told.exchanges().next().is_none() => {
+                words.push(nowhere(connector, domain, "has no MX record"))
+            }
+            Some(_) => {}
+            None => {
+                let why = answer.miss().map_or_else(|| "the run ended before it was asked".into(), ToString::to_string);
+                words.push(finding(
+                    Verdict::Unknown,
+                    format!("the MX record of {domain} could not be looked up: {why}"),
+                ));
+            }
+        }
+    }
+    let hosts = hosts(connector, estate, evidence);
+    words.extend(hosts.iter().map(|host| judge_host(connector, host, estate, evidence)));
+    let worst = words.into_iter().reduce(|worst, other| if other.verdict > worst.verdict { other } else { worst });
+    worst.unwrap_or_else(|| {
+        finding(Verdict::Skip, "it has no smart host, and no domain of its own whose MX could be looked up".into())
+    })
+}
+
+fn nowhere(connector: &Outgoing, name: &str, what: &str) -> Finding {
+    Finding::new(&META, connector.subject(), Verdict::Fail, format!("{name} {what}"))
+        .code("unresolved")
+        .is(Trouble::Name(name.to_string()))
+        .remedy("See what the name servers of this server say, and let them ask further outside (a forwarder):")
+        .remedy(format!("    nslookup -type=MX {name}; nslookup {name}"))
+        .remedy("If the name is gone, the Hybrid Configuration Wizard writes the right one.")
+}
+
+fn judge_host(connector: &Outgoing, host: &str, estate: &Estate, evidence: &Evidence) -> Finding {
+    let finding = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
+    let met = match look(host, estate, evidence) {
+        Found::Nowhere => return nowhere(connector, host, "does not resolve"),
+        Found::Untold(why) => return finding(Verdict::Unknown, format!("whether {host} resolves is not known: {why}")),
+        Found::At(met) => met,
+    };
+    if let Some(chain) = met.iter().find_map(|(_, met)| if let Met::Shown(chain) = met { Some(chain) } else { None }) {
+        return match leads(chain, Roots::Of(SYSTEM), estate, evidence) {
+            Leads::Elsewhere(issuer) => finding(
+                Verdict::Warn,
+                format!("{host} begins TLS, and this machine's own roots do not know its authority ({issuer})"),
+            )
+            .code("chain-unknown")
+            .remedy("Let Windows fetch new roots, or install the root of Exchange Online (DigiCert Global Root G2); if a firewall opens TLS on the way, let it leave SMTP alone:")
+            .remedy("    certutil -generateSSTFromWU roots.sst")
+            .remedy("    certutil -addstore Root <ROOT.CER>"),
+            Leads::ToRoot => finding(Verdict::Pass, format!("{host} begins TLS, and its chain leads to a root of this machine's")),
+            Leads::Untold => finding(Verdict::Pass, format!("{host} begins TLS; whether this machine knows its root was not looked up")),
+        };
+    }
+    if let Some(why) = met.iter().find_map(|(_, met)| if let Met::NoTls(why) = met { Some(why) } else { None }) {
+        return finding(Verdict::Fail, format!("{host} answers, and {why}"))
+            .code("no-starttls")
+            .remedy("Exchange Online always offers STARTTLS: a firewall on the way inspects SMTP and strips it. Switch that off for port 25 to Exchange Online.");
+    }
+    let misses: Vec<_> = met
+        .iter()
+        .filter_map(|(address, met)| if let Met::Missed(miss) = met { Some((address, *miss)) } else { None })
+        .collect();
+    let is_whole = misses.len() == met.len();
+    // A way that this machine does not have says nothing beside one that it had.
+    let tried: Vec<_> = misses.iter().filter(|(_, miss)| !miss.is_no_route()).collect();
+    match tried.first() {
+        Some((address, miss)) if is_whole && tried.iter().all(|(_, miss)| is_decided(miss)) => {
+            finding(Verdict::Fail, format!("{host} ({address}) cannot be reached on port 25: {miss}"))
+                .code("unreachable")
+                .remedy("Open TCP 25 from every source server to Exchange Online (its addresses: Microsoft 365 URLs and IP address ranges), also at the provider; then, on one of them:")
+                .remedy(format!("    Test-NetConnection {host} -Port 25"))
+        }
+        Some((address, miss)) => finding(Verdict::Unknown, format!("{host} ({address}): {miss}")),
+        None if is_whole => finding(Verdict::Skip, format!("this machine has no route to {host}")),
+        None => finding(Verdict::Unknown, format!("the run ended before {host} was asked")),
+    }
+}
+
+/// Does it say that there is no way, and not that the other end was busy or the run cut short?
+fn is_decided(miss: &Miss) -> bool {
+    miss.stage == Stage::Connect && !matches!(miss.reason, Reason::Local(_) | Reason::Interrupted)
+}

@@ -1,0 +1,550 @@
+//! `hybrid-presented`: does each server show Exchange Online the certificate that is expected, and is it taken?
+
+use crate::{
+    facts::{connector::CertificateName, net::SMTP_PORT},
+    model::{
+        certificates::{Certificates, trust_needs},
+        check::{Check, Need},
+        clocks::estate_now,
+        connectors::in_command,
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Subject, Trouble, Verdict},
+        hybrid::{
+            Client, Fit, Refusal, Route, Sender, Shows, Teller, best_fit, inbound, is_accepted, is_known, is_known_by,
+            is_settled, refusal, routes,
+        },
+        listeners::{quote, server_name},
+        meta::{Basis, Fold, Meta, Tier},
+    },
+};
+use alloc::{format, string::String, vec, vec::Vec};
+use jiff::{SignedDuration, Timestamp};
+
+/// See the module.
+pub struct Presented;
+
+static META: Meta = Meta {
+    id: "hybrid-presented",
+    area: "hybrid",
+    title: "Exchange Online takes what servers show",
+    question: "Does each server show Exchange Online the certificate that is meant, alive and with its chain, and is it taken?",
+    healthy: "the last session of each source server shows the certificate that its connector names, and was not refused",
+    why: "Which certificate a server shows as a client no port tells; its send log does. After a renewal one server of several may still show the former certificate, or one that the tenant does not know, or send it without its intermediate, and mail is refused (550 5.7.64) or waits (UntrustedRoot).",
+    remedy: &[
+        "Log what is sent: Set-SendConnector \"<CONNECTOR>\" -ProtocolLoggingLevel Verbose",
+        "Find the logs of every source server: (Get-SendConnector \"<CONNECTOR>\").SourceTransportServers | % { Get-TransportService $_.Name } | fl Name,SendProtocolLogPath (Get-FrontendTransportService where FrontendProxyEnabled; Get-TransportServer on Exchange 2010)",
+        "Show the one that is meant: $c = Get-ExchangeCertificate <THUMBPRINT>; Set-SendConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"; Restart-Service MSExchangeTransport",
+        "Send the chain: put the intermediate into the store Intermediate Certification Authorities of every source server (certutil -addstore CA <INTERMEDIATE.CER>), and restart MSExchangeTransport",
+        "Run the Hybrid Configuration Wizard again.",
+    ],
+    references: &[
+        "\"550 5.7.64 TenantAttribution\" when sending mail externally in Microsoft 365 (Microsoft Learn)",
+        "Microsoft KB 3212877",
+        "Microsoft KB 4019940",
+        "Protocol logging (Microsoft Learn)",
+    ],
+    symptoms: &[
+        "550 5.7.64 TenantAttribution",
+        "Relay Access Denied SMTP",
+        "454 4.7.0 TLS channel could not be established: UntrustedRoot",
+        "MSExchangeTransport event 2004",
+        "0x800B0109 CERT_E_UNTRUSTEDROOT",
+    ],
+    tier: Tier::Input,
+    fold: Fold::BestInformed,
+    evidence: &[Basis::Spec, Basis::Field],
+};
+
+/// So long a change of an inbound connector may take to count (field reports, 2017).
+const SPREADS: SignedDuration = SignedDuration::from_hours(1);
+
+impl Check for Presented {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    /// What servers show on their own port 25, and the ways from there to a root: the same chain goes out with the client's side.
+    fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
+        if estate.plan.inputs.is_empty() || !is_settled(estate, evidence) {
+            return Vec::new();
+        }
+        let routes = routes(estate, evidence);
+        let senders: Vec<_> = routes.iter().flat_map(|route| &route.senders).collect();
+        let of = |need: &Need| {
+            let Subject::Port(host, SMTP_PORT, _) = &need.subject else { return None };
+            let sender = senders.iter().find(|sender| sender.is_named && sender.host == *host)?;
+            Some(Need { subject: sender.subject.clone(), ask: need.ask.clone() })
+        };
+        trust_needs(estate, evidence).iter().filter_map(of).collect()
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        if !is_known(estate, evidence) {
+            let seen = "no hybrid organisation and no connector to Exchange Online is known";
+            return vec![Finding::new(&META, Subject::Estate, Verdict::Skip, seen)];
+        }
+        let routes = routes(estate, evidence);
+        let is_told = |sender: &Sender<'_>| !matches!(sender.shows, Shows::Untold) || !sender.sessions.is_empty();
+        let is_anyone_told = routes.iter().flat_map(|route| &route.senders).any(is_told);
+        if estate.plan.inputs.is_empty() || !is_anyone_told {
+            return vec![untold(&routes)];
+        }
+        let look =
+            Look { estate, certificates: &Certificates::seen(estate, evidence), now: estate_now(estate, evidence) };
+        let of_route = |route| look.judge_route(route);
+        routes.iter().flat_map(of_route).collect()
+    }
+}
+
+/// The client's side is not known of anybody: said once.
+fn untold(routes: &[Route<'_>]) -> Finding {
+    let seen = "which certificate the servers show Exchange Online, no port tells, and no send log or export of certificates was given";
+    let finding = Finding::new(&META, Subject::Estate, Verdict::Unknown, seen)
+        .code("untold")
+        .is(Trouble::ClientSideUntold(Subject::Estate))
+        .remedy("Give the newest send log of every source server, and their certificates (--input):");
+    let name = in_command(routes.first().map_or("", |route| &route.connector.name));
+    let proxied = routes.first().is_some_and(|route| route.connector.is_proxied);
+    let get = if proxied { "Get-FrontendTransportService" } else { "Get-TransportService" };
+    let finding = finding
+        .remedy(format!("    Set-SendConnector {name} -ProtocolLoggingLevel Verbose"))
+        .remedy(format!("    (Get-SendConnector {name}).SourceTransportServers | % {{ {get} $_.Name }} | fl Name,SendProtocolLogPath"))
+        .remedy("    Get-ExchangeCertificate -Server <SERVER> | ConvertTo-Json -Depth 4 | Out-File <SERVER>-certificates.json");
+    let subjects = routes.iter().flat_map(|route| &route.senders).map(|sender| sender.subject.clone());
+    subjects.fold(finding, Finding::speaks_for)
+}
+
+struct Look<'l> {
+    estate: &'l Estate,
+    certificates: &'l Certificates,
+    now: Timestamp,
+}
+
+impl Look<'_> {
+    fn judge_route(&self, route: &Route<'_>) -> Vec<Finding> {
+        route.senders.iter().map(|sender| self.judge(sender, route)).collect()
+    }
+
+    fn judge(&self, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
+        let troubles = [
+            self.refused(sender, route),
+            self.expired(sender),
+            self.self_signed(sender),
+            self.another(sender, route),
+            self.unsent(sender),
+        ];
+        let worst = troubles.into_iter().flatten().reduce(
+            |worst, other| {
+                if other.verdict > worst.verdict { other } else { worst }
+            },
+        );
+        worst.unwrap_or_else(|| self.well(sender, route))
+    }
+
+    /// Nothing is wrong, as far as is known.
+    fn well(&self, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
+        let finding = |verdict, seen: String| Finding::new(&META, sender.subject.clone(), verdict, seen);
+        let untold = |seen: &str| {
+            let name = server_name(&sender.host);
+            finding(Verdict::Unknown, seen.into())
+                .is(Trouble::ClientSideUntold(sender.subject.clone()))
+                .remedy(format!("Give its newest send log, or an export of its certificates (--input {name}=<FILE>):"))
+                .remedy(format!("    Get-TransportService {name} | fl SendProtocolLogPath"))
+        };
+        match &sender.shows {
+            Shows::Untold => {
+                untold("neither a log of it nor its certificates were given, so that what it shows is not known")
+            }
+            Shows::Nothing => {
+                let pin = route.connector.pin.value().map_or(String::new(), |pin| format!(": it names {}", quote(pin)));
+                let seen = format!("none of its certificates fits what the connector asks for{pin}");
+                finding(Verdict::Fail, seen)
+                    .code("none")
+                    .suspects(Trouble::PinStale(route.connector.subject()))
+                    .suspects(Trouble::PinStale(sender.subject.clone()))
+                    .remedy("Name one that it has:")
+                    .remedy(pin_anew(sender, route, None))
+                    .remedy("    Restart-Service MSExchangeTransport")
+            }
+            Shows::These(clients, teller) => {
+                let by = match teller {
+                    Teller::Log(when) => format!("by its log of {}", when.strftime("%Y-%m-%d %H:%M UTC")),
+                    Teller::Selection => "by what is known of its certificates".into(),
+                };
+                let clients: Vec<_> = clients.iter().map(told).collect();
+                let finding = finding(Verdict::Pass, format!("it shows {}, {by}", clients.join(" or ")));
+                let former = sender.sessions.iter().any(|session| refusal(session).is_some());
+                let is_after = sender.sessions.last().is_some_and(|session| refusal(session).is_none());
+                if former && is_after && matches!(teller, Teller::Log(_)) {
+                    let seen = format!("{}; sessions before were refused, the last one was not", finding.seen);
+                    return Finding { seen, ..finding };
+                }
+                finding
+            }
+        }
+    }
+
+    /// Its newest session was refused.
+    fn refused(&self, sender: &Sender<'_>, route: &Route<'_>) -> Option<Finding> {
+        let session = sender.sessions.last()?;
+        let (kind, said) = sender.refused()?;
+        if self.is_rehearsed(sender) {
+            return None;
+        }
+        let since = self.changed(sender).filter(|since| session.when.duration_since(*since) <= SPREADS);
+        let is_fresh = since.is_some_and(|since| since <= session.when);
+        let verdict = if is_fresh { Verdict::Warn } else { Verdict::Fail };
+        let shown = match &session.sent {
+            Some(_) => self.shown_names(sender),
+            None => "it showed no certificate".into(),
+        };
+        let wait = if is_fresh { "; a change within the hour before may not count yet" } else { "" };
+        let when = session.when.strftime("%Y-%m-%d %H:%M UTC");
+        let seen = format!("its session of {when} was refused: {}; {shown}{wait}", quote(said));
+        let (connector, client) = (route.connector.subject(), self.client(sender));
+        let finding = Finding::new(&META, sender.subject.clone(), verdict, seen);
+        let certificates = sender.stock.iter().map(|one| Trouble::CertificateBad(one.thumbprint.clone()));
+        let finding = match kind {
+            Refusal::Domain => finding.code("refused-domain"),
+            Refusal::Certificate => finding.code("refused-certificate"),
+            Refusal::Attribution if session.sent.is_none() => finding.code("refused-without-certificate"),
+            Refusal::Attribution if client.is_some_and(|client| self.is_all_right(client)) => {
+                finding.code("chain-suspected")
+            }
+            Refusal::Attribution => finding.code("refused"),
+        };
+        let finding = finding.suspects(Trouble::SenderDomain(connector.clone()));
+        let finding = match kind {
+            Refusal::Domain => finding,
+            Refusal::Attribution => finding.suspects(Trouble::SenderName(connector)).suspects(Trouble::SenderAddress),
+            Refusal::Certificate => certificates.fold(finding, Finding::suspects),
+        };
+        let finding = client
+            .iter()
+            .fold(finding, |finding, client| finding.suspects(Trouble::ChainUnsent(client.thumbprint.clone())));
+        Some(self.mend_refused(finding, sender, route))
+    }
+
+    fn mend_refused(&self, finding: Finding, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
+        match finding.code {
+            Some("refused-domain") => finding.remedy("Have the domain of the certificate, or the sender's, accepted by the tenant; hybrid-sender-domain says which."),
+            Some("chain-suspected" | "refused-certificate") => chain_remedy(
+                finding.remedy("Name and domain are what the tenant asks for, or the certificate itself was not taken: likeliest is that it is sent without its chain."),
+                sender,
+            ),
+            Some("refused-without-certificate") => finding
+                .remedy("Let the connector demand TLS and name a certificate; the Hybrid Configuration Wizard does both:")
+                .remedy(format!("    Set-SendConnector {} -RequireTLS $true", in_command(&route.connector.name)))
+                .remedy(pin_anew(sender, route, None)),
+            _ => finding
+                .remedy("Run the Hybrid Configuration Wizard again; or hold what it shows against the tenant's connectors, and give them both (--input):")
+                .remedy("    Get-InboundConnector | ConvertTo-Json -Depth 4 | Out-File inbound.json")
+                .remedy("    Get-AcceptedDomain | ConvertTo-Json -Depth 4 | Out-File accepteddomains.json"),
+        }
+    }
+
+    /// When what matters was last changed: an inbound connector, or the certificate, where a log shows the one before.
+    fn changed(&self, sender: &Sender<'_>) -> Option<Timestamp> {
+        let connectors = inbound(self.estate).filter_map(|connector| connector.changed);
+        let sent =
+            |at: usize| Some((sender.sessions.get(at)?.when, &sender.sessions.get(at)?.sent.as_ref()?.thumbprint));
+        let shown: Vec<_> = (0..sender.sessions.len()).filter_map(sent).collect();
+        let changes = shown.windows(2).filter(|pair| pair[0].1 != pair[1].1).map(|pair| pair[1].0);
+        let last = sender.sessions.last()?.when;
+        connectors.chain(changes).filter(|when| *when <= last).max()
+    }
+
+    /// Name and domain are what the tenant asks for.
+    fn is_all_right(&self, client: &Client) -> bool {
+        let accepted = self.estate.plan.inputs.accepted_domains.as_ref();
+        let is_accepted = |name: &String| accepted.is_none_or(|accepted| is_accepted(name, accepted));
+        is_known_by(client, self.estate) == Some(true) && client.names.iter().any(is_accepted)
+    }
+
+    fn expired(&self, sender: &Sender<'_>) -> Option<Finding> {
+        let Shows::These(clients, teller) = &sender.shows else { return None };
+        let client = clients.iter().find(|client| client.not_after.is_some_and(|end| end < self.now))?;
+        let end = client.not_after?;
+        let day = end.strftime("%Y-%m-%d");
+        let finding = |verdict, seen| Finding::new(&META, sender.subject.clone(), verdict, seen);
+        // Since the log ended it may have been renewed.
+        if let Teller::Log(when) = teller
+            && *when <= end
+        {
+            let seen = format!(
+                "by its log of {} it shows {}, which expired on {day}: what it shows today is not known",
+                when.strftime("%Y-%m-%d"),
+                told(client)
+            );
+            let finding = finding(Verdict::Unknown, seen).code("log-too-old");
+            return Some(finding.is(Trouble::ClientSideUntold(sender.subject.clone())).remedy("Give a log of today."));
+        }
+        let seen = format!("it shows {}, which expired on {day}", told(client));
+        Some(
+            finding(Verdict::Fail, seen)
+                .code("expired")
+                .suspects(Trouble::CertificateBad(client.thumbprint.clone()))
+                .remedy("Renew it, import the new one on every source server, and name it on the connector; then run the Hybrid Configuration Wizard again:")
+                .remedy("    Enable-ExchangeCertificate -Thumbprint <NEW> -Services SMTP")
+                .remedy("Answer No when asked to overwrite the default SMTP certificate."),
+        )
+    }
+
+    /// Exchange Online knows nobody by a certificate that no authority signed.
+    fn self_signed(&self, sender: &Sender<'_>) -> Option<Finding> {
+        let Shows::These(clients, _) = &sender.shows else { return None };
+        let client = clients.iter().find(|client| client.is_self_signed)?;
+        let is_asked = inbound(self.estate).any(|connector| connector.certificate_name.is_some());
+        let verdict = if is_asked { Verdict::Fail } else { Verdict::Warn };
+        let seen =
+            format!("it shows {}, which no authority signed: Exchange Online knows nobody by that", told(client));
+        let finding = Finding::new(&META, sender.subject.clone(), verdict, seen).code("self-signed");
+        let better =
+            sender.stock.iter().find(|other| is_known_by(other, self.estate) == Some(true) && !other.is_self_signed);
+        Some(
+            finding
+                .suspects(Trouble::CertificateBad(client.thumbprint.clone()))
+                .remedy("Name the certificate of a public authority on the connector:")
+                .remedy(match better {
+                    Some(better) => format!(
+                        "    Get-ExchangeCertificate -Server {} {}",
+                        server_name(&sender.host),
+                        better.thumbprint
+                    ),
+                    None => format!(
+                        "    Get-ExchangeCertificate -Server {} | fl Thumbprint,Issuer,Subject,Services,NotAfter",
+                        server_name(&sender.host)
+                    ),
+                }),
+        )
+    }
+
+    /// It shows another certificate than its connector or the hybrid configuration names, or than follows from those that it has.
+    fn another(&self, sender: &Sender<'_>, route: &Route<'_>) -> Option<Finding> {
+        let Shows::These(clients, teller) = &sender.shows else { return None };
+        let client = clients.first()?;
+        let finding = |verdict, seen| Finding::new(&META, sender.subject.clone(), verdict, seen);
+        if let (Some(selected), Teller::Log(when)) = (&sender.selected, teller)
+            && selected.thumbprint != client.thumbprint
+            && selected.not_before.is_some_and(|begin| begin > *when)
+        {
+            let seen =
+                format!("its log of {} is older than {}, which it has now", when.strftime("%Y-%m-%d"), told(selected));
+            let finding = finding(Verdict::Unknown, seen).code("log-too-old");
+            return Some(finding.is(Trouble::ClientSideUntold(sender.subject.clone())).remedy("Give a log of today."));
+        }
+        let names = |pin: &String| Some((CertificateName::read(pin)?, pin.clone()));
+        let is_other = |(name, _): &(CertificateName, String)| {
+            // Where a log has cut subject and issuer off, there is nothing to compare.
+            !client.subject.text.is_empty()
+                && !client.issuer.text.is_empty()
+                && !name.fits(&client.subject, &client.issuer)
+        };
+        let pin = route.connector.pin.value().and_then(names).filter(is_other);
+        let hybrid = self.estate.organisation.hybrid.as_ref().and_then(|hybrid| hybrid.pin.as_ref());
+        let hybrid = hybrid.and_then(names).filter(is_other);
+        let is_unlike =
+            |selected: &&Client| matches!(teller, Teller::Log(_)) && selected.thumbprint != client.thumbprint;
+        let selected = sender.selected.as_ref().filter(is_unlike);
+        let (code, expected) = match (&pin, selected, &hybrid) {
+            (Some((_, pin)), ..) => ("another", format!("its connector names {}", quote(pin))),
+            (None, Some(selected), _) => {
+                ("another", format!("by its certificates Exchange would choose {}", told(selected)))
+            }
+            (None, None, Some((_, pin))) => {
+                ("hybrid-configuration-stale", format!("the hybrid configuration names {}", quote(pin)))
+            }
+            (None, None, None) => return None,
+        };
+        // What the tenant knows all the same stops no mail.
+        let is_unknown = matches!(best_fit(client, self.estate), Some((Fit::No | Fit::TooDeep(_), _)));
+        let verdict = if is_unknown && code == "another" { Verdict::Fail } else { Verdict::Warn };
+        let finding = finding(verdict, format!("it shows {}, and {expected}", told(client)))
+            .code(code)
+            .suspects(Trouble::SenderName(route.connector.subject()))
+            .suspects(Trouble::PinStale(route.connector.subject()));
+        Some(match code {
+            "another" => finding
+                .remedy("Let it look again; if it then still shows the same, name the one that is meant:")
+                .remedy("    Restart-Service MSExchangeTransport")
+                .remedy(pin_anew(sender, route, selected)),
+            _ => finding.remedy("Run the Hybrid Configuration Wizard again, and choose the certificate that is shown: it writes its name down, and sets both sides by it."),
+        })
+    }
+
+    /// Its chain is known, and no port that shows the certificate sends it.
+    fn unsent(&self, sender: &Sender<'_>) -> Option<Finding> {
+        let Shows::These(clients, _) = &sender.shows else { return None };
+        let is_unsent = |client: &&Client| {
+            let shown = self.certificates.shown.iter();
+            let mut shown =
+                shown.filter(|shown| self.certificates.leaf(shown).thumbprint == client.thumbprint).peekable();
+            shown.peek().is_some()
+                && shown.all(|shown| {
+                    let is_root = |way: crate::facts::chain::Way<'_>| way.root().is_some();
+                    !is_root(self.certificates.way_as_sent(shown, true))
+                        && is_root(self.certificates.way_as_known(shown, true))
+                })
+        };
+        let client = clients.iter().find(is_unsent)?;
+        let seen = format!(
+            "it shows {}, and no server sends the intermediate with it: Exchange Online wants the whole chain",
+            told(client)
+        );
+        let finding = Finding::new(&META, sender.subject.clone(), Verdict::Warn, seen).code("chain-not-sent");
+        let finding = finding.suspects(Trouble::ChainUnsent(client.thumbprint.clone()));
+        Some(chain_remedy(finding.suspects(Trouble::CertificateBad(client.thumbprint.clone())), sender))
+    }
+
+    fn is_rehearsed(&self, sender: &Sender<'_>) -> bool {
+        self.estate.plan.inputs.supposed.is_some() && !matches!(sender.shows, Shows::These(_, Teller::Log(_)))
+    }
+
+    fn client<'s>(&self, sender: &'s Sender<'_>) -> Option<&'s Client> {
+        if let Shows::These(clients, Teller::Log(_)) = &sender.shows { clients.first() } else { None }
+    }
+
+    fn shown_names(&self, sender: &Sender<'_>) -> String {
+        self.client(sender)
+            .map_or_else(|| "it showed a certificate".into(), |client| format!("it showed {}", told(client)))
+    }
+}
+
+fn told(client: &Client) -> String {
+    let name = client.name().map(|name| format!("{} ", quote(name))).unwrap_or_default();
+    format!("{name}({})", client.thumbprint)
+}
+
+fn pin_anew(sender: &Sender<'_>, route: &Route<'_>, meant: Option<&Client>) -> String {
+    let thumbprint = meant.map_or("<THUMBPRINT>", |client| &client.thumbprint);
+    format!(
+        "    $c = Get-ExchangeCertificate -Server {} {thumbprint}; Set-SendConnector {} -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
+        server_name(&sender.host),
+        in_command(&route.connector.name)
+    )
+}
+
+fn chain_remedy(finding: Finding, sender: &Sender<'_>) -> Finding {
+    finding
+        .remedy(format!("Put the intermediate of its authority into the store of {} (KB 3212877), and let transport build the chain anew:", sender.host))
+        .remedy("    certutil -addstore CA <INTERMEDIATE.CER>")
+        .remedy("    Restart-Service MSExchangeTransport")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::export::ExportedCertificate,
+        model::{connectors::testing::words, hybrid::testing::*, inputs::Inputs},
+    };
+    use alloc::string::ToString;
+
+    const MAIL: [&str; 1] = ["mail.contoso.com"];
+    const REFUSED: &str = "550 5.7.64 TenantAttribution; Relay Access Denied SMTP";
+
+    fn judge(inputs: Inputs) -> Vec<String> {
+        let estate = estate(inputs);
+        let words = words(Presented.judge(&estate, &Evidence::default()));
+        words.iter().map(|word| word.replace("/Outbound to Office 365", "")).collect()
+    }
+
+    fn logged(pin: Option<&str>, sessions: Vec<crate::facts::protocol_log::SendSession>) -> Inputs {
+        Inputs {
+            send_connectors: Some(vec![sender(pin, &["EX01"])]),
+            inbound: Some(vec![comes_in(Some("mail.contoso.com"), &[])]),
+            send_log: Some(sessions),
+            ..Inputs::default()
+        }
+    }
+
+    #[test]
+    fn the_client_side_is_untold_once() {
+        assert_eq!(judge(Inputs::default()), ["skip estate"]);
+        let only =
+            |sources: &[&str]| Inputs { send_connectors: Some(vec![sender(None, sources)]), ..Inputs::default() };
+        assert_eq!(judge(only(&["EX01", "EX02"])), ["unknown estate untold"]);
+        let one =
+            Inputs { send_log: Some(vec![session("1969-12-31T00:00:00Z", 1, &MAIL, &[])]), ..only(&["EX01", "EX02"]) };
+        assert_eq!(judge(one), ["pass ex01", "unknown ex02"]);
+    }
+
+    #[test]
+    fn a_refused_session_fails_and_within_the_hour_after_a_change_warns() {
+        let at = |when, refusals: &[&str]| session(when, 1, &MAIL, refusals);
+        let refused = |inputs: Inputs| judge(inputs);
+        assert_eq!(refused(logged(None, vec![at("1969-12-31T10:00:00Z", &[REFUSED])])), ["fail ex01 chain-suspected"]);
+        let mut fresh = logged(None, vec![at("1969-12-31T10:00:00Z", &[REFUSED])]);
+        fresh.inbound.as_mut().unwrap()[0].changed = Some(instant("1969-12-31T09:30:00Z"));
+        assert_eq!(refused(fresh.clone()), ["warn ex01 chain-suspected"]);
+        fresh.inbound.as_mut().unwrap()[0].changed = Some(instant("1969-12-31T08:30:00Z"));
+        assert_eq!(refused(fresh), ["fail ex01 chain-suspected"]);
+        let renewed = session("1969-12-31T09:45:00Z", 2, &MAIL, &[]);
+        let back = vec![renewed, at("1969-12-31T10:00:00Z", &[REFUSED])];
+        assert_eq!(refused(logged(None, back)), ["warn ex01 chain-suspected"], "the certificate is new");
+        let healed = vec![at("1969-12-31T10:00:00Z", &[REFUSED]), at("1969-12-31T12:00:00Z", &[])];
+        assert_eq!(refused(logged(None, healed)), ["pass ex01"]);
+        let domain = vec![at("1969-12-31T10:00:00Z", &["550 5.7.64 Relay Access Denied ATTR36"])];
+        assert_eq!(refused(logged(None, domain)), ["fail ex01 refused-domain"]);
+        let strange = vec![session("1969-12-31T10:00:00Z", 1, &["smtp.contoso.com"], &[REFUSED])];
+        assert_eq!(refused(logged(None, strange)), ["fail ex01 refused"]);
+        let root = vec![at("1969-12-31T10:00:00Z", &["UntrustedRoot"])];
+        assert_eq!(refused(logged(None, root)), ["fail ex01 refused-certificate"]);
+    }
+
+    #[test]
+    fn another_than_is_named_matters_where_the_tenant_does_not_know_it() {
+        let pin = |name: &str| format!("<I>{ISSUER}<S>CN={name}");
+        let shown =
+            |pin: &str, name: &str| judge(logged(Some(pin), vec![session("1969-12-31T10:00:00Z", 1, &[name], &[])]));
+        assert_eq!(shown(&pin("mail.contoso.com"), "mail.contoso.com"), ["pass ex01"]);
+        assert_eq!(shown(&pin("old.contoso.com"), "mail.contoso.com"), ["warn ex01 another"]);
+        assert_eq!(shown(&pin("mail.contoso.com"), "smtp.contoso.com"), ["fail ex01 another"]);
+        let with_export = |held: ExportedCertificate| Inputs {
+            certificates: Some(vec![held]),
+            ..logged(None, vec![session("1969-12-31T10:00:00Z", 1, &MAIL, &[])])
+        };
+        assert_eq!(judge(with_export(held(1, &MAIL))), ["pass ex01"]);
+        let later = ExportedCertificate { not_before: Some(instant("1969-12-31T12:00:00Z")), ..held(2, &MAIL) };
+        assert_eq!(judge(with_export(later)), ["unknown ex01 log-too-old"]);
+    }
+
+    #[test]
+    fn what_expired_or_signed_itself_is_not_taken() {
+        let with = |change: fn(&mut ExportedCertificate)| {
+            let mut row = held(1, &MAIL);
+            change(&mut row);
+            judge(Inputs { certificates: Some(vec![row]), send_log: None, ..logged(None, Vec::new()) })
+        };
+        assert_eq!(with(|_| ()), ["pass ex01"]);
+        assert_eq!(with(|row| row.not_after = Some(instant("1969-12-01T00:00:00Z"))), ["fail ex01 expired"]);
+        assert_eq!(with(|row| row.issuer = row.subject.clone()), ["fail ex01 self-signed"]);
+        let mut old = session("1969-11-01T00:00:00Z", 1, &MAIL, &[]);
+        old.sent.as_mut().unwrap().not_after = Some(instant("1969-12-01T00:00:00Z"));
+        assert_eq!(judge(logged(None, vec![old.clone()])), ["unknown ex01 log-too-old"]);
+        old.when = instant("1969-12-15T00:00:00Z");
+        assert_eq!(judge(logged(None, vec![old])), ["fail ex01 expired"]);
+    }
+
+    #[test]
+    fn where_nothing_fits_the_pin_there_is_none_to_show() {
+        let inputs = Inputs {
+            send_connectors: Some(vec![sender(Some("<I>CN=Old CA<S>CN=mail.contoso.com"), &["EX01"])]),
+            certificates: Some(vec![held(1, &MAIL)]),
+            ..Inputs::default()
+        };
+        assert_eq!(judge(inputs), ["fail ex01 none"]);
+    }
+
+    #[test]
+    fn a_remedy_names_the_connector() {
+        let inputs = Inputs { send_connectors: Some(vec![sender(None, &["EX01"])]), ..Inputs::default() };
+        let remedy = Presented.judge(&estate(inputs), &Evidence::default())[0].remedy.join("\n");
+        assert!(
+            remedy.contains("(Get-SendConnector \"Outbound to Office 365\").SourceTransportServers"),
+            "{}",
+            remedy.to_string()
+        );
+    }
+}

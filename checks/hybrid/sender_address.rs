@@ -1,0 +1,219 @@
+//! `hybrid-sender-address`: does the tenant know the address from which the servers come, where it goes by addresses?
+
+use crate::{
+    facts::export::InboundConnector,
+    model::{
+        check::{Check, Need},
+        connectors::in_command,
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Subject, Trouble, Verdict},
+        hybrid::{Route, Shows, inbound, inbound_subject, is_known_by, nothing_to_judge, routes},
+        meta::{Basis, Fold, Meta, Tier},
+    },
+};
+use alloc::{
+    collections::BTreeSet,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use core::net::IpAddr;
+
+/// See the module.
+pub struct SenderAddress;
+
+static META: Meta = Meta {
+    id: "hybrid-sender-address",
+    area: "hybrid",
+    title: "Exchange Online knows the address",
+    question: "Where the tenant knows its servers by their addresses, is the one from which they come among them?",
+    healthy: "every address from which the servers come is among SenderIPAddresses, or the connector goes by a certificate",
+    why: "An inbound connector with SenderIPAddresses and without a certificate knows the servers by the address that they have behind every translation. When a provider or a firewall is changed, so is that address, and mail is refused (550 5.7.64). Addresses may also be shared with other tenants, so that a certificate is the better way.",
+    remedy: &[
+        "Go by the certificate: run the Hybrid Configuration Wizard again, or Set-InboundConnector \"<CONNECTOR>\" -TlsSenderCertificateName <NAME> -RequireTls $true -SenderIPAddresses $null",
+        "Or add the address (IPv4, at most 256 at a time): Set-InboundConnector \"<CONNECTOR>\" -SenderIPAddresses @{Add=\"<ADDRESS>\"}",
+    ],
+    references: &[
+        "\"550 5.7.64 TenantAttribution\" when sending mail externally in Microsoft 365 (Microsoft Learn)",
+        "Set-InboundConnector, parameter SenderIPAddresses (Microsoft Learn)",
+    ],
+    symptoms: &["550 5.7.64 TenantAttribution", "Relay Access Denied SMTP"],
+    tier: Tier::Input,
+    fold: Fold::BestInformed,
+    evidence: &[Basis::Spec, Basis::Field],
+};
+
+impl Check for SenderAddress {
+    fn meta(&self) -> &'static Meta {
+        &META
+    }
+
+    fn needs(&self, _: &Estate, _: &Evidence) -> Vec<Need> {
+        Vec::new()
+    }
+
+    fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+        let is_given = estate.plan.inputs.inbound.is_some();
+        if let Some(nothing) = nothing_to_judge(&META, is_given, "Get-InboundConnector of the tenant", estate, evidence)
+        {
+            return vec![nothing];
+        }
+        let routes = routes(estate, evidence);
+        let findings: Vec<_> = inbound(estate).map(|connector| judge(connector, &routes, estate)).collect();
+        if findings.is_empty() {
+            let seen = "the tenant has no inbound connector of type OnPremises in service";
+            return vec![Finding::new(&META, Subject::Estate, Verdict::Skip, seen)];
+        }
+        findings
+    }
+}
+
+fn judge(connector: &InboundConnector, routes: &[Route<'_>], estate: &Estate) -> Finding {
+    let finding = |verdict, seen: String| Finding::new(&META, inbound_subject(connector), verdict, seen);
+    if connector.certificate_name.is_some() {
+        return finding(Verdict::Skip, "it goes by the certificate".into());
+    }
+    if connector.addresses.is_empty() {
+        return finding(Verdict::Skip, "it names neither a certificate nor an address".into());
+    }
+    if are_known_by_certificate(routes, estate) {
+        let seen = "the servers are known by their certificate already; this one is for others, or for nobody";
+        return finding(Verdict::Skip, seen.into());
+    }
+    let ranges = list(connector.addresses.iter().map(ToString::to_string));
+    let is_held = |address: &IpAddr| {
+        let by_address = inbound(estate).filter(|connector| connector.certificate_name.is_none());
+        by_address.flat_map(|connector| &connector.addresses).any(|range| range.holds(*address))
+    };
+    let is_own = |address: &IpAddr| connector.addresses.iter().any(|range| range.holds(*address));
+    let stated = &estate.plan.hybrid.egress;
+    if stated.is_empty() {
+        let logged: BTreeSet<IpAddr> = routes
+            .iter()
+            .flat_map(|route| route.senders.iter().flat_map(|sender| &sender.sessions))
+            .filter_map(|session| session.local)
+            .collect();
+        if !logged.is_empty() && logged.iter().all(is_held) {
+            let seen = format!(
+                "by the log servers come from {}, which is among {ranges}",
+                list(logged.iter().map(ToString::to_string))
+            );
+            return finding(Verdict::Pass, seen);
+        }
+        return finding(
+            Verdict::Unknown,
+            format!(
+                "it takes {ranges}, and from which address the servers come, behind any translation, was not stated"
+            ),
+        )
+        .is(Trouble::SenderAddress)
+        .remedy("State it in the plan; it is in the Received lines of any mail that the tenant has taken:")
+        .remedy("    [hybrid]")
+        .remedy("    egress = [\"<ADDRESS>\"]");
+    }
+    let strange: Vec<_> = stated.iter().filter(|address| !is_held(address)).collect();
+    if strange.is_empty() && !stated.iter().any(is_own) {
+        return finding(Verdict::Skip, "another connector holds the addresses from which the servers come".into());
+    }
+    if strange.is_empty() {
+        return finding(Verdict::Pass, format!("{} is among {ranges}", list(stated.iter().map(ToString::to_string))));
+    }
+    mend(connector, &strange, &ranges, finding)
+}
+
+/// Every server shows a certificate that some connector asks for.
+fn are_known_by_certificate(routes: &[Route<'_>], estate: &Estate) -> bool {
+    let mut senders = routes.iter().flat_map(|route| &route.senders).peekable();
+    senders.peek().is_some()
+        && senders.all(|sender| match &sender.shows {
+            Shows::These(clients, _) => clients.iter().all(|client| is_known_by(client, estate) == Some(true)),
+            Shows::Untold | Shows::Nothing => false,
+        })
+}
+
+fn mend(
+    connector: &InboundConnector,
+    strange: &[&IpAddr],
+    ranges: &str,
+    finding: impl Fn(Verdict, String) -> Finding,
+) -> Finding {
+    let told = list(strange.iter().map(ToString::to_string));
+    let name = in_command(&connector.name);
+    let by_certificate = if strange.iter().any(|address| address.is_ipv6()) {
+        "It can hold no address of IPv6. Go by the certificate: run the Hybrid Configuration Wizard again, or, in Exchange Online:"
+    } else {
+        "Better go by the certificate: run the Hybrid Configuration Wizard again, or, in Exchange Online:"
+    };
+    let finding = finding(Verdict::Fail, format!("it takes {ranges}, and the servers come from {told}"))
+        .code("address")
+        .is(Trouble::SenderAddress)
+        .remedy(by_certificate)
+        .remedy(format!("    Set-InboundConnector {name} -TlsSenderCertificateName <NAME> -RequireTls $true -SenderIPAddresses $null"));
+    let v4: Vec<_> =
+        strange.iter().filter(|address| address.is_ipv4()).map(|address| format!("\"{address}\"")).collect();
+    if v4.is_empty() {
+        return finding;
+    }
+    finding
+        .remedy("Or add the address, if it is yours alone:")
+        .remedy(format!("    Set-InboundConnector {name} -SenderIPAddresses @{{Add={}}}", v4.join(",")))
+}
+
+fn list(all: impl Iterator<Item = String>) -> String {
+    const FEW: usize = 6;
+    let all: Vec<_> = all.collect();
+    let shown = all.iter().take(FEW).cloned().collect::<Vec<_>>().join(", ");
+    let more = all.len().saturating_sub(FEW);
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{
+        connectors::testing::words,
+        hybrid::testing::*,
+        inputs::{HybridPlan, Inputs},
+        plan::Plan,
+    };
+
+    fn judge(inbound: Vec<InboundConnector>, egress: &[&str], logged: bool) -> Vec<String> {
+        let inputs = Inputs {
+            send_connectors: Some(vec![sender(None, &["EX01"])]),
+            inbound: Some(inbound),
+            send_log: logged.then(|| vec![session("1970-01-01T00:00:00Z", 1, &["mail.contoso.com"], &[])]),
+            ..Inputs::default()
+        };
+        let hybrid =
+            HybridPlan { egress: egress.iter().map(|text| text.parse().unwrap()).collect(), ..HybridPlan::default() };
+        let plan = Plan { inputs, hybrid, ..Plan::of("contoso.com") };
+        let words = words(SenderAddress.judge(&Estate::learn(&plan, &Evidence::default()), &Evidence::default()));
+        words.iter().map(|word| word.replace("inbound connector/Inbound from Contoso", "in")).collect()
+    }
+
+    #[test]
+    fn the_stated_address_is_among_them_or_not() {
+        let scoped = || vec![comes_in(None, &["203.0.113.0/29", "198.51.100.4"])];
+        assert_eq!(judge(scoped(), &["203.0.113.7"], false), ["pass in"]);
+        assert_eq!(judge(scoped(), &["203.0.113.7", "203.0.113.8"], false), ["fail in address"]);
+        assert_eq!(judge(scoped(), &["2001:db8::7"], false), ["fail in address"]);
+        assert_eq!(judge(scoped(), &[], false), ["unknown in"]);
+        assert_eq!(judge(scoped(), &[], true), ["unknown in"], "10.0.0.1 may be translated");
+        assert_eq!(judge(vec![comes_in(None, &["10.0.0.1"])], &[], true), ["pass in"]);
+    }
+
+    #[test]
+    fn who_goes_by_the_certificate_is_left_alone() {
+        assert_eq!(
+            judge(vec![comes_in(Some("mail.contoso.com"), &["203.0.113.7"])], &["192.0.2.1"], false),
+            ["skip in"]
+        );
+        let relay = InboundConnector { name: "Relay".into(), ..comes_in(None, &["203.0.113.7"]) };
+        let both = || vec![comes_in(Some("mail.contoso.com"), &[]), relay.clone()];
+        assert_eq!(judge(both(), &["192.0.2.1"], true), ["skip in", "skip inbound connector/Relay"]);
+        assert_eq!(judge(Vec::new(), &[], true), ["skip estate"]);
+        assert_eq!(judge(vec![comes_in(None, &[])], &[], true), ["skip in"]);
+    }
+}

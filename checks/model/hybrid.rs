@@ -1,0 +1,616 @@
+//! Mail from the servers to Exchange Online: by which connectors it goes, what each server shows there as a client, and by which
+//! inbound connector of the tenant it is known again.
+//!
+//! Exchange Online attributes a session to a tenant by the certificate's domain, then by the domain of MAIL FROM, then by that
+//! of RCPT TO (MC1226222); where none leads to the tenant it answers `550 5.7.64 TenantAttribution`.
+
+use crate::{
+    facts::{
+        distinguished::DistinguishedName,
+        dns::{canonical_name, is_host_name},
+        export::{AcceptedDomain, InboundConnector},
+        protocol_log::{LoggedCertificate, SendSession},
+    },
+    model::{
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Subject, Trouble, Verdict},
+        informants::are_settled,
+        meta::Meta,
+        organisation::{SearchOf, Told, searches},
+        outgoing::{Outgoing, outgoing, presented},
+        selection::{By, Choice, Selected},
+        stock::{Source, Stock, Stocked, host_called, session_host, stocks},
+    },
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+use jiff::Timestamp;
+
+/// A connector by which mail goes to Exchange Online, and the servers that use it.
+#[derive(Clone, Debug)]
+pub struct Route<'e> {
+    /// The connector, as the directory has it, an export, or only a log.
+    pub connector: Outgoing,
+    /// Its source servers.
+    pub senders: Vec<Sender<'e>>,
+}
+
+/// A server that sends by a connector.
+#[derive(Clone, Debug)]
+pub struct Sender<'e> {
+    /// The server; where a log names none, the address from which it sent.
+    pub host: String,
+    /// It is named as the server, and not only found by an address.
+    pub is_named: bool,
+    /// What findings about it name.
+    pub subject: Subject,
+    /// Its logged sessions by this connector, the oldest first.
+    pub sessions: Vec<&'e SendSession>,
+    /// What it shows there as a client.
+    pub shows: Shows,
+    /// Which one of its certificates Exchange selects, where nothing is left open.
+    pub selected: Option<Client>,
+    /// Every certificate that it is known to have.
+    pub stock: Vec<Client>,
+}
+
+/// What a server shows as a client.
+#[derive(Clone, Debug)]
+pub enum Shows {
+    /// Nobody tells.
+    Untold,
+    /// None of its certificates fits what its connector asks for.
+    Nothing,
+    /// This one; of several, whichever Exchange comes upon first.
+    These(Vec<Client>, Teller),
+}
+
+/// Who tells what a server shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Teller {
+    /// A session of its log.
+    Log(Timestamp),
+    /// Exchange's selection among its certificates.
+    Selection,
+}
+
+/// A certificate that is shown by a client, as far as that matters to who sees it.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// 40 hexadecimal digits in lower case.
+    pub thumbprint: String,
+    /// Whose it is.
+    pub subject: DistinguishedName,
+    /// Who signed it.
+    pub issuer: DistinguishedName,
+    /// Its names, the common name first; lower case. None where a log has kept only the thumbprint.
+    pub names: Vec<String>,
+    /// From when on it is valid, if that is told.
+    pub not_before: Option<Timestamp>,
+    /// Until when it is valid, if that is told.
+    pub not_after: Option<Timestamp>,
+    /// It signed itself.
+    pub is_self_signed: bool,
+}
+
+impl Client {
+    fn new(subject: DistinguishedName, issuer: DistinguishedName, alternative: &[String]) -> Self {
+        let common = subject.common_name().map(canonical_name).filter(|name| is_pattern(name));
+        let mut names: Vec<String> = common.into_iter().collect();
+        for name in alternative.iter().map(|name| canonical_name(name)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let is_self_signed = !issuer.text.is_empty() && subject == issuer;
+        let thumbprint = String::new();
+        Self { thumbprint, subject, issuer, names, not_before: None, not_after: None, is_self_signed }
+    }
+
+    fn stocked(one: &Stocked) -> Self {
+        Self {
+            thumbprint: one.thumbprint.clone(),
+            not_before: one.not_before,
+            not_after: one.not_after,
+            is_self_signed: one.is_self_signed,
+            ..Self::new(one.subject.clone(), one.issuer.clone(), &one.names)
+        }
+    }
+
+    fn logged(row: &LoggedCertificate) -> Self {
+        let name = |text: &str| DistinguishedName::read(text);
+        Self {
+            thumbprint: row.thumbprint.clone(),
+            not_before: row.not_before,
+            not_after: row.not_after,
+            ..Self::new(name(&row.subject), name(&row.issuer), &row.names)
+        }
+    }
+
+    /// The name by which it is best known, where it has one.
+    pub fn name(&self) -> Option<&str> {
+        self.names.first().map(String::as_str)
+    }
+}
+
+/// How the names of a certificate fit what an inbound connector asks for. The later, the better.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fit {
+    /// Not at all.
+    No,
+    /// Only if a wildcard stood for more than one label, or for none: this name.
+    TooDeep(String),
+    /// By a wildcard of the certificate, where the connector has a plain name: this wildcard.
+    ItsWildcard(String),
+    /// Exactly: the name of the certificate.
+    Yes(String),
+}
+
+/// How these names fit a TlsSenderCertificateName: a domain, perhaps with a leading `*.` for one label (Set-InboundConnector).
+pub fn fit(pattern: &str, names: &[String]) -> Fit {
+    let of_name = |name: &String| -> Fit {
+        if name == pattern {
+            return Fit::Yes(name.clone());
+        }
+        match (pattern.strip_prefix("*."), name.strip_prefix("*.")) {
+            (Some(domain), None) if is_right_below(name, domain) => Fit::Yes(name.clone()),
+            (Some(domain), None) if is_at_or_below(name, domain) => Fit::TooDeep(name.clone()),
+            (None, Some(domain)) if is_right_below(pattern, domain) => Fit::ItsWildcard(name.clone()),
+            (None, Some(domain)) if is_at_or_below(pattern, domain) => Fit::TooDeep(name.clone()),
+            _ => Fit::No,
+        }
+    };
+    names.iter().map(of_name).max().unwrap_or(Fit::No)
+}
+
+fn is_right_below(name: &str, domain: &str) -> bool {
+    name.split_once('.').is_some_and(|(_, parent)| parent == domain)
+}
+
+fn is_at_or_below(name: &str, domain: &str) -> bool {
+    name == domain || name.strip_suffix(domain).is_some_and(|below| below.ends_with('.'))
+}
+
+/// Is it a name of a host or a domain, perhaps with a leading `*.`, so that it can stand in a command?
+pub fn is_pattern(name: &str) -> bool {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    name.contains('.') && is_host_name(name)
+}
+
+/// Is this name, or a domain above it, one that the tenant accepts mail for?
+pub fn is_accepted<'a>(name: &str, accepted: impl IntoIterator<Item = &'a AcceptedDomain>) -> bool {
+    let name = name.strip_prefix("*.").unwrap_or(name);
+    accepted.into_iter().any(|domain| is_at_or_below(name, domain.name.strip_prefix("*.").unwrap_or(&domain.name)))
+}
+
+/// The connectors of the tenant by which mail of the organisation itself comes in.
+pub fn inbound(estate: &Estate) -> impl Iterator<Item = &InboundConnector> {
+    let all = estate.plan.inputs.inbound.iter().flatten();
+    all.filter(|connector| connector.is_enabled && connector.is_on_premises)
+}
+
+/// How a certificate fits the inbound connector that it fits best; `None` where none of them names a certificate.
+pub fn best_fit<'e>(client: &Client, estate: &'e Estate) -> Option<(Fit, &'e InboundConnector)> {
+    let fits = inbound(estate).filter_map(|connector| {
+        let pattern = canonical_name(connector.certificate_name.as_ref()?);
+        Some((fit(&pattern, &client.names), connector))
+    });
+    fits.reduce(|best, other| if other.0 > best.0 { other } else { best })
+}
+
+/// Does Exchange Online know the sender by this certificate, as far as its connectors tell?
+pub fn is_known_by(client: &Client, estate: &Estate) -> Option<bool> {
+    best_fit(client, estate).map(|(fit, _)| matches!(fit, Fit::Yes(_)))
+}
+
+/// What findings about an inbound connector name.
+pub fn inbound_subject(connector: &InboundConnector) -> Subject {
+    Subject::Configured("inbound connector".into(), connector.name.clone())
+}
+
+/// What a server at the other end calls itself, or a connector is told to reach: is it Exchange Online?
+pub fn is_exchange_online(name: &str) -> bool {
+    let name = canonical_name(name);
+    [".mail.protection.outlook.com", ".mx.microsoft"].iter().any(|domain| name.ends_with(domain))
+}
+
+/// How a session was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Refusal {
+    /// `ATTR36`: neither the certificate's domain nor the sender's is one of the tenant's (KB 4019940).
+    Domain,
+    /// `550 5.7.64`: whose mail it is, is not known.
+    Attribution,
+    /// `UntrustedRoot` and its like: the certificate is not taken.
+    Certificate,
+}
+
+impl Refusal {
+    /// What a line of a log says.
+    pub fn of(text: &str) -> Option<Self> {
+        let text = text.to_lowercase();
+        let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+        if says(&["attr36", "att36"]) {
+            Some(Self::Domain)
+        } else if says(&["5.7.64", "tenantattribution"]) {
+            Some(Self::Attribution)
+        } else if says(&["untrustedroot", "certificateexpired", "chainbuildfailed", "revoked", "4.7.5"]) {
+            Some(Self::Certificate)
+        } else {
+            None
+        }
+    }
+}
+
+/// The first refusal of a session that says anything, with its words.
+pub fn refusal(session: &SendSession) -> Option<(Refusal, &str)> {
+    let all = session.refusals.iter().filter_map(|text| Some((Refusal::of(text)?, text.as_str())));
+    all.min_by_key(|(refusal, _)| *refusal)
+}
+
+impl Sender<'_> {
+    /// Its newest session, if that was refused.
+    pub fn refused(&self) -> Option<(Refusal, &str)> {
+        refusal(self.sessions.last()?)
+    }
+}
+
+impl Route<'_> {
+    /// The newest session of a server by it was refused.
+    pub fn refused(&self) -> Option<(Refusal, &str)> {
+        self.senders.iter().filter_map(Sender::refused).min_by_key(|(refusal, _)| *refusal)
+    }
+}
+
+/// Is it known that there is a hybrid organisation, or that mail goes to Exchange Online?
+pub fn is_known(estate: &Estate, evidence: &Evidence) -> bool {
+    estate.organisation.hybrid.is_some()
+        || !estate.plan.hybrid.is_empty()
+        || inbound(estate).next().is_some()
+        || !routes(estate, evidence).is_empty()
+}
+
+/// What tells of it in the directory.
+pub const SEARCHES: [SearchOf; 3] = [searches::servers, searches::send_connectors, searches::names];
+
+/// Has the directory told all that it will? Before, connectors may change whose they are.
+pub fn is_settled(estate: &Estate, evidence: &Evidence) -> bool {
+    estate.plan.logon.is_none() || are_settled(&SEARCHES, estate, evidence)
+}
+
+/// Why a check that rests on a file of the tenant's has nothing to judge, if it has not.
+pub fn nothing_to_judge(
+    meta: &'static Meta,
+    is_given: bool,
+    needed: &str,
+    estate: &Estate,
+    evidence: &Evidence,
+) -> Option<Finding> {
+    let seen = if !is_known(estate, evidence) {
+        "no hybrid organisation and no connector to Exchange Online is known".to_string()
+    } else if !is_given {
+        alloc::format!("it needs {needed}, and nobody gave that (--input)")
+    } else {
+        return None;
+    };
+    Some(Finding::new(meta, Subject::Estate, Verdict::Skip, seen))
+}
+
+/// Every way to Exchange Online.
+pub fn routes<'e>(estate: &'e Estate, evidence: &Evidence) -> Vec<Route<'e>> {
+    let log: Vec<&SendSession> = estate.plan.inputs.send_log.iter().flatten().collect();
+    let known = outgoing(estate);
+    let is_of = |session: &SendSession, name: &str| session.connector.eq_ignore_ascii_case(name);
+    let is_strange = |session: &SendSession| !known.iter().any(|connector| is_of(session, &connector.name));
+    let is_online = |session: &SendSession| {
+        session.remote_name.as_deref().is_some_and(is_exchange_online)
+            || matches!(refusal(session), Some((Refusal::Domain | Refusal::Attribution, _)))
+    };
+    let mut stocks = BTreeMap::clone(&stocks(estate, evidence));
+    for stock in stocks.values_mut().filter(|stock| stock.is_whole) {
+        // Of a log alone: the server had it once, and by its export has it no more.
+        stock.certificates.retain(|_, one| one.sources.iter().any(|source| *source != Source::Log));
+    }
+    let mut routes = Vec::new();
+    let mut is_claimed = false;
+    for connector in known.iter().filter(|connector| connector.is_enabled && connector.is_to_exchange_online()) {
+        let mut sessions: Vec<_> = log.iter().copied().filter(|session| is_of(session, &connector.name)).collect();
+        if sessions.is_empty() && connector.is_proxied {
+            // The front end dials for it, and logs that under a connector of its own.
+            sessions = log.iter().copied().filter(|session| is_strange(session) && is_online(session)).collect();
+            is_claimed |= !sessions.is_empty();
+        }
+        routes.push(route(connector.clone(), &sessions, &stocks, estate, evidence));
+    }
+    let mut strange: BTreeMap<String, Vec<&SendSession>> = BTreeMap::new();
+    for session in log.iter().copied().filter(|session| !is_claimed && is_strange(session)) {
+        strange.entry(session.connector.to_lowercase()).or_default().push(session);
+    }
+    for sessions in strange.into_values().filter(|sessions| sessions.iter().any(|session| is_online(session))) {
+        routes.push(route(of_log(sessions[0]), &sessions, &stocks, estate, evidence));
+    }
+    routes
+}
+
+/// A connector of which only a log tells.
+fn of_log(session: &SendSession) -> Outgoing {
+    Outgoing {
+        name: session.connector.clone(),
+        pin: Told::Unread,
+        fqdn: None,
+        sources: BTreeSet::new(),
+        smart_hosts: Vec::new(),
+        address_spaces: Vec::new(),
+        tls_domain: None,
+        is_enabled: true,
+        is_cloud: false,
+        is_proxied: false,
+    }
+}
+
+fn route<'e>(
+    mut connector: Outgoing,
+    sessions: &[&'e SendSession],
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
+    evidence: &Evidence,
+) -> Route<'e> {
+    let host_of = |session: &SendSession| {
+        let address = || session.local.map_or("<SERVER>".to_string(), |address| address.to_string());
+        session_host(session, estate).unwrap_or_else(address)
+    };
+    let of_named = sessions.iter().filter(|session| session.server.is_some()).map(|session| host_of(session));
+    let named: BTreeSet<String> = connector.sources.iter().cloned().chain(of_named).collect();
+    connector.sources.extend(sessions.iter().map(|session| host_of(session)));
+    let senders = presented(&connector, stocks, estate, evidence).into_iter().map(|one| {
+        let mut own: Vec<_> = sessions.iter().copied().filter(|session| host_of(session) == one.host).collect();
+        own.sort_by_key(|session| session.when);
+        let stock = stocks.get(&one.host);
+        let selected = one.selected.as_ref();
+        let is_sure = selected.is_some_and(|selected| selected.is_certain);
+        Sender {
+            subject: Subject::Configured(one.host.clone(), connector.name.clone()),
+            shows: shows(&one.host, &own, selected, stock, estate),
+            selected: selected.filter(|_| is_sure).and_then(Selected::one).map(Client::stocked),
+            stock: stock.into_iter().flat_map(|stock| stock.certificates.values().map(Client::stocked)).collect(),
+            sessions: own,
+            is_named: named.contains(&one.host),
+            host: one.host,
+        }
+    });
+    Route { senders: senders.collect(), connector }
+}
+
+/// A session of the log counts more than what Exchange is thought to select; where a certificate is supposed that was not there
+/// when the log was written, it is the other way round.
+fn shows(
+    host: &str,
+    sessions: &[&SendSession],
+    selected: Option<&Selected<'_>>,
+    stock: Option<&Stock>,
+    estate: &Estate,
+) -> Shows {
+    let supposed = estate.plan.inputs.supposed.as_ref();
+    let is_rehearsed = supposed.is_some_and(|supposed| supposed.on.iter().any(|on| host_called(on, estate) == host));
+    let sent = sessions.iter().rev().find_map(|session| Some((session.when, session.sent.as_ref()?)));
+    if let Some((when, sent)) = sent.filter(|_| !is_rehearsed) {
+        // What a log has cut short, an export or a port may tell.
+        let known = stock.and_then(|stock| stock.certificates.get(&sent.thumbprint)).map(Client::stocked);
+        let logged = Client::logged(sent);
+        let client = known.filter(|known| !known.names.is_empty()).unwrap_or(logged);
+        return Shows::These(vec![client], Teller::Log(when));
+    }
+    let clients = |all: &[&Stocked]| all.iter().map(|one| Client::stocked(one)).collect();
+    match selected {
+        Some(selected) if counts(selected) => match &selected.choice {
+            Choice::One(one) => Shows::These(clients(&[one]), Teller::Selection),
+            Choice::Any(any) => Shows::These(clients(any), Teller::Selection),
+            Choice::Nothing => Shows::Nothing,
+        },
+        _ => Shows::Untold,
+    }
+}
+
+/// Is a selection sure enough to be judged? Where not all certificates of a server are known, one that its connector names and
+/// that a port shows is; so is one that is only supposed, which is what a rehearsal is for.
+fn counts(selected: &Selected<'_>) -> bool {
+    let is = |one: &Stocked, source| one.sources.contains(&source);
+    let is_named = matches!(selected.by, By::Pin(_));
+    selected.is_certain
+        || match &selected.choice {
+            Choice::One(one) => is(one, Source::Supposed) || is_named && is(one, Source::Wire),
+            Choice::Any(any) => any.iter().any(|one| is(one, Source::Supposed) || is_named && is(one, Source::Wire)),
+            Choice::Nothing => false,
+        }
+}
+
+/// Ties what a check cannot tell of a connector to what tells it of its servers.
+pub fn suspects_client_side(finding: Finding, route: &Route<'_>) -> Finding {
+    let of_servers = route.senders.iter().map(|sender| sender.subject.clone());
+    let all = of_servers.chain([Subject::Estate]);
+    all.fold(finding, |finding, subject| finding.suspects(Trouble::ClientSideUntold(subject)))
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+    use crate::{
+        facts::export::{ExportedCertificate, ExportedSendConnector, Services},
+        model::{inputs::Inputs, plan::Plan},
+    };
+    use alloc::format;
+
+    pub(crate) const CLOUD: &str = "Outbound to Office 365";
+    pub(crate) const ISSUER: &str = "CN=Public CA, O=Trust, C=US";
+
+    pub(crate) fn instant(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// The connector that the Hybrid Configuration Wizard makes, used by these servers.
+    pub(crate) fn sender(pin: Option<&str>, sources: &[&str]) -> ExportedSendConnector {
+        ExportedSendConnector {
+            name: CLOUD.into(),
+            is_enabled: true,
+            fqdn: Some("mail.contoso.com".into()),
+            pin: pin.map(ToString::to_string),
+            sources: sources.iter().map(ToString::to_string).collect(),
+            address_spaces: vec!["SMTP:contoso.mail.onmicrosoft.com;1".into()],
+            tls_domain: Some("mail.protection.outlook.com".into()),
+            is_cloud: true,
+            ..ExportedSendConnector::default()
+        }
+    }
+
+    /// The connector of the tenant that names a certificate.
+    pub(crate) fn comes_in(name: Option<&str>, addresses: &[&str]) -> InboundConnector {
+        let range = |text: &&str| crate::facts::connector::IpRange::read(text).unwrap();
+        InboundConnector {
+            name: "Inbound from Contoso".into(),
+            is_enabled: true,
+            is_on_premises: true,
+            requires_tls: true,
+            certificate_name: name.map(ToString::to_string),
+            addresses: addresses.iter().map(range).collect(),
+            is_cloud: true,
+            ..InboundConnector::default()
+        }
+    }
+
+    pub(crate) fn accepted(names: &[&str]) -> Vec<AcceptedDomain> {
+        names.iter().map(|name| AcceptedDomain { name: (*name).into(), ..AcceptedDomain::default() }).collect()
+    }
+
+    /// A certificate of ex01 as an export has it, by its first byte and its names.
+    pub(crate) fn held(thumbprint: u8, names: &[&str]) -> ExportedCertificate {
+        ExportedCertificate {
+            server: "EX01".into(),
+            thumbprint: hex::encode([thumbprint; 20]),
+            subject: format!("CN={}", names[0]),
+            issuer: ISSUER.into(),
+            domains: names.iter().map(ToString::to_string).collect(),
+            services: Some(Services(16)),
+            not_before: Some(instant("1969-01-01T00:00:00Z")),
+            not_after: Some(instant("2027-11-01T00:00:00Z")),
+            has_private_key: Some(true),
+            ..ExportedCertificate::default()
+        }
+    }
+
+    /// A session of ex01 with Exchange Online.
+    pub(crate) fn session(when: &str, thumbprint: u8, names: &[&str], refusals: &[&str]) -> SendSession {
+        let sent = LoggedCertificate {
+            thumbprint: hex::encode([thumbprint; 20]),
+            subject: format!("CN={}", names[0]),
+            issuer: ISSUER.into(),
+            names: names.iter().map(ToString::to_string).collect(),
+            ..LoggedCertificate::default()
+        };
+        SendSession {
+            server: Some("EX01".into()),
+            local: Some([10, 0, 0, 1].into()),
+            connector: CLOUD.into(),
+            remote: None,
+            remote_name: Some("DB5EUR01FT003.mail.protection.outlook.com".into()),
+            when: instant(when),
+            sent: Some(sent),
+            received: None,
+            refusals: refusals.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    pub(crate) fn estate(inputs: Inputs) -> Estate {
+        Estate::learn(&Plan { inputs, ..Plan::of("contoso.com") }, &Evidence::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::*, *};
+    use crate::model::inputs::{Inputs, Supposed};
+
+    fn fits(pattern: &str, name: &str) -> Fit {
+        fit(pattern, &[name.to_string()])
+    }
+
+    #[test]
+    fn a_wildcard_stands_for_one_label() {
+        let yes = |name: &str| Fit::Yes(name.into());
+        let too_deep = |name: &str| Fit::TooDeep(name.into());
+        assert_eq!(fits("mail.contoso.com", "mail.contoso.com"), yes("mail.contoso.com"));
+        assert_eq!(fits("*.contoso.com", "mail.contoso.com"), yes("mail.contoso.com"));
+        assert_eq!(fits("*.contoso.com", "*.contoso.com"), yes("*.contoso.com"));
+        assert_eq!(fits("*.contoso.com", "contoso.com"), too_deep("contoso.com"));
+        assert_eq!(fits("*.contoso.com", "a.b.contoso.com"), too_deep("a.b.contoso.com"));
+        assert_eq!(fits("mail.contoso.com", "*.contoso.com"), Fit::ItsWildcard("*.contoso.com".into()));
+        assert_eq!(fits("contoso.com", "*.contoso.com"), too_deep("*.contoso.com"));
+        for (pattern, name) in [
+            ("mail.contoso.com", "contoso.com"),
+            ("*.contoso.com", "mail.notcontoso.com"),
+            ("contoso.com", "mail.contoso.com"),
+            ("*.contoso.com", "*.b.contoso.com"),
+        ] {
+            assert_eq!(fits(pattern, name), Fit::No, "{pattern} {name}");
+        }
+        assert_eq!(fit("a.x.com", &["*.x.com".into(), "a.x.com".into(), "b".into()]), yes("a.x.com"));
+    }
+
+    #[test]
+    fn a_domain_above_is_enough_to_be_the_tenants() {
+        let domains = accepted(&["contoso.com", "*.fabrikam.com"]);
+        for name in ["contoso.com", "mail.contoso.com", "*.contoso.com", "a.fabrikam.com"] {
+            assert!(is_accepted(name, &domains), "{name}");
+        }
+        assert!(!is_accepted("notcontoso.com", &domains) && !is_accepted("com", &domains));
+    }
+
+    #[test]
+    fn refusals_are_read() {
+        assert_eq!(Refusal::of("550 5.7.64 Relay Access Denied ATTR36"), Some(Refusal::Domain));
+        let attribution = "550 5.7.64 TenantAttribution; Relay Access Denied SMTP";
+        assert_eq!(Refusal::of(attribution), Some(Refusal::Attribution));
+        assert_eq!(Refusal::of("TLS negotiation failed with error UntrustedRoot"), Some(Refusal::Certificate));
+        assert_eq!(Refusal::of("550 5.1.1 no such user"), None);
+    }
+
+    fn shown(inputs: Inputs) -> Vec<String> {
+        let estate = estate(inputs);
+        let routes = routes(&estate, &Evidence::default());
+        let senders = routes.iter().flat_map(|route| &route.senders);
+        let told = |sender: &Sender<'_>| match &sender.shows {
+            Shows::Untold => alloc::format!("{} ?", sender.host),
+            Shows::Nothing => alloc::format!("{} -", sender.host),
+            Shows::These(all, teller) => {
+                let all: Vec<_> = all.iter().map(|one| &one.thumbprint[..2]).collect();
+                let by = if *teller == Teller::Selection { "selected" } else { "logged" };
+                alloc::format!("{} {} {by}", sender.host, all.join("|"))
+            }
+        };
+        senders.map(told).collect()
+    }
+
+    #[test]
+    fn a_log_counts_more_than_a_selection_and_a_supposition_more_than_a_log() {
+        let mail = ["mail.contoso.com"];
+        let with = |pin: Option<&str>| Inputs {
+            send_connectors: Some(vec![sender(pin, &["EX01"])]),
+            certificates: Some(vec![held(1, &mail)]),
+            ..Inputs::default()
+        };
+        assert_eq!(shown(with(None)), ["ex01 01 selected"]);
+        assert_eq!(shown(with(Some("<I>CN=Other<S>CN=mail.contoso.com"))), ["ex01 -"]);
+        let logged = |inputs| Inputs { send_log: Some(vec![session("1970-01-01T00:00:00Z", 2, &mail, &[])]), ..inputs };
+        assert_eq!(shown(logged(with(None))), ["ex01 02 logged"]);
+        let supposed = Supposed { on: vec!["ex01".into()], ..Supposed::default() };
+        let rehearsed = Inputs { supposed: Some(supposed), ..logged(with(None)) };
+        assert_eq!(shown(rehearsed), ["ex01 01 selected"]);
+        assert_eq!(shown(logged(Inputs::default())), ["ex01 02 logged"], "a log alone tells of the connector");
+        let unknown = Inputs { send_connectors: Some(vec![sender(None, &["EX01", "EX02"])]), ..Inputs::default() };
+        assert_eq!(shown(logged(unknown)), ["ex01 02 logged", "ex02 ?"]);
+    }
+}
