@@ -140,6 +140,7 @@ print_krb5_conf() {
 print_plan() {
     local server role
     echo "domain = \"$DOMAIN\""
+    print_inputs
     for server in "${SERVERS[@]}"; do
         role=mailbox
         ! is_edge "$server" || role=edge
