@@ -45,7 +45,7 @@ impl Way<'_> {
     fn password(&self, descriptor: Option<u32>) -> Result<Zeroizing<String>, String> {
         let variable = self.variable;
         match (descriptor, env::var_os(variable)) {
-            (Some(number), _) => self.from_descriptor(number),
+            (Some(number), _) => self.of_descriptor(number),
             (None, Some(text)) => {
                 text.into_string().map(Zeroizing::new).map_err(|_| format!("{variable} holds no text (UTF-8)"))
             }
@@ -67,7 +67,7 @@ impl Way<'_> {
     }
 
     /// The first line of what can be read there.
-    fn from_descriptor(&self, number: u32) -> Result<Zeroizing<String>, String> {
+    fn of_descriptor(&self, number: u32) -> Result<Zeroizing<String>, String> {
         let flag = self.flag;
         let unreadable = |error| format!("{flag} {number} cannot be read: {error}");
         if number == 0 {

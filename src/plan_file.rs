@@ -244,6 +244,9 @@ fn duration(text: &str) -> Result<SignedDuration, String> {
 const KEYS: &str = "domain, resolver, logon, spn-scan, server, store, outlive, clock, exchange-vantage, deep, forbid-old-tls, only, \
                     skip, inputs, hybrid";
 
+/// A month of logs of eight servers.
+pub const MOST_FILES: usize = 256;
+
 /// An organisation has not more domains than this that one states, nor addresses.
 const MOST_SENDERS: usize = 256;
 
@@ -279,7 +282,8 @@ impl Reader<'_> {
                 "only" => draft.selection.only = self.checks(value),
                 "skip" => draft.selection.skip = self.checks(value),
                 "inputs" => {
-                    draft.input_files = self.list(value, "files", "certificates.json", 256, "a path", input_file)
+                    draft.input_files =
+                        self.list(value, "files", "certificates.json", MOST_FILES, "a path", input_file);
                 }
                 "hybrid" => draft.hybrid = self.hybrid(value),
                 other => {

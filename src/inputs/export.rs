@@ -182,14 +182,14 @@ impl Cells<'_, '_> {
             (Some(named), Some(own)) => ("Server", if own.len() > named.len() { own } else { named.to_string() }),
             (Some(named), None) => ("Server", named.to_string()),
             (None, Some(own)) => ("Server", own),
-            (None, None) => match self.text("PSComputerName") {
-                Some(name) => ("PSComputerName", name),
-                None => {
+            (None, None) => {
+                let Some(name) = self.text("PSComputerName") else {
                     let what = format!("nothing says whose certificate it is; give the file as SERVER=FILE, or {HINT}");
                     self.mistakes.line(self.row.line, what);
                     return None;
-                }
-            },
+                };
+                ("PSComputerName", name)
+            }
         };
         let server = canonical_name(server.trim());
         if !is_host_name(&server) {
@@ -205,7 +205,7 @@ impl Cells<'_, '_> {
         match Certificate::parse(&der) {
             Ok(certificate) if certificate.thumbprint == thumbprint => return Some(Raw(der)),
             Ok(other) => {
-                self.wrong("RawData", &format!("is another certificate: its thumbprint is {}", other.thumbprint))
+                self.wrong("RawData", &format!("is another certificate: its thumbprint is {}", other.thumbprint));
             }
             Err(wrong) => self.wrong("RawData", &format!("is no certificate: {wrong}")),
         }
@@ -242,7 +242,7 @@ impl Cells<'_, '_> {
             match IpRange::read(&text) {
                 Some(range) => addresses.push(range),
                 None => {
-                    self.wrong("SenderIPAddresses", &format!("{} is no address and no range of them", quoted(&text)))
+                    self.wrong("SenderIPAddresses", &format!("{} is no address and no range of them", quoted(&text)));
                 }
             }
         }

@@ -9,6 +9,7 @@ use super::{
     sound::sound,
     text,
 };
+use crate::plan_file::MOST_FILES;
 use exchange_preflight_checks::{
     facts::{
         distinguished::DistinguishedName,
@@ -22,9 +23,6 @@ use std::path::{Path, PathBuf};
 /// A log is closed at 10 MiB by default ("Protocol logging", Microsoft Learn); an export of 1000 certificates has 3.
 const LARGEST_LOG: u64 = 64 << 20;
 const LARGEST_EXPORT: usize = 16 << 20;
-
-/// So many files are read: a month of logs of eight servers.
-const MOST_FILES: usize = 256;
 
 /// Reads files, each `FILE` or `SERVER=FILE`; paths are taken from `folder`. All mistakes in all of them are told, each with file, line
 /// and field.
@@ -162,7 +160,9 @@ fn json(text: &str, server: Option<&str>, inputs: &mut Inputs, mistakes: &mut Mi
                 Some(kind) => {
                     kind.given(inputs);
                     let rows = if part.value().is_null() { Vec::new() } else { part.rows(mistakes) };
-                    rows.iter().for_each(|row| export::read(kind, row, server, inputs, mistakes));
+                    for row in &rows {
+                        export::read(kind, row, server, inputs, mistakes);
+                    }
                     read.push((kind.command(), rows.len()));
                 }
                 None => mistakes.field(part.line(), &name, format!("is none of {}", commands())),
@@ -183,7 +183,9 @@ fn csv(text: &str, server: Option<&str>, inputs: &mut Inputs, mistakes: &mut Mis
     let known = |header: &Row| Kind::of(header).ok_or_else(|| strange(header));
     let Some((kind, rows)) = rows::csv(text, mistakes, known) else { return Vec::new() };
     kind.given(inputs);
-    rows.iter().for_each(|row| export::read(kind, row, server, inputs, mistakes));
+    for row in &rows {
+        export::read(kind, row, server, inputs, mistakes);
+    }
     vec![(kind.command(), rows.len())]
 }
 
@@ -300,11 +302,11 @@ fn same_domain(known: &mut AcceptedDomain, given: &AcceptedDomain) -> bool {
 
 /// What one export leaves out the other may tell.
 fn same_certificate(known: &mut ExportedCertificate, given: &ExportedCertificate) -> bool {
-    fn either<T: PartialEq + Clone>(known: &mut Option<T>, given: &Option<T>) -> bool {
+    fn either<T: PartialEq + Clone>(known: &mut Option<T>, given: Option<&T>) -> bool {
         if known.is_none() {
-            known.clone_from(given);
+            *known = given.cloned();
         }
-        given.is_none() || known == given
+        given.is_none() || known.as_ref() == given
     }
     fn name(known: &mut String, given: &str) -> bool {
         if known.is_empty() {
@@ -319,14 +321,14 @@ fn same_certificate(known: &mut ExportedCertificate, given: &ExportedCertificate
         name(&mut known.subject, &given.subject),
         name(&mut known.issuer, &given.issuer),
         given.domains.is_empty() || known.domains == given.domains,
-        either(&mut known.services, &given.services),
-        either(&mut known.not_before, &given.not_before),
-        either(&mut known.not_after, &given.not_after),
-        either(&mut known.is_self_signed, &given.is_self_signed),
-        either(&mut known.has_private_key, &given.has_private_key),
-        either(&mut known.root, &given.root),
-        either(&mut known.status, &given.status),
-        either(&mut known.der, &given.der),
+        either(&mut known.services, given.services.as_ref()),
+        either(&mut known.not_before, given.not_before.as_ref()),
+        either(&mut known.not_after, given.not_after.as_ref()),
+        either(&mut known.is_self_signed, given.is_self_signed.as_ref()),
+        either(&mut known.has_private_key, given.has_private_key.as_ref()),
+        either(&mut known.root, given.root.as_ref()),
+        either(&mut known.status, given.status.as_ref()),
+        either(&mut known.der, given.der.as_ref()),
     ]
     .into_iter()
     .all(|is_same| is_same)

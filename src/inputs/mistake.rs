@@ -24,20 +24,20 @@ impl Mistakes {
 
     /// The file as a whole is wrong.
     pub fn whole(&mut self, what: impl Display) {
-        self.tell(String::new(), &what);
+        self.tell("", &what);
     }
 
     /// A line is wrong.
     pub fn line(&mut self, line: usize, what: impl Display) {
-        self.tell(format!(", line {line}"), &what);
+        self.tell(&format!(", line {line}"), &what);
     }
 
     /// A field of a line is wrong.
     pub fn field(&mut self, line: usize, field: &str, what: impl Display) {
-        self.tell(format!(", line {line}, field {}", shortened(field)), &what);
+        self.tell(&format!(", line {line}, field {}", shortened(field)), &what);
     }
 
-    fn tell(&mut self, place: String, what: &dyn Display) {
+    fn tell(&mut self, place: &str, what: &dyn Display) {
         if self.told.len() < MOST_TOLD {
             self.told.push(format!("{}{place}: {what}", self.file));
         } else {

@@ -264,7 +264,7 @@ mod tests {
 
     fn csv_rows(text: &str) -> (Vec<Row>, Vec<String>) {
         let mut mistakes = Mistakes::of("a.csv");
-        let rows = csv(text, &mut mistakes, |_| Ok(())).map(|(_, rows)| rows).unwrap_or_default();
+        let rows = csv(text, &mut mistakes, |_| Ok(())).map(|((), rows)| rows).unwrap_or_default();
         (rows, mistakes.into_sentences())
     }
 

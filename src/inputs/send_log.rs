@@ -70,7 +70,9 @@ impl Logs {
             mistakes.whole("has no line #Fields:, which every protocol log begins with");
         }
         let File { open, sessions, .. } = file;
-        open.into_values().for_each(|open| self.end(server, open));
+        for open in open.into_values() {
+            self.end(server, open);
+        }
         sessions
     }
 
@@ -435,8 +437,8 @@ mod tests {
         (logs.into_sessions(), mistakes.into_sentences())
     }
 
-    fn thumbprint(certificate: &Option<LoggedCertificate>) -> &str {
-        certificate.as_ref().map_or("", |certificate| &certificate.thumbprint)
+    fn thumbprint(certificate: Option<&LoggedCertificate>) -> &str {
+        certificate.map_or("", |certificate| &certificate.thumbprint)
     }
 
     /// Documented rows ("Protocol logging", KB 4051498), with certificates of our own.
@@ -445,7 +447,7 @@ mod tests {
         let (sessions, mistakes) = read(&[NEW, OLD]);
         assert_eq!(mistakes, Vec::<String>::new());
         let said = |session: &SendSession| {
-            let (sent, received) = (thumbprint(&session.sent), thumbprint(&session.received));
+            let (sent, received) = (thumbprint(session.sent.as_ref()), thumbprint(session.received.as_ref()));
             format!("{} {} {sent:.4} {received:.4} {}", session.when, session.connector, session.refusals.join("; "))
         };
         assert_eq!(

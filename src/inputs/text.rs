@@ -29,7 +29,7 @@ pub fn decoded(bytes: &[u8]) -> Result<String, String> {
     let bytes = &bytes[mark..];
     let text = if encoding == UTF_8 {
         let text = str::from_utf8(bytes).map_err(|error| {
-            let line = 1 + bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
+            let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             format!("line {line} is no text in UTF-8 or UTF-16; save it with -Encoding UTF8")
         })?;
         text.to_string()
