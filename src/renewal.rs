@@ -342,7 +342,9 @@ impl<'s> Search<'s> {
             }
         }
         changes.extend(self.second_key(spot, &was, &is));
-        if was.values().any(|shown| !shown.is_empty()) && now.is_empty() && self.after.offers_no_tls(spot) {
+        // One that the server made itself is no matter of renewals, and smtp-starttls speaks of it.
+        let is_issued = |old: &&String| self.before.leaf(old).is_some_and(|old| !old.is_self_issued);
+        if before.iter().any(is_issued) && now.is_empty() && self.after.offers_no_tls(spot) {
             let said = "it offers no STARTTLS any more: mail that demands TLS stays outside (event 12014)";
             changes.push(Change::new(Class::Unwanted, "starttls-gone", &place, said.into()));
         }

@@ -13,8 +13,13 @@ use exchange_preflight::{
     wire::stores::Stores,
 };
 use exchange_preflight_checks::{
-    facts::{certificate::Certificate, raw::Raw},
-    model::finding::Verdict,
+    facts::{
+        certificate::Certificate,
+        export::{ExportedCertificate, InboundConnector, Services},
+        raw::Raw,
+        web::HttpsGet,
+    },
+    model::finding::{Finding, Verdict},
 };
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -141,6 +146,41 @@ fn what_a_certificate_lost_is_told() {
     assert_eq!(healthy, ["wanted renewed edge01.contoso.com:25"]);
 }
 
+/// What Get-ExchangeCertificate and Get-InboundConnector tell, in the forms that Microsoft documents.
+#[test]
+fn what_was_given_beside_is_held_against_the_new_one() {
+    let mut given = recording(HEALTHY);
+    let sessions = given.evidence.all::<exchange_preflight_checks::facts::smtp::SmtpSession>();
+    let at_edge = sessions.filter(|(ask, ..)| ask.to.host == "edge01.contoso.com");
+    let chains: Vec<_> = at_edge.filter_map(|(.., answer)| Some(answer.facts()?.tls.clone()?.chain)).collect();
+    let old = chains.iter().find(|chain| chain.len() > 1).unwrap()[0].clone();
+    let row = ExportedCertificate {
+        server: "EDGE01".into(),
+        thumbprint: Certificate::parse(&old.0).unwrap().thumbprint,
+        services: Some(Services(16)),
+        has_private_key: Some(true),
+        der: Some(old),
+        ..ExportedCertificate::default()
+    };
+    let connector = InboundConnector {
+        name: "From Contoso".into(),
+        is_enabled: true,
+        is_on_premises: true,
+        certificate_name: Some("edge01.contoso.com".into()),
+        ..InboundConnector::default()
+    };
+    let thumbprint = row.thumbprint.clone();
+    given.plan.inputs.certificates = Some(vec![row]);
+    given.plan.inputs.inbound = Some(vec![connector]);
+    let renewed = "wanted renewed edge01.contoso.com:25".to_string();
+    let still = "left old-still-there edge01.contoso.com".to_string();
+    assert_eq!(foretold(given.clone(), supposing("mail")), [renewed.clone(), still.clone()]);
+    let removed = Intention { remove: vec![thumbprint], ..supposing("mail") };
+    assert_eq!(foretold(given.clone(), removed), [renewed]);
+    let lost = foretold(given, supposing("mail-names-lost"));
+    assert!(lost.contains(&"unwanted tenant-mismatch inbound connector/From Contoso".to_string()), "{lost:?}");
+}
+
 #[test]
 fn the_internal_certificate_is_not_to_go_with_it() {
     let on = vec!["ex01.contoso.com".to_string()];
@@ -156,7 +196,7 @@ fn a_certificate_that_begins_to_live_later_is_judged_then() {
     let rehearsal = Rehearsal::of(recording(HEALTHY), supposing("mail-later"), &stores()).unwrap();
     let report = Report::of(std::slice::from_ref(&rehearsal.supposed), Strictness::default()).unwrap();
     let about = |id: &str| {
-        let of = |finding: &&exchange_preflight_checks::model::finding::Finding| {
+        let of = |finding: &&Finding| {
             finding.check.id == id && finding.subject.to_string().contains(&rehearsal.new.thumbprint)
         };
         report.findings.iter().find(of).map(|finding| finding.verdict)
@@ -184,7 +224,7 @@ fn nothing_is_unknown_for_want_of_a_network() {
 #[test]
 fn what_is_shown_already_changes_nothing() {
     let shown = recording(MEMBER);
-    let chain = shown.evidence.all::<exchange_preflight_checks::facts::web::HttpsGet>();
+    let chain = shown.evidence.all::<HttpsGet>();
     let chains = chain.filter_map(|(.., answer)| Some(answer.facts()?.tls.chain.clone()));
     let is_it = |chain: &Vec<Raw>| Certificate::parse(&chain[0].0).unwrap().thumbprint == OLD;
     let chain = chains.into_iter().find(is_it).unwrap();

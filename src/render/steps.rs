@@ -44,9 +44,10 @@ impl Step {
     }
 }
 
-/// All steps; none where nothing would change.
+/// All steps; none where each server has the new one already.
 pub fn steps(rehearsal: &Rehearsal, renewal: Option<&Renewal>, recording: &Path) -> Vec<Step> {
-    let Some(renewal) = renewal else { return Vec::new() };
+    let nothing = Renewal { pairs: Vec::new(), changes: Vec::new() };
+    let renewal = renewal.unwrap_or(&nothing);
     let (plan, evidence) = (&rehearsal.before.plan, &rehearsal.before.evidence);
     let estate = Estate::learn(plan, evidence);
     let guide = Guide {
@@ -59,6 +60,11 @@ pub fn steps(rehearsal: &Rehearsal, renewal: Option<&Renewal>, recording: &Path)
         on: rehearsal.supposition().on,
         estate,
     };
+    let has_it =
+        |host: &String| guide.stocks.get(host).is_some_and(|stock| stock.certificates.contains_key(guide.thumbprint()));
+    if guide.on.iter().all(has_it) {
+        return Vec::new();
+    }
     let before = recording.to_str().filter(|path| is_plain(path)).unwrap_or("<BEFORE.JSON>");
     let parts = [
         guide.order_anew(),
