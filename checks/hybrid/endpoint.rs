@@ -139,7 +139,7 @@ fn judge(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Finding 
         let answer = evidence.answer::<DnsLookup>(ask);
         match answer.facts() {
             Some(told) if told.exchanges().next().is_none() => {
-                words.push(nowhere(connector, domain, "has no MX record"))
+                words.push(nowhere(connector, domain, "has no MX record"));
             }
             Some(_) => {}
             None => {
