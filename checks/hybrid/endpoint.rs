@@ -139,7 +139,7 @@ fn judge(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Finding 
         let answer = evidence.answer::<DnsLookup>(ask);
         match answer.facts() {
             Some(told) if told.exchanges().next().is_none() => {
-                words.push(nowhere(connector, domain, "has no MX record"))
+                words.push(nowhere(connector, domain, "has no MX record"));
             }
             Some(_) => {}
             None => {
@@ -217,4 +217,60 @@ fn judge_host(connector: &Outgoing, host: &str, estate: &Estate, evidence: &Evid
 /// Does it say that there is no way, and not that the other end was busy or the run cut short?
 fn is_decided(miss: &Miss) -> bool {
     miss.stage == Stage::Connect && !matches!(miss.reason, Reason::Local(_) | Reason::Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::dns::Record,
+        model::{
+            ask::Facts,
+            connectors::testing::{told, words},
+            hybrid::testing::sender,
+            inputs::Inputs,
+            plan::Plan,
+        },
+    };
+
+    const TENANT: &str = "contoso.mail.onmicrosoft.com";
+    const EXCHANGE: &str = "contoso-mail-onmicrosoft-com.mx.microsoft";
+
+    fn judge(exchange: Option<&str>, address: Option<[u8; 4]>, is_exchange_vantage: bool) -> Vec<String> {
+        let inputs = Inputs { send_connectors: Some(vec![sender(None, &["EX01"])]), ..Inputs::default() };
+        let plan = Plan { exchange_vantage: is_exchange_vantage, inputs, ..Plan::of("contoso.com") };
+        let mut evidence = Evidence::default();
+        let estate = Estate::learn(&plan, &evidence);
+        let records = |record: Option<Record>| {
+            Facts::DnsLookup(record.map_or(DnsAnswer::NoSuchName, |record| DnsAnswer::Records(vec![record])))
+        };
+        let mx = exchange.map(|exchange| Record::Mx { preference: 0, exchange: exchange.into() });
+        told(&mut evidence, estate.lookup(TENANT, RecordKind::Mx), records(mx));
+        let at = address.map(|address| Record::Address(address.into()));
+        told(&mut evidence, estate.lookup(EXCHANGE, RecordKind::A), records(at));
+        told(&mut evidence, estate.lookup(EXCHANGE, RecordKind::Aaaa), records(None));
+        let estate = Estate::learn(&plan, &evidence);
+        let asked = HybridEndpoint.needs(&estate, &evidence).len();
+        let words = words(HybridEndpoint.judge(&estate, &evidence));
+        words
+            .iter()
+            .map(|word| format!("{} {asked}", word.replace("send connector/Outbound to Office 365", "cloud")))
+            .collect()
+    }
+
+    #[test]
+    fn names_have_to_lead_somewhere() {
+        assert_eq!(judge(None, None, true), ["fail cloud unresolved 1"]);
+        assert_eq!(judge(Some(EXCHANGE), None, true), ["fail cloud unresolved 3"]);
+        assert_eq!(
+            judge(Some(EXCHANGE), Some([203, 0, 113, 25]), true),
+            ["unknown cloud 4"],
+            "its port 25 is asked, too"
+        );
+    }
+
+    #[test]
+    fn elsewhere_nothing_is_asked() {
+        assert_eq!(judge(Some(EXCHANGE), Some([203, 0, 113, 25]), false), ["skip estate 0"]);
+    }
 }

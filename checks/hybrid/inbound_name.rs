@@ -248,3 +248,60 @@ fn is_inner(address: IpAddr) -> bool {
 fn told(name: &str) -> String {
     if is_pattern(name) || name.parse::<IpAddr>().is_ok() { name.to_string() } else { quote(name) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::smtp::Upgrade,
+        model::{
+            connectors::testing::{estate, heard, words},
+            hybrid::testing::accepted,
+        },
+    };
+
+    /// Bears ex01.contoso.com and *.contoso.com; its root is nobody's.
+    const OWN: &[u8] = include_bytes!("../../tests/chains/samples/server.der");
+
+    fn connector(domain: &str, settings: &str, hosts: &[&str]) -> OutboundConnector {
+        OutboundConnector {
+            name: "Outbound to Contoso".into(),
+            is_enabled: true,
+            is_on_premises: true,
+            smart_hosts: hosts.iter().map(ToString::to_string).collect(),
+            tls_domain: Some(domain.into()),
+            tls_settings: Some(settings.into()),
+            recipient_domains: accepted(&["contoso.com"]).into_iter().map(|domain| domain.name).collect(),
+        }
+    }
+
+    fn judge(connector: OutboundConnector) -> Vec<String> {
+        let (mut estate, mut evidence) = estate(&[("EX01", "10.0.0.1")]);
+        heard(&mut evidence, ("EX01", "10.0.0.1", 25), Upgrade::StartTls, &["STARTTLS"], Some(OWN));
+        estate.plan.inputs.outbound = Some(vec![connector]);
+        let words = words(InboundName.judge(&estate, &evidence));
+        words.iter().map(|word| word.replace("outbound connector/Outbound to Contoso", "out")).collect()
+    }
+
+    #[test]
+    fn what_exchange_online_looks_at_is_looked_at() {
+        let ex01 = ["ex01.contoso.com"];
+        assert_eq!(judge(connector("mail.fabrikam.com", "DomainValidation", &ex01)), ["fail out name"]);
+        assert_eq!(
+            judge(connector("mail.contoso.com", "DomainValidation", &ex01)),
+            ["unknown out"],
+            "no root was looked up"
+        );
+        assert_eq!(judge(connector("mail.fabrikam.com", "CertificateValidation", &ex01)), ["unknown out"]);
+        assert_eq!(judge(connector("mail.fabrikam.com", "EncryptionOnly", &ex01)), ["skip out"]);
+        assert_eq!(judge(connector("mail.contoso.com", "DomainValidation", &[])), ["skip out"]);
+        assert_eq!(judge(connector("mail.contoso.com", "DomainValidation", &["gone.contoso.com"])), ["unknown out"]);
+    }
+
+    #[test]
+    fn inner_addresses_are_told_from_those_of_the_world() {
+        let is = |text: &str| is_inner(text.parse().unwrap());
+        assert!(is("10.0.0.1") && is("192.168.1.1") && is("fd53::1") && is("fe80::1") && is("127.0.0.1"));
+        assert!(!is("203.0.113.7") && !is("2001:db8::7"));
+    }
+}

@@ -139,11 +139,11 @@ impl Look<'_> {
                 if other.verdict > worst.verdict { other } else { worst }
             },
         );
-        worst.unwrap_or_else(|| self.well(sender, route))
+        worst.unwrap_or_else(|| Self::well(sender, route))
     }
 
     /// Nothing is wrong, as far as is known.
-    fn well(&self, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
+    fn well(sender: &Sender<'_>, route: &Route<'_>) -> Finding {
         let finding = |verdict, seen: String| Finding::new(&META, sender.subject.clone(), verdict, seen);
         let untold = |seen: &str| {
             let name = server_name(&sender.host);
@@ -196,13 +196,13 @@ impl Look<'_> {
         let is_fresh = since.is_some_and(|since| since <= session.when);
         let verdict = if is_fresh { Verdict::Warn } else { Verdict::Fail };
         let shown = match &session.sent {
-            Some(_) => self.shown_names(sender),
+            Some(_) => Self::shown_names(sender),
             None => "it showed no certificate".into(),
         };
         let wait = if is_fresh { "; a change within the hour before may not count yet" } else { "" };
         let when = session.when.strftime("%Y-%m-%d %H:%M UTC");
         let seen = format!("its session of {when} was refused: {}; {shown}{wait}", quote(said));
-        let (connector, client) = (route.connector.subject(), self.client(sender));
+        let (connector, client) = (route.connector.subject(), Self::client(sender));
         let finding = Finding::new(&META, sender.subject.clone(), verdict, seen);
         let certificates = sender.stock.iter().map(|one| Trouble::CertificateBad(one.thumbprint.clone()));
         let finding = match kind {
@@ -223,10 +223,10 @@ impl Look<'_> {
         let finding = client
             .iter()
             .fold(finding, |finding, client| finding.suspects(Trouble::ChainUnsent(client.thumbprint.clone())));
-        Some(self.mend_refused(finding, sender, route))
+        Some(Self::mend_refused(finding, sender, route))
     }
 
-    fn mend_refused(&self, finding: Finding, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
+    fn mend_refused(finding: Finding, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
         match finding.code {
             Some("refused-domain") => finding.remedy("Have the domain of the certificate, or the sender's, accepted by the tenant; hybrid-sender-domain says which."),
             Some("chain-suspected" | "refused-certificate") => chain_remedy(
@@ -401,12 +401,12 @@ impl Look<'_> {
         self.estate.plan.inputs.supposed.is_some() && !matches!(sender.shows, Shows::These(_, Teller::Log(_)))
     }
 
-    fn client<'s>(&self, sender: &'s Sender<'_>) -> Option<&'s Client> {
+    fn client<'s>(sender: &'s Sender<'_>) -> Option<&'s Client> {
         if let Shows::These(clients, Teller::Log(_)) = &sender.shows { clients.first() } else { None }
     }
 
-    fn shown_names(&self, sender: &Sender<'_>) -> String {
-        self.client(sender)
+    fn shown_names(sender: &Sender<'_>) -> String {
+        Self::client(sender)
             .map_or_else(|| "it showed a certificate".into(), |client| format!("it showed {}", told(client)))
     }
 }
@@ -439,7 +439,6 @@ mod tests {
         facts::export::ExportedCertificate,
         model::{connectors::testing::words, hybrid::testing::*, inputs::Inputs},
     };
-    use alloc::string::ToString;
 
     const MAIL: [&str; 1] = ["mail.contoso.com"];
     const REFUSED: &str = "550 5.7.64 TenantAttribution; Relay Access Denied SMTP";
@@ -541,10 +540,6 @@ mod tests {
     fn a_remedy_names_the_connector() {
         let inputs = Inputs { send_connectors: Some(vec![sender(None, &["EX01"])]), ..Inputs::default() };
         let remedy = Presented.judge(&estate(inputs), &Evidence::default())[0].remedy.join("\n");
-        assert!(
-            remedy.contains("(Get-SendConnector \"Outbound to Office 365\").SourceTransportServers"),
-            "{}",
-            remedy.to_string()
-        );
+        assert!(remedy.contains("(Get-SendConnector \"Outbound to Office 365\").SourceTransportServers"), "{}", remedy);
     }
 }

@@ -1,7 +1,10 @@
 //! `hybrid-receive-domain`: is what comes from Exchange Online taken for the organisation's own?
 
 use crate::{
-    facts::{connector::TransportRole, net::SMTP_PORT},
+    facts::{
+        connector::{IpRange, TransportRole},
+        net::SMTP_PORT,
+    },
     model::{
         check::{Check, Need},
         connectors::{identity, needs, unread},
@@ -147,7 +150,7 @@ fn look<'e>(host: &'e str, server: &ExchangeServer, estate: &'e Estate) -> Taken
     if let Some(connector) = reached().find(|connector| has_capability(connector)) {
         return Taken::Yes(connector);
     }
-    let breadth = |connector: &&ReceiveConnector| connector.ranges.iter().map(|range| range.breadth()).max();
+    let breadth = |connector: &&ReceiveConnector| connector.ranges.iter().map(IpRange::breadth).max();
     Taken::No(reached().max_by_key(breadth))
 }
 

@@ -188,7 +188,7 @@ mod tests {
         };
         let hybrid =
             HybridPlan { egress: egress.iter().map(|text| text.parse().unwrap()).collect(), ..HybridPlan::default() };
-        let plan = Plan { inputs, hybrid, ..Plan::of("contoso.com") };
+        let plan = Plan { hybrid, inputs, ..Plan::of("contoso.com") };
         let words = words(SenderAddress.judge(&Estate::learn(&plan, &Evidence::default()), &Evidence::default()));
         words.iter().map(|word| word.replace("inbound connector/Inbound from Contoso", "in")).collect()
     }

@@ -68,7 +68,7 @@ impl Check for SenderDomain {
         let routes = routes(estate, evidence);
         if routes.is_empty() {
             let names = asked(estate);
-            return vec![judge(&names, Subject::Estate, estate)];
+            return vec![judge(&names, &Subject::Estate, estate)];
         }
         routes.iter().map(|route| judge_route(route, estate)).collect()
     }
@@ -84,10 +84,10 @@ fn judge_route(route: &Route<'_>, estate: &Estate) -> Finding {
         return mend(finding.is(Trouble::SenderDomain(subject)), missing.unwrap_or_default());
     }
     let names = shown(route, estate);
-    suspects_client_side(judge(&names, subject, estate), route)
+    suspects_client_side(judge(&names, &subject, estate), route)
 }
 
-fn judge(names: &BTreeSet<String>, subject: Subject, estate: &Estate) -> Finding {
+fn judge(names: &BTreeSet<String>, subject: &Subject, estate: &Estate) -> Finding {
     let finding = |verdict, seen: String| Finding::new(&META, subject.clone(), verdict, seen);
     let Some(accepted) = &estate.plan.inputs.accepted_domains else {
         return finding(
@@ -213,7 +213,7 @@ mod tests {
         };
         let hybrid =
             HybridPlan { sender_domains: senders.iter().map(ToString::to_string).collect(), ..HybridPlan::default() };
-        let plan = Plan { inputs, hybrid, ..Plan::of("contoso.com") };
+        let plan = Plan { hybrid, inputs, ..Plan::of("contoso.com") };
         let words = words(SenderDomain.judge(&Estate::learn(&plan, &Evidence::default()), &Evidence::default()));
         words.iter().map(|word| word.replace("send connector/Outbound to Office 365", "cloud")).collect()
     }

@@ -151,7 +151,7 @@ pub enum Fit {
     Yes(String),
 }
 
-/// How these names fit a TlsSenderCertificateName: a domain, perhaps with a leading `*.` for one label (Set-InboundConnector).
+/// How these names fit a `TlsSenderCertificateName`: a domain, perhaps with a leading `*.` for one label (Set-InboundConnector).
 pub fn fit(pattern: &str, names: &[String]) -> Fit {
     let of_name = |name: &String| -> Fit {
         if name == pattern {

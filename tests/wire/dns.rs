@@ -11,7 +11,7 @@ use hickory_resolver::proto::{
     op::{Message, ResponseCode},
     rr::{
         Name, RData, Record as Wired,
-        rdata::{A, AAAA, CNAME, SRV},
+        rdata::{A, AAAA, CNAME, MX, SRV},
     },
 };
 use std::{net::SocketAddr, sync::Arc};
@@ -116,6 +116,18 @@ async fn records_are_sorted_and_names_are_canonical() {
     let record = |target: &str| Record::Srv { priority: 0, weight: 100, port: 389, target: target.into() };
     assert_eq!(answer, DnsAnswer::Records(vec![record(""), record("dc1.contoso.com"), record("dc2.contoso.com")]));
     assert_eq!(answer.targets().count(), 2);
+}
+
+#[tokio::test]
+async fn who_takes_mail_is_told_by_preference() {
+    let server = server(|question, _| {
+        let exchanges = [(20, "mx2.contoso.com."), (10, "MX1.Contoso.com.")];
+        let exchanges = exchanges.into_iter().map(|(preference, host)| RData::MX(MX::new(preference, name(host))));
+        bytes(&answer(question, ResponseCode::NoError, exchanges.collect()))
+    })
+    .await;
+    let answer = found(look_up(server, patient(), "contoso.com", RecordKind::Mx).await);
+    assert_eq!(answer.exchanges().collect::<Vec<_>>(), ["mx1.contoso.com", "mx2.contoso.com"]);
 }
 
 #[tokio::test]
