@@ -97,9 +97,9 @@ impl Renewal {
         self.changes.iter().filter(move |change| change.class == class)
     }
 
-    /// Something changed that was not meant to.
+    /// Something changed that was not meant to, and that breaks something.
     pub fn is_marred(&self) -> bool {
-        self.of(Class::Unwanted).next().is_some()
+        self.of(Class::Unwanted).any(|change| !HARMLESS_ALONE.contains(&change.code))
     }
 
     /// Nothing is left to be done, but to take away the former certificates.
@@ -111,12 +111,16 @@ impl Renewal {
     pub fn reason(&self) -> String {
         let count = |class| self.of(class).count();
         let (unwanted, left) = (count(Class::Unwanted), count(Class::Left));
-        if self.is_complete() && left == 0 {
-            return "the new certificate stands everywhere, and all that names it fits".into();
-        }
         if self.is_complete() {
-            let hosts = counted(left, "server");
-            return format!("the new certificate stands everywhere; the former one is still on {hosts}, and goes last");
+            let still_there = match left {
+                0 => ", and all that names it fits".into(),
+                _ => format!("; the former one is still on {}, and goes last", counted(left, "server")),
+            };
+            let to_look_at = match unwanted {
+                0 => String::new(),
+                _ => format!("; {} to look at", counted(unwanted, "change")),
+            };
+            return format!("the new certificate stands everywhere{still_there}{to_look_at}");
         }
         let mut parts = Vec::new();
         if unwanted > 0 {
@@ -137,6 +141,9 @@ impl Renewal {
 
 /// A certificate that lives hardly longer than the one that was renewed was to be renewed with it.
 const TOGETHER: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Not meant, and to be looked at, though nothing breaks by it alone: authorities change their intermediates, and whether somebody
+/// names the issuer (`pin-stale`) or demands a usage (certificate-usage) is told by itself.
+const HARMLESS_ALONE: [&str; 3] = ["issuer-changed", "key-changed", "usage-lost"];
 const OLD_STILL_THERE: &str = "old-still-there";
 
 /// Both sides, and what stands in whose place.

@@ -2,7 +2,7 @@
 
 use crate::{
     render::text::{INDENT, style, wrapped},
-    renewal::{Class, Pair, Renewal},
+    renewal::{Change, Class, Pair, Renewal},
 };
 use anstyle::Style;
 use exchange_preflight_checks::model::finding::Verdict;
@@ -24,18 +24,35 @@ pub(super) fn section(renewal: &Renewal, out: &mut dyn Write) -> io::Result<()> 
             continue;
         }
         writeln!(out, "  {heading} ({})", changes.len())?;
+        if class == Class::Wanted {
+            by_host(&changes).iter().try_for_each(|line| wrapped(line, "    ", INDENT, out))?;
+            continue;
+        }
         for change in changes {
             let style = style_of(class);
             let first = format!("    {style}{:<22}{style:#} ", change.code);
-            if class == Class::Wanted {
-                writeln!(out, "    {}", super::escape::printable(&change.subject))?;
-                continue;
-            }
             wrapped(&change.subject, &first, INDENT, out)?;
             wrapped(&change.said, INDENT, INDENT, out)?;
         }
     }
     Ok(())
+}
+
+/// `ex01.contoso.com: 25, 443`
+fn by_host(changes: &[&Change]) -> Vec<String> {
+    let mut hosts: Vec<(&str, Vec<&str>)> = Vec::new();
+    for change in changes {
+        let (host, port) = change.subject.split_once(':').unwrap_or((&change.subject, ""));
+        match hosts.iter_mut().find(|(known, _)| *known == host) {
+            Some((_, ports)) => ports.push(port),
+            None => hosts.push((host, vec![port])),
+        }
+    }
+    let line = |(host, mut ports): (&str, Vec<&str>)| {
+        ports.sort_by_key(|port| port.split(' ').next().and_then(|number| number.parse::<u16>().ok()));
+        format!("{host}: {}", ports.join(", "))
+    };
+    hosts.into_iter().map(line).collect()
 }
 
 fn one_pair(Pair { old, new }: &Pair, out: &mut dyn Write) -> io::Result<()> {

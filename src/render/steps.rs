@@ -19,7 +19,7 @@ use exchange_preflight_checks::{
         listeners::{Service, server_name, servers_of_2010},
         organisation::ReceiveConnector,
         outgoing::{Outgoing, outgoing},
-        plan::ServerRole,
+        plan::{Plan, ServerRole},
         stock::{Stock, stocks},
     },
 };
@@ -81,13 +81,24 @@ pub fn steps(rehearsal: &Rehearsal, renewal: Option<&Renewal>, recording: &Path)
         vec![Step::new(
             "Look again, and hold it against this recording; what is told as unwanted above must not be there:",
             vec![
-                "exchange-preflight run --record after.json".into(),
+                format!("exchange-preflight run{} --record after.json", as_user(plan)),
                 format!("exchange-preflight compare {before} after.json"),
             ],
         )],
         guide.remove(),
     ];
     parts.concat()
+}
+
+/// As whom the recording was made, so that the next one is made alike.
+fn as_user(plan: &Plan) -> String {
+    let user = plan.logon.as_ref().and_then(|logon| logon.user.as_deref());
+    let is_name = |user: &&str| user.chars().all(|letter| letter.is_ascii_alphanumeric() || "@.-_".contains(letter));
+    match (&plan.logon, user) {
+        (None, _) => String::new(),
+        (Some(_), None) => " --logon ticket".into(),
+        (Some(_), Some(user)) => format!(" --user {}", Some(user).filter(is_name).unwrap_or("<USER>")),
+    }
 }
 
 struct Guide<'r> {
