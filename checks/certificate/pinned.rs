@@ -18,7 +18,7 @@ use crate::{
         listeners::{Listener, peer_listeners, quote, server_name},
         meta::{Basis, Fold, Meta, Tier},
         organisation::{Organisation, ReceiveConnector, SearchOf, Told, searches},
-        outgoing::{Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, spelt_in_command},
+        outgoing::{Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, spelt_in_command, together},
         selection::{Choice, Selected, Wanted, is_pinnable, may_be_pinned, select},
         stock::{Stock, Stocked, host_called, stocks},
     },
@@ -158,7 +158,8 @@ fn as_sent_by_hybrid(organisation: &Organisation, estate: &Estate) -> Option<Out
 }
 
 /// What a pin comes to on one source server.
-struct Held {
+struct Held<'s> {
+    host: &'s str,
     verdict: Verdict,
     code: Option<&'static str>,
     said: String,
@@ -189,34 +190,42 @@ fn judge_client(
     let mut held: Vec<_> = told.iter().map(|one| hold(connector, &name, one)).collect();
     // A renewal is rehearsed on some of the servers, and nothing else is known of the others.
     if is_supposed && let [first, ..] = untold.as_slice() {
-        let said = format!("{} sends by it as well, and is not among those that get the new one", first.host);
-        held.push(Held { verdict: Verdict::Warn, code: Some("left-out"), said });
+        let said = "it sends by it as well, and is not among those that get the new one".to_string();
+        held.push(Held { host: &first.host, verdict: Verdict::Warn, code: Some("left-out"), said });
         untold.clear();
     }
-    let untold_too: Vec<_> = untold.iter().map(|one| one.why_untold()).collect();
-    let said = |held: &[Held]| {
-        let said = held.iter().map(|held| held.said.clone()).chain(untold_too.clone());
-        format!("it names {}: {}", quote(pin), said.collect::<Vec<_>>().join("; "))
+    let said = |held: &[Held<'_>]| {
+        let said = held.iter().map(|held| (held.host, held.said.clone()));
+        let untold = untold.iter().map(|one| (one.host.as_str(), one.why_untold()));
+        format!("it names {}; {}", quote(pin), together(said.chain(untold)))
     };
     let worst = held.iter().max_by_key(|held| held.verdict)?;
     if worst.verdict < Verdict::Warn && !untold.is_empty() {
         return Some(how_to_tell(&untold).into_iter().fold(new(Verdict::Unknown, said(&held)), Finding::remedy));
     }
-    let finding = new(worst.verdict, said(&held));
-    let Some(code) = worst.code else { return Some(finding) };
-    let finding = finding.code(code);
+    let Some(code) = worst.code else { return Some(new(worst.verdict, said(&held))) };
+    let without = if worst.verdict == Verdict::Fail { WITHOUT } else { "" };
+    let finding = new(worst.verdict, format!("{}{without}", said(&held))).code(code);
+    // One cause, one alarm: the hybrid configuration names what its connector names.
+    let finding = if connector.name.is_empty() {
+        let alike = outgoing(estate).into_iter().filter(|other| other.pin.value() == Some(pin));
+        alike.fold(finding, |finding, other| finding.suspects(Trouble::PinStale(other.subject())))
+    } else {
+        finding.is(Trouble::PinStale(subject.clone()))
+    };
     if code == "two-fit" {
         let all = told.iter().flat_map(|one| one.selected.iter().flat_map(Selected::candidates));
         let all: BTreeMap<_, _> = all.map(|one| (one.thumbprint.as_str(), one.not_before)).collect();
-        let server = told.first().map_or("<SERVER>", |one| server_name(spelt_in_command(&one.host)));
-        return Some(one_of_two(finding, &all, server, &name, &estate.organisation));
+        let servers: Vec<_> = told.iter().map(|one| server_name(spelt_in_command(&one.host))).collect();
+        return Some(one_of_two(finding, &all, &servers, &name, &estate.organisation));
     }
     Some(mend_client(connector, &told, code).into_iter().fold(finding, Finding::remedy))
 }
 
-fn hold(connector: &Outgoing, name: &CertificateName, one: &Presented<'_>) -> Held {
-    let host = &one.host;
-    let new = |verdict, code, said: String| Held { verdict, code: Some(code), said };
+fn hold<'s>(connector: &Outgoing, name: &CertificateName, one: &'s Presented<'_>) -> Held<'s> {
+    let host = one.host.as_str();
+    let new = |verdict, code, said: String| Held { host, verdict, code: Some(code), said };
+    let well = |said| Held { host, verdict: Verdict::Pass, code: None, said };
     let matters = if connector.is_to_exchange_online() { Verdict::Fail } else { Verdict::Warn };
     let Some(selected) = one.selected.as_ref().filter(|_| one.is_chosen_from_all()) else {
         let sent = one.logged.and_then(|session| session.sent.as_ref());
@@ -227,65 +236,57 @@ fn hold(connector: &Outgoing, name: &CertificateName, one: &Presented<'_>) -> He
             sent.map_or_else(|| "none".into(), |sent| format!("{} ({})", sent.thumbprint, quote(&sent.subject)));
         let when = one.logged.map_or_else(String::new, |session| session.when.strftime("%Y-%m-%d").to_string());
         if fits {
-            return Held {
-                verdict: Verdict::Pass,
-                code: None,
-                said: format!("{host} showed that one on {when}, {shown}"),
-            };
+            return well(format!("it showed that one on {when}, {shown}"));
         }
         // It may have been named since.
         let is_refused = one.logged.is_some_and(|session| !session.refusals.is_empty());
         let verdict = if is_refused { matters } else { Verdict::Warn };
-        return new(verdict, "pin-fits-none", format!("{host} showed another on {when}, {shown}"));
+        return new(verdict, "pin-fits-none", format!("it showed another on {when}, {shown}"));
     };
     if !is_pinnable(name) {
-        let said = format!("the common name is no domain, and by such a name {host} finds none");
+        let said = "the common name is no domain, and by such a name it finds none".to_string();
         return new(Verdict::Warn, "cannot-be-pinned", said);
     }
-    let none = || format!("{host} has none that fits ({}). {WITHOUT}", selected.words());
+    let none = || selected.words();
     match (&selected.choice, one.stock.and_then(Stock::supposed)) {
         // Of what was not seen, one may fit; unless the one that was named is what was taken away.
         (Choice::Nothing, _) if one.stock.is_some_and(|stock| !stock.is_whole) && !one.loses_some => {
-            let said = format!("of the certificates that {host} is known to have, none fits");
-            Held { verdict: Verdict::Warn, code: Some("pin-fits-none"), said }
+            let said = "of the certificates that it is known to have, none fits".to_string();
+            new(Verdict::Warn, "pin-fits-none", said)
         }
         (Choice::Nothing, _) => new(Verdict::Fail, "pin-fits-none", none()),
         (Choice::Any(any), _) => {
-            new(Verdict::Warn, "two-fit", format!("{} of {host} fit, and it shows whichever it finds first", any.len()))
+            new(Verdict::Warn, "two-fit", format!("{} fit, and it shows whichever it finds first", any.len()))
         }
         (Choice::One(chosen), _) if chosen.serves_smtp == Some(false) => {
-            let said = format!(
-                "{} of {host} fits and has not the service SMTP: TLS fails with UnknownCredentials",
-                chosen.thumbprint
-            );
+            let said =
+                format!("{} fits and has not the service SMTP: TLS fails with UnknownCredentials", chosen.thumbprint);
             new(Verdict::Fail, "pin-without-smtp", said)
         }
         (Choice::One(chosen), _) if !selected.is_valid(chosen) => {
-            let said = format!("{} of {host} fits, and is not valid (any more)", chosen.thumbprint);
+            let said = format!("{} fits, and is not valid (any more)", chosen.thumbprint);
             new(matters, "pin-not-valid", said)
         }
         (Choice::One(_), Some(new_one)) if !may_be_pinned(new_one) => {
             let said = format!(
-                "{host} goes on with another: no connector can name the new one, {}, which has no common name that is a domain",
+                "it goes on with another: no connector can name the new one, {}, which has no common name that is a domain",
                 new_one.thumbprint
             );
             new(Verdict::Warn, "cannot-be-pinned", said)
         }
         (Choice::One(chosen), Some(new_one)) if chosen.thumbprint != new_one.thumbprint => {
             let said = format!(
-                "{host} goes on with {}: the new one, {}, is not what the connector names",
+                "it goes on with {}: the new one, {}, is not what the connector names",
                 chosen.thumbprint, new_one.thumbprint
             );
             new(Verdict::Warn, "keeps-the-old", said)
         }
-        (Choice::One(chosen), _) => {
-            Held { verdict: Verdict::Pass, code: None, said: format!("{host} shows {}", chosen.thumbprint) }
-        }
+        (Choice::One(chosen), _) => well(format!("it shows {}", chosen.thumbprint)),
     }
 }
 
 /// What becomes of mail without the certificate that is named.
-const WITHOUT: &str = "Then TLS fails (NoCredentials) and mail waits, or goes without a certificate, for which Exchange Online refuses it with 550 5.7.64";
+const WITHOUT: &str = ". Then TLS fails (NoCredentials) and mail waits, or goes without a certificate, for which Exchange Online refuses it with 550 5.7.64";
 
 fn mend_client(connector: &Outgoing, told: &[&Presented<'_>], code: &str) -> Vec<String> {
     let host = told.first().map_or("<SERVER>", |one| one.host.as_str());
@@ -544,14 +545,14 @@ fn two_fit(
     let told: Vec<_> = fitting.iter().map(|(thumbprint, since)| format!("{thumbprint}{}", day(since))).collect();
     let seen = format!("it names {} certificates of the server alike: {}", fitting.len(), told.join(", "));
     let finding = Finding::new(&META, subject(connector), Verdict::Warn, seen).code("two-fit");
-    one_of_two(finding, fitting, connector_host(connector), name, organisation)
+    one_of_two(finding, fitting, &[connector_host(connector)], name, organisation)
 }
 
 /// Leaves the newest of those that are named alike, in the order that is safe.
 fn one_of_two(
     finding: Finding,
     fitting: &BTreeMap<&str, Option<Timestamp>>,
-    server: &str,
+    servers: &[&str],
     name: &CertificateName,
     organisation: &Organisation,
 ) -> Finding {
@@ -559,7 +560,12 @@ fn one_of_two(
     all.sort_by_key(|(_, since)| **since);
     let old = all.first().map_or("<THUMBPRINT>", |(thumbprint, _)| thumbprint);
     let new = all.last().map_or("<THUMBPRINT OF THE NEW ONE>", |(thumbprint, _)| thumbprint);
-    let remove = format!("    Remove-ExchangeCertificate -Server {server} -Thumbprint {old}");
+    let server = servers.first().copied().unwrap_or("<SERVER>");
+    let remove = |finding: Finding| {
+        let each =
+            servers.iter().map(|server| format!("    Remove-ExchangeCertificate -Server {server} -Thumbprint {old}"));
+        each.fold(finding, Finding::remedy)
+    };
     let (subject, issuer) =
         (DistinguishedName::read(&name.subject), name.issuer.as_deref().map(DistinguishedName::read));
     let names_it = |pin: &String| {
@@ -571,10 +577,8 @@ fn one_of_two(
     let senders: Vec<_> = organisation.send_connectors.iter().filter(|c| c.pin.value().is_some_and(names_it)).collect();
     let is_hybrid = organisation.hybrid.as_ref().and_then(|hybrid| hybrid.pin.as_ref()).is_some_and(names_it);
     if senders.is_empty() && !is_hybrid {
-        return finding
-            .remedy("Once every service that needs it has the new one, remove the old one, and let both transport services look again:")
-            .remedy(remove)
-            .remedy("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport");
+        let finding = finding.remedy("Once every service that needs it has the new one, remove the old one, and let both transport services look again:");
+        return remove(finding).remedy("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport");
     }
     // Exchange refuses to remove a certificate that a send connector names.
     let sources: BTreeSet<_> = senders.iter().flat_map(|sender| &sender.sources).map(|name| quote(name)).collect();
@@ -594,9 +598,8 @@ fn one_of_two(
         .remedy(format!("On every source server{sources} keep mail from going out meanwhile:"))
         .remedy("    Stop-Service MSExchangeTransport")
         .remedy("Take the name away, let controllers replicate, and remove the old one:");
-    let finding = each(finding, "$null")
-        .remedy("    repadmin /syncall /AdeP")
-        .remedy(remove)
+    let finding = each(finding, "$null").remedy("    repadmin /syncall /AdeP");
+    let finding = remove(finding)
         .remedy("Name the new one again, and start what was stopped:")
         .remedy(format!("    $c = Get-ExchangeCertificate -Server {server} {new}"));
     each(finding, "\"<I>$($c.Issuer)<S>$($c.Subject)\"")

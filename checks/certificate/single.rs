@@ -17,7 +17,7 @@ use crate::{
         listeners::{Facing, Service, listeners, quote},
         meta::{Basis, Fold, Meta, Tier},
         organisation::ExchangeServer,
-        outgoing::{Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, spelt_in_command},
+        outgoing::{Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, spelt_in_command, together},
         selection::{By, bears},
         stock::{Standing, Stock, Stocked, stocks},
     },
@@ -194,10 +194,10 @@ fn judge_client(
     }
     let new = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
     let traps = told.iter().filter_map(|one| trap(connector, one)).collect::<Vec<_>>();
-    let also: Vec<_> = untold.iter().map(|one| one.why_untold()).collect();
+    let also: Vec<_> = untold.iter().map(|one| (one.host.as_str(), one.why_untold())).collect();
     if let Some(worst) = traps.iter().max_by_key(|trap| trap.verdict) {
-        let said: Vec<_> = traps.iter().map(|trap| trap.said.clone()).chain(also).collect();
-        let finding = new(worst.verdict, said.join("; ")).code(worst.code);
+        let said = traps.iter().map(|trap| (trap.host, trap.said.clone())).chain(also);
+        let finding = new(worst.verdict, together(said)).code(worst.code);
         return Some(mend(connector, &traps, estate).into_iter().fold(finding, Finding::remedy));
     }
     if let Some(finding) = differ(connector, &told) {
@@ -206,18 +206,18 @@ fn judge_client(
     // A connector that names one is held against that elsewhere.
     if connector.pin.value().is_none() && !untold.is_empty() {
         let how = how_to_tell(&untold);
-        return Some(how.into_iter().fold(new(Verdict::Unknown, also.join("; ")), Finding::remedy));
+        return Some(how.into_iter().fold(new(Verdict::Unknown, together(also)), Finding::remedy));
     }
     let shows = told.iter().filter_map(|one| {
         let shown = one.shows()?;
         let why = if one.was_shown().is_some() { "its log says".into() } else { one.selected.as_ref()?.words() };
-        Some(format!("{} shows {} ({}): {why}", one.host, shown.thumbprint, quote(shown.called())))
+        Some((one.host.as_str(), format!("{} is shown ({}): {why}", shown.thumbprint, quote(shown.called()))))
     });
     let shows: Vec<_> = shows.collect();
     let said = if shows.is_empty() {
         "none of a private authority is in the way on its servers".to_string()
     } else {
-        shows.join("; ")
+        together(shows)
     };
     Some(new(Verdict::Pass, said))
 }
@@ -240,8 +240,8 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
     };
     let name = |one: &Stocked| format!("{} of {}", one.thumbprint, quote(&one.issuer.text));
     if let Some(said) = one.logged.and_then(refused) {
-        let shown = one.was_shown().map_or_else(String::new, |shown| format!(" when it was shown {}", name(shown)));
-        let said = format!("{host} was refused{shown}: {}", quote(said));
+        let shown = one.was_shown().map_or_else(String::new, |shown| format!(", having shown {}", name(shown)));
+        let said = format!("refused{shown}: {}", quote(said));
         let wrong = one.was_shown();
         return Some(Trap {
             verdict: Verdict::Fail,
@@ -253,7 +253,7 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
         });
     }
     if let Some(wrong) = one.was_shown().filter(|shown| shown.standing == Standing::Private) {
-        let said = format!("{host} showed {}, which is of a private authority, by its log", name(wrong));
+        let said = format!("by its log it showed {}, which is of a private authority", name(wrong));
         return Some(Trap {
             verdict: matters,
             code: "untrusted-first",
@@ -268,7 +268,7 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
     if let Some(wrong) = chosen.iter().copied().find(stands(Standing::Private)) {
         let is_sure = chosen.len() == 1 && (selected.is_certain || one.is_supposed);
         let verdict = if is_sure { matters } else { Verdict::Warn };
-        let said = format!("{host} shows {}, which is of a private authority: {}", name(wrong), selected.words());
+        let said = format!("it shows {}, which is of a private authority: {}", name(wrong), selected.words());
         return Some(Trap {
             verdict,
             code: "untrusted-first",
@@ -282,7 +282,7 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
     let by_name = matches!(selected.by, By::Name(_));
     let first = chosen.first().copied().filter(|first| by_name && !first.is_self_signed)?;
     if first.standing == Standing::Untold && passed_over.is_some() {
-        let said = format!("{host} shows {}, and who trusts that is not known: {}", name(first), selected.words());
+        let said = format!("it shows {}, and who trusts that is not known: {}", name(first), selected.words());
         return Some(Trap {
             verdict: Verdict::Warn,
             code: "untrusted-first",
@@ -294,7 +294,7 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
     }
     let rival = selected.others.iter().copied().find(stands(Standing::Private))?;
     let said = format!(
-        "{host} shows {}, and has {} beside it, which is of a private authority and will be shown when it is renewed: {}",
+        "it shows {}, and has {} beside it, which is of a private authority and will be shown when it is renewed: {}",
         name(first),
         name(rival),
         selected.words()
@@ -325,8 +325,8 @@ fn differ(connector: &Outgoing, told: &[&Presented<'_>]) -> Option<Finding> {
     let is_one_issuer = shown.iter().all(|(_, one)| one.issuer == newest.issuer);
     let code = if is_one_issuer { "not-renewed-everywhere" } else { "two-certificates" };
     let each =
-        shown.iter().map(|(host, one)| format!("{host} shows {} of {}", one.thumbprint, quote(&one.issuer.text)));
-    let finding = Finding::new(&META, connector.subject(), Verdict::Warn, each.collect::<Vec<_>>().join("; "))
+        shown.iter().map(|(host, one)| (*host, format!("it shows {} of {}", one.thumbprint, quote(&one.issuer.text))));
+    let finding = Finding::new(&META, connector.subject(), Verdict::Warn, together(each))
         .expected("one certificate on all servers that send by a connector")
         .code(code);
     let behind =

@@ -19,6 +19,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
+    vec,
     vec::Vec,
 };
 
@@ -169,10 +170,8 @@ impl<'s> Presented<'s> {
     /// Why nothing is known of what it shows.
     pub fn why_untold(&self) -> String {
         match self.stock {
-            Some(stock) if stock.is_outdated => {
-                format!("what {} shows by SMTP is not in its export, which is older", self.host)
-            }
-            _ => format!("of {} there is no export and no log of this connector", self.host),
+            Some(stock) if stock.is_outdated => "what it shows by SMTP is not in its export, which is older".into(),
+            _ => "there is no export, and no log of this connector".into(),
         }
     }
 }
@@ -200,6 +199,19 @@ pub fn presented<'s>(
         }
     };
     connector.sources.iter().map(of).collect()
+}
+
+/// What is said of servers, each thing once: `ex01.contoso.com, ex02.contoso.com: what both show; ex03.contoso.com: ...`.
+pub fn together<'a>(told: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let mut groups: Vec<(Vec<&str>, String)> = Vec::new();
+    for (host, said) in told {
+        match groups.iter_mut().find(|(_, known)| *known == said) {
+            Some((hosts, _)) => hosts.push(host),
+            None => groups.push((vec![host], said)),
+        }
+    }
+    let each = groups.iter().map(|(hosts, said)| format!("{}: {said}", hosts.join(", ")));
+    each.collect::<Vec<_>>().join("; ")
 }
 
 /// How to learn what source servers show, where nobody told.
