@@ -110,6 +110,8 @@ enum Published {
     These(Vec<Certificate>),
     /// Nothing, with the status.
     Nothing(u16),
+    /// The recording has no word of it.
+    Unasked,
     /// Something that cannot be read, or that was not heard to its end.
     Unclear(String),
     /// It was not reached, and web clients use it by stated names, or not.
@@ -122,7 +124,11 @@ enum Published {
 fn published(host: &str, estate: &Estate, evidence: &Evidence) -> Option<Published> {
     let ask = asks(host, estate, evidence).pop()?;
     Some(match evidence.answer::<HttpsGet>(&ask) {
-        Answer::NotAsked => Published::Unclear("the run ended before it was asked".into()),
+        Answer::NotAsked if evidence.was_cut_short(host) => {
+            Published::Unclear("the run ended before it was asked".into())
+        }
+        // It is of a version that did not ask yet, and mail does not hang on it.
+        Answer::NotAsked => Published::Unasked,
         Answer::Missed(miss) => {
             let is_stated = estate.servers.get(host).is_some_and(|server| !server.web.is_empty());
             Published::Unreached { miss: miss.clone(), is_stated }
@@ -156,6 +162,7 @@ fn judge(host: &str, told: &Published, newest: Option<&Certificate>, now: Timest
         Published::Nothing(status) => {
             return new(Verdict::Skip, format!("it publishes no Auth certificate (HTTP status {status})"));
         }
+        Published::Unasked => return new(Verdict::Skip, "the run did not ask for it".into()),
         Published::Unclear(why) => return new(Verdict::Unknown, why.clone()),
         Published::Unreached { miss, is_stated } => {
             let verdict = if *is_stated { Verdict::Unknown } else { Verdict::Skip };

@@ -110,7 +110,7 @@ fn untold(routes: &[Route<'_>]) -> Finding {
     let finding = finding
         .remedy(format!("    Set-SendConnector {name} -ProtocolLoggingLevel Verbose"))
         .remedy(format!("    (Get-SendConnector {name}).SourceTransportServers | % {{ {get} $_.Name }} | fl Name,SendProtocolLogPath"))
-        .remedy("    Get-ExchangeCertificate -Server <SERVER> | ConvertTo-Json -Depth 4 | Out-File <SERVER>-certificates.json");
+        .remedy("exchange-preflight explain inputs has the commands that export the certificates.");
     let subjects = routes.iter().flat_map(|route| &route.senders).map(|sender| sender.subject.clone());
     subjects.fold(finding, Finding::speaks_for)
 }

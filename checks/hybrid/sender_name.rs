@@ -74,7 +74,7 @@ impl Check for SenderName {
                     .suspects(Trouble::ClientSideUntold(Subject::Estate))
                     .suspects(Trouble::DirectoryUnread)
                     .remedy("Log on as any user of the domain (--user), or give the send connectors:")
-                    .remedy("    Get-SendConnector | ConvertTo-Json -Depth 4 | Out-File sendconnectors.json"),
+                    .remedy("exchange-preflight explain inputs has the command that exports them."),
             ];
         }
         routes.iter().map(|route| judge(route, estate)).collect()

@@ -216,12 +216,12 @@ pub fn together<'a>(told: impl IntoIterator<Item = (&'a str, String)>) -> String
 
 /// How to learn what source servers show, where nobody told.
 pub fn how_to_tell(untold: &[&Presented<'_>]) -> Vec<String> {
-    let export = |one: &&Presented<'_>| {
-        let server = if is_host_name(&one.host) { server_name(&one.host) } else { "<SERVER>" };
-        format!("    Get-ExchangeCertificate -Server {server} | ConvertTo-Json -Depth 4 > {server}.json")
-    };
-    let begin = "Export its certificates, and give the file with --input:".to_string();
-    [begin].into_iter().chain(untold.iter().map(export)).collect()
+    let servers: Vec<_> = untold.iter().map(|one| server_name(&one.host)).collect();
+    let servers = servers.join(", ");
+    [format!(
+        "Give an export of its certificates ({servers}) by --input; exchange-preflight explain inputs has the command."
+    )]
+    .into()
 }
 
 /// Lets a send connector show this certificate, and its source servers take that up.
