@@ -112,12 +112,22 @@ impl Recording {
         if size > LARGEST_FILE {
             return Err(format!("{shown}: {size} bytes are too many for a recording"));
         }
-        let text = fs::read_to_string(path).map_err(|error| format!("{shown}: cannot be read: {error}"))?;
+        let text = fs::read_to_string(path).map_err(|error| match error.kind() {
+            io::ErrorKind::InvalidData => {
+                format!("{shown}: not a recording: it is no text in UTF-8; exports and logs are given by --input")
+            }
+            _ => format!("{shown}: cannot be read: {error}"),
+        })?;
         Self::parse(&text).map_err(|error| format!("{shown}: {error}"))
     }
 
     /// Reads the text of a file.
     pub fn parse(text: &str) -> Result<Self, String> {
+        match text.trim_start_matches('\u{feff}').trim_start().chars().next() {
+            None => return Err("not a recording: it is empty".into()),
+            Some('{') => {}
+            Some(_) => return Err("not a recording of `run --record`; exports and logs are given by --input".into()),
+        }
         let preamble: Preamble = serde_json::from_str(text).map_err(|error| format!("not a recording: {error}"))?;
         if preamble.format != FORMAT {
             return Err(format!("not a recording: its field `format` is not {FORMAT:?}"));

@@ -133,7 +133,7 @@ impl<'e> Holder<'e> {
                 "Have it issued anew with all its names, and import it on every server that shows it ({host} among them):"
             ));
             steps.push(format!(
-                "    New-ExchangeCertificate -GenerateRequest -KeySize 2048 -SubjectName {subject} -DomainName {names}"
+                "    New-ExchangeCertificate -GenerateRequest -PrivateKeyExportable $true -KeySize 2048 -SubjectName {subject} -DomainName {names}"
             ));
         }
         let services: Vec<_> = [("SMTP", duties.smtp), ("IIS", duties.web)].into_iter().filter(|(_, on)| *on).collect();
