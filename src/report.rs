@@ -308,6 +308,8 @@ fn unjudged(recordings: &[Recording], findings: &[Finding]) -> Unjudged {
             &mut unjudged.for_inputs
         } else if matches!(meta.tier, Tier::User | Tier::Proof) && nobody_logged_on {
             &mut unjudged.for_users
+        } else if meta.tier == Tier::UserOrInput && nobody_logged_on && nobody_gave {
+            &mut unjudged.for_users
         } else if meta.tier == Tier::Proof && nobody_asked {
             &mut unjudged.on_request
         } else {

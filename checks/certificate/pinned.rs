@@ -5,6 +5,8 @@ use crate::{
         certificate::Certificate,
         connector::{CertificateName, binds},
         distinguished::DistinguishedName,
+        dns::canonical_name,
+        protocol_log::SendSession,
         smtp::Upgrade,
     },
     model::{
@@ -15,12 +17,16 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
+        hybrid::Refusal,
         listeners::{Listener, peer_listeners, quote, server_name},
         meta::{Basis, Fold, Meta, Tier},
         organisation::{Organisation, ReceiveConnector, SearchOf, Told, searches},
-        outgoing::{Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, spelt_in_command, together},
-        selection::{Choice, Selected, Wanted, is_pinnable, may_be_pinned, select},
-        stock::{Stock, Stocked, host_called, stocks},
+        outgoing::{
+            Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, remove_unless_internal, spelt_in_command,
+            together,
+        },
+        selection::{Choice, Selected, Wanted, bears, is_pinnable, may_be_pinned, select},
+        stock::{Standing, Stock, Stocked, host_called, stocks},
     },
 };
 use alloc::{
@@ -58,7 +64,7 @@ static META: Meta = Meta {
         "451 5.7.3 STARTTLS is required to send mail",
         "A special Rpc error occurs on server: tagged with following Send Connectors",
     ],
-    tier: Tier::User,
+    tier: Tier::UserOrInput,
     fold: Fold::BestInformed,
     evidence: &[Basis::Spec, Basis::Field, Basis::Lab],
 };
@@ -87,12 +93,14 @@ impl Check for Pinned {
     }
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
-        if let Some(unread) = unread(&META, &SEARCHES, estate, evidence) {
-            return vec![unread];
-        }
+        // Without a logon exports tell of send connectors alone; that nothing else was read is what was asked for.
+        let unread = estate.plan.logon.as_ref().and_then(|_| unread(&META, &SEARCHES, estate, evidence));
         let organisation = &estate.organisation;
-        let receive = organisation.receive_connectors.iter();
-        let mut findings: Vec<_> = receive.filter_map(|connector| judge_receive(connector, estate, evidence)).collect();
+        let mut findings = Vec::from_iter(unread);
+        if findings.is_empty() {
+            let receive = organisation.receive_connectors.iter();
+            findings.extend(receive.filter_map(|connector| judge_receive(connector, estate, evidence)));
+        }
         if findings.is_empty() {
             findings.push(nobody(estate));
         }
@@ -118,7 +126,10 @@ impl Check for Pinned {
 fn nobody(estate: &Estate) -> Finding {
     let connectors = &estate.organisation.receive_connectors;
     let unread = connectors.iter().filter(|connector| connector.pin == Told::Unread).count();
-    let (verdict, seen) = if connectors.is_empty() {
+    let (verdict, seen) = if connectors.is_empty() && estate.plan.logon.is_none() {
+        let said = "what receive connectors name, a user of the domain is shown (--user)";
+        (Verdict::Skip, said.to_string())
+    } else if connectors.is_empty() {
         (Verdict::Skip, "the directory has no receive connector that this user is shown".to_string())
     } else if unread > 0 {
         (
@@ -163,6 +174,8 @@ struct Held<'s> {
     verdict: Verdict,
     code: Option<&'static str>,
     said: String,
+    /// The one that is shown there.
+    chosen: Option<&'s str>,
 }
 
 /// What a send connector or the hybrid configuration names, held against what its servers have.
@@ -191,7 +204,7 @@ fn judge_client(
     // A renewal is rehearsed on some of the servers, and nothing else is known of the others.
     if is_supposed && let [first, ..] = untold.as_slice() {
         let said = "it sends by it as well, and is not among those that get the new one".to_string();
-        held.push(Held { host: &first.host, verdict: Verdict::Warn, code: Some("left-out"), said });
+        held.push(Held { host: &first.host, verdict: Verdict::Warn, code: Some("left-out"), said, chosen: None });
         untold.clear();
     }
     let said = |held: &[Held<'_>]| {
@@ -214,18 +227,30 @@ fn judge_client(
         finding.is(Trouble::PinStale(subject.clone()))
     };
     if code == "two-fit" {
-        let all = told.iter().flat_map(|one| one.selected.iter().flat_map(Selected::candidates));
-        let all: BTreeMap<_, _> = all.map(|one| (one.thumbprint.as_str(), one.not_before)).collect();
-        let servers: Vec<_> = told.iter().map(|one| server_name(spelt_in_command(&one.host))).collect();
-        return Some(one_of_two(finding, &all, &servers, &name, &estate.organisation));
+        let all: Vec<_> = told.iter().filter_map(|one| alike(one)).collect();
+        return Some(one_of_two(finding, &all, &name, stocks, estate));
     }
-    Some(mend_client(connector, &told, code).into_iter().fold(finding, Finding::remedy))
+    let in_trouble: Vec<_> = held.iter().filter(|held| held.code == Some(code)).collect();
+    Some(mend_client(connector, &name, &told, &in_trouble, code).into_iter().fold(finding, Finding::remedy))
+}
+
+/// Certificates of one server that a connector names alike, by thumbprint, with the beginnings of their lives.
+struct Alike<'s> {
+    host: &'s str,
+    certificates: BTreeMap<&'s str, Option<Timestamp>>,
+}
+
+fn alike<'s>(one: &'s Presented<'_>) -> Option<Alike<'s>> {
+    let selected = one.selected.as_ref().filter(|selected| matches!(selected.choice, Choice::Any(_)))?;
+    let all = selected.candidates().into_iter().map(|one| (one.thumbprint.as_str(), one.not_before));
+    Some(Alike { host: &one.host, certificates: all.collect() })
 }
 
 fn hold<'s>(connector: &Outgoing, name: &CertificateName, one: &'s Presented<'_>) -> Held<'s> {
     let host = one.host.as_str();
-    let new = |verdict, code, said: String| Held { host, verdict, code: Some(code), said };
-    let well = |said| Held { host, verdict: Verdict::Pass, code: None, said };
+    let chosen = one.selected.as_ref().and_then(Selected::one).map(|one| one.thumbprint.as_str());
+    let new = |verdict, code, said: String| Held { host, verdict, code: Some(code), said, chosen };
+    let well = |said| Held { host, verdict: Verdict::Pass, code: None, said, chosen };
     let matters = if connector.is_to_exchange_online() { Verdict::Fail } else { Verdict::Warn };
     let Some(selected) = one.selected.as_ref().filter(|_| one.is_chosen_from_all()) else {
         let sent = one.logged.and_then(|session| session.sent.as_ref());
@@ -238,8 +263,8 @@ fn hold<'s>(connector: &Outgoing, name: &CertificateName, one: &'s Presented<'_>
         if fits {
             return well(format!("it showed that one on {when}, {shown}"));
         }
-        // It may have been named since.
-        let is_refused = one.logged.is_some_and(|session| !session.refusals.is_empty());
+        // It may have been named since, and the tenant's connector mended.
+        let is_refused = !one.is_answer_stale && one.logged.is_some_and(is_refused);
         let verdict = if is_refused { matters } else { Verdict::Warn };
         return new(verdict, "pin-fits-none", format!("it showed another on {when}, {shown}"));
     };
@@ -250,7 +275,7 @@ fn hold<'s>(connector: &Outgoing, name: &CertificateName, one: &'s Presented<'_>
     let none = || selected.words();
     match (&selected.choice, one.stock.and_then(Stock::supposed)) {
         // Of what was not seen, one may fit; unless the one that was named is what was taken away.
-        (Choice::Nothing, _) if one.stock.is_some_and(|stock| !stock.is_whole) && !one.loses_some => {
+        (Choice::Nothing, _) if one.stock.is_some_and(|stock| !stock.is_whole) && !one.loses_named => {
             let said = "of the certificates that it is known to have, none fits".to_string();
             new(Verdict::Warn, "pin-fits-none", said)
         }
@@ -265,7 +290,9 @@ fn hold<'s>(connector: &Outgoing, name: &CertificateName, one: &'s Presented<'_>
         }
         (Choice::One(chosen), _) if !selected.is_valid(chosen) => {
             let said = format!("{} fits, and is not valid (any more)", chosen.thumbprint);
-            new(matters, "pin-not-valid", said)
+            // Whoever looks at the dates refuses it; what the server thinks of it otherwise, it may yet show.
+            let is_sure = selected.is_certain || selected.is_expired(chosen);
+            new(if is_sure { matters } else { Verdict::Warn }, "pin-not-valid", said)
         }
         (Choice::One(_), Some(new_one)) if !may_be_pinned(new_one) => {
             let said = format!(
@@ -281,24 +308,63 @@ fn hold<'s>(connector: &Outgoing, name: &CertificateName, one: &'s Presented<'_>
             );
             new(Verdict::Warn, "keeps-the-old", said)
         }
-        (Choice::One(chosen), _) => well(format!("it shows {}", chosen.thumbprint)),
+        (Choice::One(chosen), _) => well(format!("it shows {}{}", chosen.thumbprint, one.stale_words())),
     }
+}
+
+/// Was it refused for what it showed: by an answer of the other end, or by the tenant's word, which nobody else has?
+fn is_refused(session: &SendSession) -> bool {
+    let is_of_tenant = |said: &String| matches!(Refusal::of(said), Some(Refusal::Domain | Refusal::Attribution));
+    session.refusals.iter().any(is_of_tenant) || session.replies.iter().any(|said| Refusal::of(said).is_some())
 }
 
 /// What becomes of mail without the certificate that is named.
 const WITHOUT: &str = ". Then TLS fails (NoCredentials) and mail waits, or goes without a certificate, for which Exchange Online refuses it with 550 5.7.64";
 
-fn mend_client(connector: &Outgoing, told: &[&Presented<'_>], code: &str) -> Vec<String> {
-    let host = told.first().map_or("<SERVER>", |one| one.host.as_str());
-    let server = spelt_in_command(host);
-    let supposed = told.iter().find_map(|one| one.stock?.supposed());
-    // The one that looks right: the newest that an authority signed, that SMTP may show and that bears the connector's name.
-    let by_name = |one: &&Stocked| {
-        one.has_key != Some(false) && one.serves_smtp == Some(true) && !one.is_self_signed && may_be_pinned(one)
+/// The one to be named: what a rehearsal supposes; else the newest that is alive, that SMTP may show on every source server, that
+/// bears the connector's name and that the other end trusts. With a server that has it.
+fn right_one<'s>(
+    connector: &Outgoing,
+    name: &CertificateName,
+    told: &[&Presented<'s>],
+) -> Option<(&'s str, &'s Stocked)> {
+    let supposed = told.iter().find_map(|one| Some((one.stock?.host.as_str(), one.stock?.supposed()?)));
+    if let Some(supposed) = supposed.filter(|(_, one)| may_be_pinned(one)) {
+        return Some(supposed);
+    }
+    let common = DistinguishedName::read(&name.subject);
+    let wanted = canonical_name(connector.fqdn.as_deref().or(common.common_name())?);
+    let looks_right = |held: &Presented<'_>, one: &Stocked| {
+        let is_alive =
+            held.selected.as_ref().is_some_and(|selected| selected.is_valid(one) && !selected.is_expired(one));
+        let is_trusted = one.standing == Standing::Public || !connector.is_to_exchange_online() && !one.is_self_signed;
+        let is_usable = one.has_key != Some(false) && one.serves_smtp == Some(true) && may_be_pinned(one);
+        is_usable && is_alive && is_trusted && bears(one, &wanted)
     };
-    let known = told.iter().filter_map(|one| one.stock).flat_map(|stock| stock.certificates.values());
-    let newest = known.filter(by_name).max_by_key(|one| (one.not_before, &one.thumbprint));
-    let right = supposed.or(newest).map_or("<THUMBPRINT>", |one| one.thumbprint.as_str());
+    let first = told.first()?;
+    let of_first = first.stock?.certificates.values().filter(|one| {
+        let has_it = |held: &&Presented<'_>| {
+            held.stock
+                .and_then(|stock| stock.certificates.get(&one.thumbprint))
+                .is_some_and(|one| looks_right(held, one))
+        };
+        told.len() == connector.sources.len() && told.iter().copied().all(|held| has_it(&held))
+    });
+    let newest = of_first.max_by_key(|one| (one.not_before, &one.thumbprint))?;
+    Some((first.stock?.host.as_str(), newest))
+}
+
+fn mend_client(
+    connector: &Outgoing,
+    name: &CertificateName,
+    told: &[&Presented<'_>],
+    in_trouble: &[&Held<'_>],
+    code: &str,
+) -> Vec<String> {
+    let host = in_trouble.first().map_or("<SERVER>", |held| held.host);
+    let server = spelt_in_command(host);
+    let (holder, right) = right_one(connector, name, told)
+        .map_or((host, "<THUMBPRINT>"), |(holder, one)| (holder, one.thumbprint.as_str()));
     if connector.name.is_empty() {
         return vec![
             "Run the Hybrid Configuration Wizard again, and choose the certificate that is in service on its page of transport certificates:".into(),
@@ -311,7 +377,10 @@ fn mend_client(connector: &Outgoing, told: &[&Presented<'_>], code: &str) -> Vec
     ];
     if code == "pin-without-smtp" {
         steps.push("Give the one that is named the service SMTP, answering No when asked to overwrite the default SMTP certificate:".into());
-        steps.push(format!("    Enable-ExchangeCertificate -Server {server} -Thumbprint <THUMBPRINT> -Services SMTP"));
+        steps.extend(in_trouble.iter().map(|held| {
+            let (server, chosen) = (spelt_in_command(held.host), held.chosen.unwrap_or("<THUMBPRINT>"));
+            format!("    Enable-ExchangeCertificate -Server {server} -Thumbprint {chosen} -Services SMTP")
+        }));
         return steps;
     }
     if code == "cannot-be-pinned" {
@@ -322,7 +391,7 @@ fn mend_client(connector: &Outgoing, told: &[&Presented<'_>], code: &str) -> Vec
         return steps;
     }
     steps.push("Name the one that is to be shown:".into());
-    steps.extend(pin_to(connector, host, right));
+    steps.extend(pin_to(connector, holder, right));
     steps
 }
 
@@ -382,7 +451,7 @@ fn judge_receive(connector: &ReceiveConnector, estate: &Estate, evidence: &Evide
     let finding = worst.unwrap_or_else(unheard).suspects(Trouble::Name(host));
     let fitting = fitting(connector, &name, &certificates, stock);
     if fitting.len() > 1 && (finding.verdict < Verdict::Warn || finding.verdict == Verdict::Unknown) {
-        return Some(two_fit(connector, &name, &fitting, &estate.organisation));
+        return Some(two_fit(connector, &name, fitting, estate, &stocks));
     }
     // Where the port was not seen, an export tells whether there is anything to show.
     if finding.verdict == Verdict::Unknown && fitting.is_empty() && stock.is_some_and(|stock| stock.is_whole) {
@@ -536,8 +605,9 @@ fn fitting<'c>(
 fn two_fit(
     connector: &ReceiveConnector,
     name: &CertificateName,
-    fitting: &BTreeMap<&str, Option<Timestamp>>,
-    organisation: &Organisation,
+    fitting: BTreeMap<&str, Option<Timestamp>>,
+    estate: &Estate,
+    stocks: &BTreeMap<String, Stock>,
 ) -> Finding {
     let day = |when: &Option<Timestamp>| {
         when.map_or_else(String::new, |when| format!(" since {}", when.strftime("%Y-%m-%d")))
@@ -545,26 +615,25 @@ fn two_fit(
     let told: Vec<_> = fitting.iter().map(|(thumbprint, since)| format!("{thumbprint}{}", day(since))).collect();
     let seen = format!("it names {} certificates of the server alike: {}", fitting.len(), told.join(", "));
     let finding = Finding::new(&META, subject(connector), Verdict::Warn, seen).code("two-fit");
-    one_of_two(finding, fitting, &[connector_host(connector)], name, organisation)
+    let host = connector.host.as_deref().unwrap_or("<SERVER>");
+    one_of_two(finding, &[Alike { host, certificates: fitting }], name, stocks, estate)
 }
 
-/// Leaves the newest of those that are named alike, in the order that is safe.
+/// Leaves the newest of those that are named alike, in the order that is safe. Nothing is removed before every server that has to
+/// show the new one has it.
 fn one_of_two(
     finding: Finding,
-    fitting: &BTreeMap<&str, Option<Timestamp>>,
-    servers: &[&str],
+    alike: &[Alike<'_>],
     name: &CertificateName,
-    organisation: &Organisation,
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
 ) -> Finding {
-    let mut all: Vec<_> = fitting.iter().collect();
-    all.sort_by_key(|(_, since)| **since);
-    let old = all.first().map_or("<THUMBPRINT>", |(thumbprint, _)| thumbprint);
-    let new = all.last().map_or("<THUMBPRINT OF THE NEW ONE>", |(thumbprint, _)| thumbprint);
-    let server = servers.first().copied().unwrap_or("<SERVER>");
-    let remove = |finding: Finding| {
-        let each =
-            servers.iter().map(|server| format!("    Remove-ExchangeCertificate -Server {server} -Thumbprint {old}"));
-        each.fold(finding, Finding::remedy)
+    let newest =
+        alike.iter().flat_map(|one| &one.certificates).max_by_key(|(thumbprint, since)| (**since, **thumbprint));
+    let Some((new, _)) = newest else { return finding };
+    let has_new = |host: &str| {
+        alike.iter().any(|one| one.host == host && one.certificates.contains_key(new))
+            || stocks.get(host).is_some_and(|stock| stock.certificates.contains_key(*new))
     };
     let (subject, issuer) =
         (DistinguishedName::read(&name.subject), name.issuer.as_deref().map(DistinguishedName::read));
@@ -574,15 +643,34 @@ fn one_of_two(
             None => DistinguishedName::read(&other.subject) == subject,
         })
     };
-    let senders: Vec<_> = organisation.send_connectors.iter().filter(|c| c.pin.value().is_some_and(names_it)).collect();
-    let is_hybrid = organisation.hybrid.as_ref().and_then(|hybrid| hybrid.pin.as_ref()).is_some_and(names_it);
+    let connectors = outgoing(estate);
+    let senders: Vec<_> = connectors.iter().filter(|c| c.pin.value().is_some_and(names_it)).collect();
+    let hybrid = as_sent_by_hybrid(&estate.organisation, estate).filter(|c| c.pin.value().is_some_and(names_it));
+    let sources: BTreeSet<_> = senders.iter().copied().chain(&hybrid).flat_map(|sender| &sender.sources).collect();
+    let is_hybrid = hybrid.is_some();
+    let all = alike.iter().map(|one| one.host).chain(sources.iter().map(|host| host.as_str()));
+    let lacking: BTreeSet<_> = all.filter(|host| !has_new(host)).collect();
+    if !lacking.is_empty() {
+        let lacking: Vec<_> = lacking.into_iter().map(spelt_in_command).collect();
+        return finding.remedy(format!(
+            "Import {new} on the others first ({}), which are not known to have it; then give exports of all of them (--input) and run again. Remove nothing before that.",
+            lacking.join(", ")
+        ));
+    }
+    let server = alike.first().map_or("<SERVER>", |one| server_name(spelt_in_command(one.host)));
+    let remove = |finding: Finding| {
+        let each = alike.iter().flat_map(|one| {
+            let old = one.certificates.keys().filter(|thumbprint| *thumbprint != new);
+            old.map(|old| remove_unless_internal(one.host, old, stocks, estate))
+        });
+        each.flatten().fold(finding, Finding::remedy)
+    };
     if senders.is_empty() && !is_hybrid {
         let finding = finding.remedy("Once every service that needs it has the new one, remove the old one, and let both transport services look again:");
         return remove(finding).remedy("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport");
     }
     // Exchange refuses to remove a certificate that a send connector names.
-    let sources: BTreeSet<_> = senders.iter().flat_map(|sender| &sender.sources).map(|name| quote(name)).collect();
-    let sources: Vec<_> = sources.into_iter().collect();
+    let sources: Vec<_> = sources.into_iter().map(|host| spelt_in_command(host)).collect();
     let sources = if sources.is_empty() { String::new() } else { format!(" ({})", sources.join(", ")) };
     let names: Vec<_> = match senders.as_slice() {
         [] => vec![in_command("")],
@@ -657,12 +745,17 @@ mod tests {
     #[test]
     fn what_a_send_connector_names_is_set_free_before_it_is_removed() {
         let certificate = Certificate::parse(SHOWN).unwrap();
-        let fitting = BTreeMap::from([(certificate.thumbprint.as_str(), Some(certificate.not_before))]);
+        let (old, since) = (hex::encode([1; 20]), Some(certificate.not_before));
+        let fitting = BTreeMap::from([(certificate.thumbprint.as_str(), since), (old.as_str(), None)]);
         let front = connector("EX01", "Front", 25, FrontEnd, 31, &EVERYBODY);
-        let remedy = |organisation: &Organisation| {
-            two_fit(&front, &CertificateName::read(PIN).unwrap(), &fitting, organisation).remedy.join("\n")
+        let (estate, _) = estate(&[("EX01", "10.0.0.1"), ("EX02", "10.0.0.2")]);
+        let remedy = |send_connectors: Vec<SendConnector>| {
+            let mut estate = estate.clone();
+            estate.organisation.send_connectors = send_connectors;
+            let name = CertificateName::read(PIN).unwrap();
+            two_fit(&front, &name, fitting.clone(), &estate, &BTreeMap::new()).remedy.join("\n")
         };
-        let alone = remedy(&Organisation::default());
+        let alone = remedy(Vec::new());
         assert!(alone.contains("Remove-ExchangeCertificate -Server ex01") && !alone.contains("Set-SendConnector"));
         let sender = |name: &str, pin: &str| SendConnector {
             name: name.into(),
@@ -676,7 +769,13 @@ mod tests {
             tls_domain: None,
         };
         let send_connectors = vec![sender("Out", PIN), sender("Other", "<S>CN=other.contoso.com")];
-        let named = remedy(&Organisation { send_connectors, ..Organisation::default() });
+        let far = SendConnector { sources: vec!["EX02".into()], ..sender("Far", PIN) };
+        let lacking = remedy(vec![far]);
+        assert!(
+            lacking.contains("ex02") && !lacking.contains("Remove-Exchange") && !lacking.contains("$null"),
+            "{lacking}"
+        );
+        let named = remedy(send_connectors);
         let at = |step: &str| named.find(step).unwrap_or_else(|| panic!("{step} in {named}"));
         let order = [
             "Stop-Service",
@@ -801,6 +900,7 @@ mod tests {
                 sent: Some(sent.clone()),
                 received: None,
                 refusals: refusals.iter().map(ToString::to_string).collect(),
+                replies: Vec::new(),
             };
             let sessions = vec![session("EX01"), session("EX02")];
             client(THE_PIN, |estate| estate.plan.inputs.send_log = Some(sessions.clone())).join(" | ")

@@ -529,6 +529,7 @@ mod tests {
             sent: Some(LoggedCertificate { thumbprint: hex::encode([number; 20]), ..LoggedCertificate::default() }),
             received: None,
             refusals: refusals.iter().map(ToString::to_string).collect(),
+            replies: Vec::new(),
         };
         let refusal = "454 4.7.0 TLS channel could not be established: UntrustedRoot: Access Denied";
         let log = [session("EX01", 7, &[refusal]), session("EX02", 1, &[])];

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The end of a session's certificate exchange, and what the other end said.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SendSession {
     /// The server, where whoever gave the log names it.
     #[serde(default)]
@@ -35,6 +35,27 @@ pub struct SendSession {
     /// Answers and remarks that refuse it: `550 5.7.64 ...`, `UntrustedRoot`, `ATTR36`. At most 200 characters each.
     #[serde(default)]
     pub refusals: Vec<String>,
+    /// Those of them that the other end itself answered. What the server only remarks may as well be about the other end's
+    /// certificate.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replies: Vec<String>,
+}
+
+impl SendSession {
+    /// Takes a row of the log that may refuse it: an answer of the other end (the event `<`), or a remark of the server (`*`).
+    /// So many refusals are kept at the most.
+    pub fn heed(&mut self, is_reply: bool, text: &str, most: usize) {
+        let Some(said) = refusal(text) else { return };
+        let keep = |all: &mut Vec<String>| {
+            if all.len() < most && !all.contains(&said) {
+                all.push(said.clone());
+            }
+        };
+        keep(&mut self.refusals);
+        if is_reply {
+            keep(&mut self.replies);
+        }
+    }
 }
 
 /// A certificate as a log names it.
@@ -309,6 +330,17 @@ mod tests {
         assert!(refusal("550 5.7.64 Relay Access Denied ATTR36").is_some());
         assert_eq!(refusal("550 5.7.640 another"), None);
         assert_eq!(refusal("250 2.1.0 Sender OK"), None);
+    }
+
+    #[test]
+    fn who_refuses_whom_is_kept() {
+        let mut session = SendSession::default();
+        session.heed(false, "TLS negotiation failed with error UntrustedRoot", 8);
+        assert_eq!((session.refusals.len(), session.replies.len()), (1, 0));
+        session.heed(true, "550 5.7.64 TenantAttribution", 8);
+        session.heed(true, "250 2.1.0 Sender OK", 8);
+        assert_eq!(session.refusals.len(), 2);
+        assert_eq!(session.replies, ["550 5.7.64 TenantAttribution"]);
     }
 
     proptest! {

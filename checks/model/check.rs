@@ -88,8 +88,11 @@ fn skipped(plan: &Plan, meta: &Meta) -> Option<&'static str> {
         Tier::User | Tier::Proof if plan.logon.is_none() => {
             Some("it needs a user of the domain, any will do: state one with --user")
         }
+        Tier::UserOrInput if plan.logon.is_none() && plan.inputs.is_empty() => {
+            Some("it needs a user of the domain, any will do (--user), or exports of Exchange (--input)")
+        }
         Tier::Proof if !plan.prove_login => Some("it logs on to servers, and does so only with --prove-login"),
-        Tier::Anonymous | Tier::User | Tier::Proof | Tier::Input => None,
+        Tier::Anonymous | Tier::User | Tier::UserOrInput | Tier::Proof | Tier::Input => None,
     };
     plan.selection.reason_to_skip(meta.id, meta.area).or_else(not_for_nobody)
 }

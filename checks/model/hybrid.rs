@@ -521,6 +521,7 @@ pub(crate) mod testing {
             sent: Some(sent),
             received: None,
             refusals: refusals.iter().map(ToString::to_string).collect(),
+            replies: Vec::new(),
         }
     }
 

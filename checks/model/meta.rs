@@ -36,7 +36,9 @@ pub enum Tier {
     Anonymous,
     /// A user of the domain, without any rights beyond that.
     User,
-    /// The same, who logs on to servers that carry mail, and only on request (`--prove-login`).
+    /// A user of the domain, or whoever gives a file: each is told a part.
+    UserOrInput,
+    /// A user of the domain, who logs on to servers that carry mail, and only on request (`--prove-login`).
     Proof,
     /// Whoever gives a file: an export of Exchange's cmdlets, or a log.
     Input,

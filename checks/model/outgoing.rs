@@ -2,13 +2,18 @@
 //! shows as a client no port tells: it is known from a send log, or follows from an export of its certificates.
 
 use crate::{
-    facts::{dns::is_host_name, protocol_log::SendSession},
+    facts::{
+        connector::CertificateName,
+        dns::{canonical_name, is_host_name},
+        protocol_log::SendSession,
+    },
     model::{
         clocks::estate_now,
         connectors::in_command,
         estate::Estate,
         evidence::Evidence,
         finding::Subject,
+        hybrid::{inbound, is_exchange_online},
         listeners::server_name,
         organisation::Told,
         selection::{Selected, Wanted, select},
@@ -60,10 +65,8 @@ impl Outgoing {
 
     /// Does it lead to Exchange Online?
     pub fn is_to_exchange_online(&self) -> bool {
-        let is_online = |name: &str| {
-            let name = name.trim_end_matches('.').to_lowercase();
-            name.ends_with("mail.protection.outlook.com") || name.ends_with(".mx.microsoft")
-        };
+        // The TlsDomain that the wizard sets is the domain above all tenants itself.
+        let is_online = |name: &str| is_exchange_online(name) || canonical_name(name) == "mail.protection.outlook.com";
         let is_tenant = |space: &String| space.to_lowercase().contains(".mail.onmicrosoft.com");
         self.is_cloud
             || self.smart_hosts.iter().any(|host| is_online(host))
@@ -135,20 +138,25 @@ pub struct Presented<'s> {
     pub host: String,
     /// The certificates that it has, as far as anybody tells.
     pub stock: Option<&'s Stock>,
-    /// The last session of its send log by this connector in which it showed a certificate.
+    /// The last session of its send log by this connector in which it showed a certificate, if it still tells what it shows.
     pub logged: Option<&'s SendSession>,
+    /// The same, where what it showed there is not what it has today: its export has that no longer, or has one which is to be
+    /// shown and has begun to live since.
+    pub stale: Option<&'s SendSession>,
+    /// The tenant's connectors have been changed since its log was written, so that a refusal may be of the past.
+    pub is_answer_stale: bool,
     /// What Exchange's selection leads to, by what is known of its certificates.
     pub selected: Option<Selected<'s>>,
     /// A rehearsal supposes something of it.
     pub is_supposed: bool,
-    /// And that some of its certificates are gone.
-    pub loses_some: bool,
+    /// And that one is gone which the connector names.
+    pub loses_named: bool,
 }
 
 impl<'s> Presented<'s> {
     /// Does an export, a log or a supposition tell what it shows? Its ports alone do not.
     pub fn is_told(&self) -> bool {
-        self.logged.is_some() || self.is_chosen_from_all()
+        self.logged.is_some() || self.selected.is_some() && self.is_chosen_from_all()
     }
 
     /// Is enough known of its certificates to say which is chosen, and not only which was shown once?
@@ -161,6 +169,14 @@ impl<'s> Presented<'s> {
         self.stock?.certificates.get(&self.logged?.sent.as_ref()?.thumbprint)
     }
 
+    /// What its log has to say beside, where that is out of date; nothing otherwise.
+    pub fn stale_words(&self) -> String {
+        self.stale.map_or_else(String::new, |session| {
+            let day = session.when.strftime("%Y-%m-%d");
+            format!(" (its log, of {day}, is older)")
+        })
+    }
+
     /// What it shows: what its log shows, else what follows from all of its certificates.
     pub fn shows(&self) -> Option<&'s Stocked> {
         let chosen = || self.selected.as_ref().filter(|_| self.is_chosen_from_all()).and_then(Selected::one);
@@ -170,6 +186,9 @@ impl<'s> Presented<'s> {
     /// Why nothing is known of what it shows.
     pub fn why_untold(&self) -> String {
         match self.stock {
+            Some(stock) if self.selected.is_none() && stock.is_whole => {
+                "whether the connector names a certificate is not shown to this user".into()
+            }
             Some(stock) if stock.is_outdated => "what it shows by SMTP is not in its export, which is older".into(),
             _ => "there is no export, and no log of this connector".into(),
         }
@@ -184,21 +203,43 @@ pub fn presented<'s>(
     evidence: &Evidence,
 ) -> Vec<Presented<'s>> {
     let now = estate_now(estate, evidence);
-    let is_removing = estate.plan.inputs.supposed.as_ref().is_some_and(|supposed| !supposed.removed.is_empty());
+    let pin = connector.pin.value().and_then(|pin| CertificateName::read(pin));
+    let is_named = |one: &Stocked| pin.as_ref().is_some_and(|pin| pin.fits(&one.subject, &one.issuer));
+    let to_tenant = inbound(estate).filter(|_| connector.is_to_exchange_online());
+    let changed = to_tenant.filter_map(|connector| connector.changed).max();
     let of = |host: &String| {
         let wanted = Wanted { pin: connector.pin.value().map(String::as_str), fqdn: connector.fqdn.as_deref(), host };
         let (stock, is_supposed) = (stocks.get(host), is_supposed(host, estate));
+        // Where nobody tells whether it names one, nothing follows.
+        let selected = stock.filter(|_| connector.pin.is_read()).map(|stock| select(stock, &wanted, now));
+        let last = last_session(&connector.name, host, estate).filter(|_| !is_supposed);
+        let (stale, logged) = match last {
+            Some(session) if is_stale(session, stock, selected.as_ref()) => (Some(session), None),
+            last => (None, last),
+        };
         Presented {
             host: host.clone(),
             stock,
-            logged: last_session(&connector.name, host, estate).filter(|_| !is_supposed),
-            // Where nobody tells whether it names one, nothing follows.
-            selected: stock.filter(|_| connector.pin.is_read()).map(|stock| select(stock, &wanted, now)),
+            logged,
+            stale,
+            is_answer_stale: last.is_some_and(|session| changed.is_some_and(|changed| changed > session.when)),
+            selected,
             is_supposed,
-            loses_some: is_supposed && is_removing,
+            loses_named: is_supposed && stock.is_some_and(|stock| stock.removed.iter().any(is_named)),
         }
     };
     connector.sources.iter().map(of).collect()
+}
+
+/// Is it of the past what was shown there?
+fn is_stale(session: &SendSession, stock: Option<&Stock>, selected: Option<&Selected<'_>>) -> bool {
+    let Some(sent) = &session.sent else { return false };
+    let is_gone = stock.is_some_and(|stock| stock.gone.contains_key(&sent.thumbprint));
+    let certain = selected.filter(|selected| selected.is_certain).and_then(Selected::one);
+    let is_followed = certain.is_some_and(|one| {
+        one.thumbprint != sent.thumbprint && one.not_before.is_some_and(|since| since > session.when)
+    });
+    is_gone || is_followed
 }
 
 /// What is said of servers, each thing once: `ex01.contoso.com, ex02.contoso.com: what both show; ex03.contoso.com: ...`.
@@ -238,6 +279,36 @@ pub fn pin_to(connector: &Outgoing, host: &str, thumbprint: &str) -> Vec<String>
         .into_iter()
         .chain(connector.sources.iter().map(restart))
         .collect()
+}
+
+/// Removes a certificate of a server, unless servers of the organisation know the server by it.
+pub fn remove_unless_internal(
+    host: &str,
+    thumbprint: &str,
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
+) -> Vec<String> {
+    let is_internal =
+        stocks.get(host).and_then(|stock| stock.certificates.get(thumbprint)).is_some_and(|one| one.is_internal);
+    if is_internal {
+        return vec![format!("{thumbprint} is the internal transport certificate of {host}: leave it there.")];
+    }
+    let is_known = estate
+        .organisation
+        .servers
+        .get(host)
+        .is_some_and(|server| matches!(server.internal_certificate.value(), Some(Ok(_))));
+    let server = server_name(spelt_in_command(host));
+    let remove = format!("    Remove-ExchangeCertificate -Server {server} -Thumbprint {thumbprint}");
+    if is_known {
+        return vec![remove];
+    }
+    vec![
+        format!(
+            "Unless it is the internal transport certificate of {server}, which certificate-internal tells a user of the domain:"
+        ),
+        remove,
+    ]
 }
 
 /// A host as a command takes it. What is no name is left for the reader to fill in.

@@ -101,6 +101,11 @@ impl<'s> Selected<'s> {
         is_valid(one, self.at)
     }
 
+    /// Is its life surely over?
+    pub fn is_expired(&self, one: &Stocked) -> bool {
+        one.not_after.is_some_and(|end| end < self.at)
+    }
+
     /// Why this one, or why none: what follows "it is shown because".
     pub fn words(&self) -> String {
         match (&self.by, &self.choice) {
@@ -193,7 +198,12 @@ fn by_pin(stock: &Stock, name: CertificateName, now: Timestamp) -> Selected<'_> 
     unfit.sort_by_key(|one| &one.thumbprint);
     let valid = fit.iter().filter(|one| is_valid(one, now)).count();
     let is_told = |one: &&Stocked| is_alive(one, now).is_some() && !one.is_only_logged();
-    let is_certain = stock.is_whole && is_pinnable(&name) && fit.iter().all(is_told) && (valid > 0 || fit.is_empty());
+    let is_by_status = |one: &&Stocked| is_alive(one, now) != Some(false) && !is_taken(one);
+    let is_certain = stock.is_whole
+        && is_pinnable(&name)
+        && fit.iter().all(is_told)
+        && (valid > 0 || fit.is_empty())
+        && !fit.iter().any(is_by_status);
     let others = fit.split_off(valid.max(1).min(fit.len()));
     let choice = match fit.as_slice() {
         [] => Choice::Nothing,
@@ -213,6 +223,7 @@ fn by_name(stock: &Stock, name: String, now: Timestamp) -> Selected<'_> {
     let is_certain = stock.is_whole
         && fit.iter().all(is_told)
         && !is_doubtful(&fit, now)
+        && !unfit.iter().any(|one| would_come_first(one, &fit, now))
         && !stock.certificates.values().any(|one| perhaps_bears(one, &name) && may(&one));
     let place = |one: &Stocked| (rank(one, now), one.not_before);
     let ties = fit.iter().take_while(|one| fit.first().is_some_and(|first| place(first) == place(one))).count();
@@ -248,6 +259,18 @@ fn is_doubtful(fit: &[&Stocked], now: Timestamp) -> bool {
 /// Is it one of those that the server itself rejects?
 fn is_taken(one: &Stocked) -> bool {
     one.is_self_signed || !is_status(one, &["untrusted", "revoked", "invalid", "pendingrequest"])
+}
+
+/// Is it passed over for its status alone, and would it be shown if that did not count? That it counts is seen of Exchange 2013
+/// alone.
+fn would_come_first(one: &Stocked, fit: &[&Stocked], now: Timestamp) -> bool {
+    let is_usable = one.serves_smtp != Some(false) && one.has_key != Some(false) && is_alive(one, now) != Some(false);
+    let is_before = |first: &&Stocked| {
+        first.is_self_signed
+            || !is_valid(first, now)
+            || one.not_before.is_none_or(|since| Some(since) >= first.not_before)
+    };
+    is_usable && !is_status(one, &["pendingrequest"]) && fit.first().is_none_or(is_before)
 }
 
 fn is_status(one: &Stocked, any: &[&str]) -> bool {
@@ -357,7 +380,11 @@ mod tests {
         let pin = "<I>C=US, O=trust, CN=public ca<S>cn=MAIL.contoso.com";
         assert_eq!(chosen(&[public.clone(), company.clone()], Some(pin)), "01");
         let untrusted = ExportedCertificate { status: Some("Untrusted".into()), ..company.clone() };
-        assert_eq!(chosen(&[public.clone(), untrusted], None), "01");
+        let stock = stock_of(&[public.clone(), untrusted]);
+        let wanted = Wanted { pin: None, fqdn: Some("mail.contoso.com"), host: "ex01.contoso.com" };
+        let selected = select(&stock, &wanted, NOW.parse().unwrap());
+        assert_eq!(selected.one().map(|one| &one.thumbprint[..2]), Some("01"));
+        assert!(!selected.is_certain, "that a status counts is seen of Exchange 2013 alone");
         let web = ExportedCertificate { services: Some(Services(8)), ..company };
         assert_eq!(chosen(&[public, web], None), "01");
     }
@@ -433,6 +460,13 @@ mod tests {
         };
         assert!(!is_certain(&[good.clone(), over.clone()], "mail.contoso.com", None), "expired, and newer");
         assert!(!is_certain(&[over], "mail.contoso.com", Some("<S>CN=mail.contoso.com")), "none of them is valid");
+        let untrusted =
+            |since| ExportedCertificate { status: Some("Untrusted".into()), ..row(4, COMPANY, MAIL, since) };
+        let (older, newer) = (untrusted("2026-01-01T00:00:00Z"), untrusted("2026-11-01T00:00:00Z"));
+        assert!(is_certain(&[good.clone(), older.clone()], "mail.contoso.com", None), "it would not come first anyway");
+        assert!(!is_certain(&[good.clone(), newer], "mail.contoso.com", None));
+        assert!(!is_certain(core::slice::from_ref(&older), "mail.contoso.com", None), "nothing else fits");
+        assert!(!is_certain(&[good.clone(), older], "mail.contoso.com", Some("<S>CN=mail.contoso.com")));
         let wide = ExportedCertificate {
             domains: vec!["*.contoso.com".into()],
             ..row(3, PUBLIC, "CN=x", "2026-11-01T00:00:00Z")

@@ -36,6 +36,10 @@ pub struct Stock {
     pub is_outdated: bool,
     /// By thumbprint.
     pub certificates: BTreeMap<String, Stocked>,
+    /// Those that only a log names, where these are all that it has: it had them once. By thumbprint.
+    pub gone: BTreeMap<String, Stocked>,
+    /// Those that a rehearsal takes away.
+    pub removed: Vec<Stocked>,
 }
 
 /// A certificate of a server, as far as its selection matters.
@@ -234,10 +238,22 @@ impl Stock {
         }
     }
 
+    /// Where an export has all, what only a log names is no longer there: it neither is chosen nor competes.
+    fn part_with_gone(&mut self) {
+        if self.is_whole {
+            let all = core::mem::take(&mut self.certificates);
+            (self.gone, self.certificates) = all.into_iter().partition(|(_, one)| one.is_only_logged());
+        }
+    }
+
     /// What a rehearsal supposes: what was removed is gone, and the new one may be shown.
     fn suppose(&mut self, supposed: &Supposed) {
         let is_gone = |thumbprint: &String| supposed.removed.iter().any(|gone| gone.eq_ignore_ascii_case(thumbprint));
-        self.certificates.retain(|thumbprint, _| !is_gone(thumbprint));
+        let (removed, kept) =
+            core::mem::take(&mut self.certificates).into_iter().partition(|(thumbprint, _)| is_gone(thumbprint));
+        self.certificates = kept;
+        let removed: BTreeMap<String, Stocked> = removed;
+        self.removed.extend(removed.into_values());
         let Some(new) = supposed.chain.first().and_then(|der| Certificate::parse(&der.0).ok()) else { return };
         if supposed.is_internal {
             self.certificates.values_mut().for_each(|other| other.is_internal = false);
@@ -298,6 +314,7 @@ fn take(estate: &Estate, evidence: &Evidence) -> BTreeMap<String, Stock> {
         stock.certificates.values_mut().for_each(|stocked| stocked.stand(&seen));
         stock.is_outdated = stock.is_whole && stock.certificates.values().any(is_newer_than_export);
         stock.is_whole &= !stock.is_outdated;
+        stock.part_with_gone();
     }
     stocks
 }
@@ -353,5 +370,27 @@ pub(crate) mod testing {
             stock.add(Stocked::exported(row), Source::Export);
         }
         stock
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{testing::stock_of, *};
+    use alloc::vec;
+
+    #[test]
+    fn what_only_a_log_names_is_gone_where_an_export_has_all() {
+        let row = |number: u8| ExportedCertificate { thumbprint: hex::encode([number; 20]), ..Default::default() };
+        let logged = LoggedCertificate { thumbprint: hex::encode([2; 20]), ..LoggedCertificate::default() };
+        let mut stock = stock_of(&[row(1)]);
+        stock.add(Stocked::logged(&logged), Source::Log);
+        let mut partial = Stock { is_whole: false, ..stock.clone() };
+        stock.part_with_gone();
+        partial.part_with_gone();
+        assert_eq!((stock.certificates.len(), stock.gone.len()), (1, 1));
+        assert_eq!((partial.certificates.len(), partial.gone.len()), (2, 0), "what else it has nobody told");
+        let removed = vec![hex::encode([1; 20])];
+        stock.suppose(&Supposed { removed, ..Supposed::default() });
+        assert_eq!((stock.certificates.len(), stock.removed.len()), (0, 1));
     }
 }

@@ -8,7 +8,7 @@ use super::{
 use csv::{ReaderBuilder, StringRecord};
 use exchange_preflight_checks::facts::{
     dns::{canonical_name, is_host_name},
-    protocol_log::{CertificateRow, LoggedCertificate, SendSession, Side, is_thumbprint, refusal},
+    protocol_log::{CertificateRow, LoggedCertificate, SendSession, Side, is_thumbprint},
 };
 use jiff::Timestamp;
 use std::{
@@ -187,6 +187,8 @@ impl Open {
         session.received = session.received.take().or(second.session.received);
         session.refusals.extend(second.session.refusals);
         session.refusals.truncate(MOST_REFUSALS);
+        session.replies.extend(second.session.replies);
+        session.replies.truncate(MOST_REFUSALS);
         Self { has_begun: first.has_begun || second.has_begun, has_ended: first.has_ended || second.has_ended, ..first }
     }
 
@@ -204,10 +206,9 @@ impl Open {
             return self.certificate(row, data);
         }
         // What this side says holds senders and recipients; what it remarks and what the other end says, refusals.
-        if event != ">" && self.session.refusals.len() < MOST_REFUSALS {
-            let told = [data, context].into_iter().filter_map(refusal);
-            let new: Vec<_> = told.filter(|text| !self.session.refusals.contains(text)).collect();
-            self.session.refusals.extend(new);
+        if event != ">" {
+            self.session.heed(event == "<", data, MOST_REFUSALS);
+            self.session.heed(false, context, MOST_REFUSALS);
         }
         Ok(())
     }
@@ -301,6 +302,7 @@ impl File<'_> {
                 sent: None,
                 received: None,
                 refusals: Vec::new(),
+                replies: Vec::new(),
             },
             about: None,
             has_begun: false,
