@@ -242,7 +242,7 @@ pub fn pin_to(connector: &Outgoing, host: &str, thumbprint: &str) -> Vec<String>
 
 /// A host as a command takes it. What is no name is left for the reader to fill in.
 pub fn spelt_in_command(host: &str) -> &str {
-    if is_host_name(host) { host } else { "<SERVER>" }
+    if is_host_name(host) && host.parse::<core::net::IpAddr>().is_err() { host } else { "<SERVER>" }
 }
 
 /// Does a rehearsal suppose something of this server?
