@@ -14,7 +14,7 @@ use crate::{
         hybrid::is_settled,
         meta::{Basis, Fold, Meta, Tier},
         outgoing::{Outgoing, outgoing},
-        outside::{Found, Leads, MOST_HOSTS, Met, Roots, asks, leads, look},
+        outside::{Found, Leads, MOST_HOSTS, Met, Roots, asks, leads, left_out, look},
     },
 };
 use alloc::{
@@ -69,7 +69,7 @@ impl Check for HybridEndpoint {
         let connectors = connectors(estate);
         let of = |connector: &Outgoing| -> Vec<Need> {
             let exchanges = domains(connector).into_iter().map(|domain| estate.lookup(&domain, RecordKind::Mx));
-            let hosts = hosts(connector, estate, evidence);
+            let (hosts, _) = hosts(connector, estate, evidence);
             let of_hosts = hosts.iter().flat_map(|host| asks(host, estate, evidence));
             exchanges.chain(of_hosts).map(|ask| Need { subject: connector.subject(), ask }).collect()
         };
@@ -94,7 +94,7 @@ fn connectors(estate: &Estate) -> Vec<Outgoing> {
     all.filter(|connector| connector.is_enabled && connector.is_to_exchange_online()).take(MOST_HOSTS).collect()
 }
 
-/// The domains whose MX it looks up: those of its address spaces, where it has no smart host. All domains (`*`) are nobody's.
+/// The domains whose MX it looks up: the tenant's own of its address spaces, where it has no smart host. Others may be anybody's.
 fn domains(connector: &Outgoing) -> Vec<String> {
     if !connector.smart_hosts.is_empty() {
         return Vec::new();
@@ -103,20 +103,26 @@ fn domains(connector: &Outgoing) -> Vec<String> {
         let space = space.split(';').next()?;
         let domain = canonical_name(space.split_once(':').map_or(space, |(_, domain)| domain).trim());
         let domain = domain.strip_prefix("*.").map_or(domain.clone(), ToString::to_string);
-        (domain.contains('.') && is_host_name(&domain)).then_some(domain)
+        (domain.ends_with(TENANTS) && is_host_name(&domain)).then_some(domain)
     };
     let all: BTreeSet<_> = connector.address_spaces.iter().filter_map(domain).collect();
     all.into_iter().take(MOST_HOSTS).collect()
 }
 
-/// The hosts that it dials, as far as they are known.
-fn hosts(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Vec<String> {
-    let lookups: Vec<_> = domains(connector).into_iter().map(|domain| estate.lookup(&domain, RecordKind::Mx)).collect();
+/// Where every tenant has its own domain (`contoso.mail.onmicrosoft.com`).
+const TENANTS: &str = ".onmicrosoft.com";
+
+/// The hosts that it dials, as far as they are known; and how many more are not asked. A domain without MX is its own host (RFC 5321
+/// section 5.1).
+fn hosts(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> (Vec<String>, usize) {
+    let lookup = |domain: String| (estate.lookup(&domain, RecordKind::Mx), domain);
+    let lookups: Vec<_> = domains(connector).into_iter().map(lookup).collect();
     // Of many only the first are asked, so that all have to be known first.
-    let is_told = lookups.iter().all(|ask| evidence.holds(ask));
-    let exchanges = lookups.iter().filter(|_| is_told).flat_map(|ask| {
-        let told = evidence.answer::<DnsLookup>(ask).facts();
-        told.into_iter().flat_map(DnsAnswer::exchanges).map(ToString::to_string)
+    let is_told = lookups.iter().all(|(ask, _)| evidence.holds(ask));
+    let exchanges = lookups.iter().filter(|_| is_told).flat_map(|(ask, domain)| {
+        let Some(told) = evidence.answer::<DnsLookup>(ask).facts() else { return Vec::new() };
+        let exchanges: Vec<_> = told.exchanges().map(ToString::to_string).collect();
+        if *told == DnsAnswer::NoRecords { vec![domain.clone()] } else { exchanges }
     });
     let smart = connector.smart_hosts.iter().map(|host| canonical_name(host.trim_matches(['[', ']'])));
     let mut all: Vec<String> = Vec::new();
@@ -126,8 +132,17 @@ fn hosts(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Vec<Stri
             all.push(host);
         }
     }
+    let more = all.len().saturating_sub(MOST_HOSTS);
     all.truncate(MOST_HOSTS);
-    all
+    (all, more)
+}
+
+/// Its servers ask other name servers than those of their Windows (`UseExternalDNSServersEnabled`), which nobody here knows. Only
+/// the directory tells.
+fn asks_elsewhere(connector: &Outgoing, estate: &Estate) -> bool {
+    const EXTERNAL_DNS: i64 = 2;
+    let mut all = estate.organisation.send_connectors.iter();
+    all.any(|one| one.name.eq_ignore_ascii_case(&connector.name) && one.flags & EXTERNAL_DNS != 0)
 }
 
 fn judge(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Finding {
@@ -138,8 +153,10 @@ fn judge(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Finding 
     for (domain, ask) in &lookups {
         let answer = evidence.answer::<DnsLookup>(ask);
         match answer.facts() {
-            Some(told) if told.exchanges().next().is_none() => {
-                words.push(nowhere(connector, domain, "has no MX record"));
+            Some(DnsAnswer::NoSuchName) => words.push(nowhere(connector, domain, "does not exist", estate)),
+            Some(DnsAnswer::Records(_)) if answer.facts().is_some_and(|told| told.exchanges().next().is_none()) => {
+                // RFC 7505.
+                words.push(nowhere(connector, domain, "takes no mail by its MX record", estate));
             }
             Some(_) => {}
             None => {
@@ -151,15 +168,40 @@ fn judge(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Finding 
             }
         }
     }
-    let hosts = hosts(connector, estate, evidence);
-    words.extend(hosts.iter().map(|host| judge_host(connector, host, estate, evidence)));
+    let (hosts, more) = hosts(connector, estate, evidence);
+    let judged = |host: &String| {
+        let word = judge_host(connector, host, estate, evidence);
+        Finding { seen: word.seen.clone() + &left_out(host, estate), ..word }
+    };
+    let of_hosts: Vec<_> = hosts.iter().map(judged).collect();
+    let is_reached = of_hosts.iter().any(|word| word.verdict == Verdict::Pass);
+    // Where one does not answer the servers try the next, so that mail goes on.
+    let softened = |word: Finding| {
+        let is_lost = word.verdict == Verdict::Fail && is_reached;
+        if is_lost { Finding { verdict: Verdict::Warn, ..word } } else { word }
+    };
+    words.extend(of_hosts.into_iter().map(softened));
     let worst = words.into_iter().reduce(|worst, other| if other.verdict > worst.verdict { other } else { worst });
-    worst.unwrap_or_else(|| {
+    let whole = |worst: Finding| match more {
+        0 => worst,
+        _ => Finding { seen: format!("{}; {more} more hosts were not asked", worst.seen), ..worst },
+    };
+    worst.map(whole).unwrap_or_else(|| {
         finding(Verdict::Skip, "it has no smart host, and no domain of its own whose MX could be looked up".into())
     })
 }
 
-fn nowhere(connector: &Outgoing, name: &str, what: &str) -> Finding {
+fn nowhere(connector: &Outgoing, name: &str, what: &str, estate: &Estate) -> Finding {
+    if asks_elsewhere(connector, estate) {
+        let seen = format!(
+            "{name} {what} here; the servers ask other name servers (UseExternalDNSServersEnabled), and what those say is not known"
+        );
+        return Finding::new(&META, connector.subject(), Verdict::Unknown, seen)
+            .suspects(Trouble::Name(name.to_string()))
+            .remedy("See which they are, and what they say:")
+            .remedy("    Get-TransportService | fl Name,ExternalDNSServers")
+            .remedy(format!("    nslookup -type=MX {name} <SERVER>"));
+    }
     Finding::new(&META, connector.subject(), Verdict::Fail, format!("{name} {what}"))
         .code("unresolved")
         .is(Trouble::Name(name.to_string()))
@@ -171,7 +213,10 @@ fn nowhere(connector: &Outgoing, name: &str, what: &str) -> Finding {
 fn judge_host(connector: &Outgoing, host: &str, estate: &Estate, evidence: &Evidence) -> Finding {
     let finding = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
     let met = match look(host, estate, evidence) {
-        Found::Nowhere => return nowhere(connector, host, "does not resolve"),
+        Found::Nowhere if domains(connector).iter().any(|domain| domain == host) => {
+            return nowhere(connector, host, "has neither an MX record nor an address", estate);
+        }
+        Found::Nowhere => return nowhere(connector, host, "does not resolve", estate),
         Found::Untold(why) => return finding(Verdict::Unknown, format!("whether {host} resolves is not known: {why}")),
         Found::At(met) => met,
     };
@@ -227,7 +272,7 @@ mod tests {
         model::{
             ask::Facts,
             connectors::testing::{told, words},
-            hybrid::testing::sender,
+            hybrid::testing::{CLOUD, sender},
             inputs::Inputs,
             plan::Plan,
         },
@@ -267,6 +312,33 @@ mod tests {
             ["unknown cloud 4"],
             "its port 25 is asked, too"
         );
+    }
+
+    #[test]
+    fn a_domain_without_mx_is_its_own_host() {
+        let inputs = Inputs { send_connectors: Some(vec![sender(None, &["EX01"])]), ..Inputs::default() };
+        let plan = Plan { exchange_vantage: true, inputs, ..Plan::of("contoso.com") };
+        let mut evidence = Evidence::default();
+        let mut estate = Estate::learn(&plan, &evidence);
+        let none = || Facts::DnsLookup(DnsAnswer::NoRecords);
+        told(&mut evidence, estate.lookup(TENANT, RecordKind::Mx), none());
+        assert_eq!(HybridEndpoint.needs(&estate, &evidence).len(), 3, "its address is looked up, too");
+        assert!(words(HybridEndpoint.judge(&estate, &evidence))[0].starts_with("unknown"));
+        told(&mut evidence, estate.lookup(TENANT, RecordKind::A), none());
+        told(&mut evidence, estate.lookup(TENANT, RecordKind::Aaaa), none());
+        assert!(words(HybridEndpoint.judge(&estate, &evidence))[0].starts_with("fail"));
+        estate.organisation.send_connectors.push(crate::model::organisation::SendConnector {
+            name: CLOUD.into(),
+            smart_hosts: Vec::new(),
+            address_spaces: vec!["SMTP:contoso.mail.onmicrosoft.com;1".into()],
+            fqdn: None,
+            pin: crate::model::organisation::Told::NotSet,
+            sources: vec!["EX01".into()],
+            is_enabled: true,
+            flags: 2,
+            tls_domain: None,
+        });
+        assert!(words(HybridEndpoint.judge(&estate, &evidence))[0].starts_with("unknown"), "others are asked");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::{
         hybrid::{Fit, fit, is_pattern},
         listeners::quote,
         meta::{Basis, Fold, Meta, Tier},
-        outside::{Found, Leads, MOST_HOSTS, Met, Roots, asks, leads, look},
+        outside::{Found, Leads, MOST_HOSTS, Met, Roots, asks, leads, left_out, look},
         plan::{PlannedServer, ServerState},
     },
 };
@@ -56,7 +56,7 @@ impl Check for InboundName {
 
     fn needs(&self, estate: &Estate, evidence: &Evidence) -> Vec<Need> {
         let of = |connector: &OutboundConnector| -> Vec<Need> {
-            let hosts = hosts(connector, estate);
+            let (hosts, _) = hosts(connector, estate);
             let asks = hosts.iter().flat_map(|host| asks(host, estate, evidence));
             asks.map(|ask| Need { subject: subject(connector), ask }).collect()
         };
@@ -102,8 +102,8 @@ fn what_counts(connector: &OutboundConnector) -> Result<Option<String>, &'static
 }
 
 /// Its smart hosts: as a server of the plan, where one is reached from outside by that name, since inside a name may lead
-/// elsewhere; else by DNS.
-fn hosts(connector: &OutboundConnector, estate: &Estate) -> Vec<String> {
+/// elsewhere; else by DNS. And how many more are not asked.
+fn hosts(connector: &OutboundConnector, estate: &Estate) -> (Vec<String>, usize) {
     let mut all: BTreeSet<String> = BTreeSet::new();
     for host in &connector.smart_hosts {
         let name = canonical_name(host.trim_matches(['[', ']']));
@@ -114,7 +114,8 @@ fn hosts(connector: &OutboundConnector, estate: &Estate) -> Vec<String> {
             all.extend(servers.into_iter().map(|server| server.name.clone()));
         }
     }
-    all.into_iter().take(MOST_HOSTS).collect()
+    let more = all.len().saturating_sub(MOST_HOSTS);
+    (all.into_iter().take(MOST_HOSTS).collect(), more)
 }
 
 fn reached_as<'e>(name: &'e str, estate: &'e Estate) -> impl Iterator<Item = &'e PlannedServer> {
@@ -129,8 +130,12 @@ fn judge(connector: &OutboundConnector, estate: &Estate, evidence: &Evidence) ->
         Ok(wanted) => wanted,
         Err(why) => return Finding::new(&META, subject(connector), Verdict::Skip, why),
     };
-    let hosts = hosts(connector, estate);
-    let words = hosts.iter().map(|host| judge_host(connector, wanted.as_deref(), host, estate, evidence));
+    let (hosts, more) = hosts(connector, estate);
+    let words = hosts.iter().map(|host| {
+        let word = judge_host(connector, wanted.as_deref(), host, estate, evidence);
+        let more = if more > 0 { format!("; {more} more hosts were not asked") } else { String::new() };
+        Finding { seen: word.seen.clone() + &left_out(host, estate) + &more, ..word }
+    });
     let worst = words.reduce(|worst, other| if other.verdict > worst.verdict { other } else { worst });
     worst.unwrap_or_else(|| Finding::new(&META, subject(connector), Verdict::Skip, "it has no smart host"))
 }

@@ -11,8 +11,8 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         hybrid::{
-            Client, Fit, Refusal, Route, Sender, Shows, Teller, best_fit, inbound, is_accepted, is_known, is_known_by,
-            is_settled, refusal, routes,
+            Client, Fit, Refusal, Route, Sender, Shows, Since, Teller, best_fit, inbound, is_accepted, is_known,
+            is_known_by, is_settled, refusal, routes,
         },
         listeners::{quote, server_name},
         meta::{Basis, Fold, Meta, Tier},
@@ -129,6 +129,7 @@ impl Look<'_> {
     fn judge(&self, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
         let troubles = [
             self.refused(sender, route),
+            self.changed_since(sender),
             self.expired(sender),
             self.self_signed(sender),
             self.another(sender, route),
@@ -244,6 +245,25 @@ impl Look<'_> {
         }
     }
 
+    /// Its certificate is another since its newest session, or that was refused and the tenant's connectors were changed since.
+    fn changed_since(&self, sender: &Sender<'_>) -> Option<Finding> {
+        let session = sender.sessions.last().filter(|_| !self.is_rehearsed(sender))?;
+        let day = session.when.strftime("%Y-%m-%d %H:%M UTC");
+        let seen = match sender.since.as_ref()? {
+            Since::Certificate(now) => format!("its log of {day} is older than {}, which it has now", told(now)),
+            Since::Connector(changed) => {
+                let (_, said) = refusal(session)?;
+                let changed = changed.strftime("%Y-%m-%d %H:%M UTC");
+                format!(
+                    "its session of {day} was refused: {}; an inbound connector was changed since ({changed})",
+                    quote(said)
+                )
+            }
+        };
+        let finding = Finding::new(&META, sender.subject.clone(), Verdict::Unknown, seen).code("log-too-old");
+        Some(finding.is(Trouble::ClientSideUntold(sender.subject.clone())).remedy("Give a log of today."))
+    }
+
     /// When what matters was last changed: an inbound connector, or the certificate, where a log shows the one before.
     fn changed(&self, sender: &Sender<'_>) -> Option<Timestamp> {
         let connectors = inbound(self.estate).filter_map(|connector| connector.changed);
@@ -325,15 +345,6 @@ impl Look<'_> {
         let Shows::These(clients, teller) = &sender.shows else { return None };
         let client = clients.first()?;
         let finding = |verdict, seen| Finding::new(&META, sender.subject.clone(), verdict, seen);
-        if let (Some(selected), Teller::Log(when)) = (&sender.selected, teller)
-            && selected.thumbprint != client.thumbprint
-            && selected.not_before.is_some_and(|begin| begin > *when)
-        {
-            let seen =
-                format!("its log of {} is older than {}, which it has now", when.strftime("%Y-%m-%d"), told(selected));
-            let finding = finding(Verdict::Unknown, seen).code("log-too-old");
-            return Some(finding.is(Trouble::ClientSideUntold(sender.subject.clone())).remedy("Give a log of today."));
-        }
         let names = |pin: &String| Some((CertificateName::read(pin)?, pin.clone()));
         let is_other = |(name, _): &(CertificateName, String)| {
             // Where a log has cut subject and issuer off, there is nothing to compare.
@@ -358,7 +369,11 @@ impl Look<'_> {
             (None, None, None) => return None,
         };
         // What the tenant knows all the same stops no mail.
-        let is_unknown = matches!(best_fit(client, self.estate), Some((Fit::No | Fit::TooDeep(_), _)));
+        let is_unknown = match best_fit(client, self.estate) {
+            Some((Fit::No, _)) => !sender.is_of_before(self.estate),
+            Some((Fit::TooDeep(_), _)) => sender.refused().is_some(),
+            _ => false,
+        };
         let verdict = if is_unknown && code == "another" { Verdict::Fail } else { Verdict::Warn };
         let finding = finding(verdict, format!("it shows {}, and {expected}", told(client)))
             .code(code)
@@ -477,6 +492,13 @@ mod tests {
         let mut fresh = logged(None, vec![at("1969-12-31T10:00:00Z", &[REFUSED])]);
         fresh.inbound.as_mut().unwrap()[0].changed = Some(instant("1969-12-31T09:30:00Z"));
         assert_eq!(refused(fresh.clone()), ["warn ex01 chain-suspected"]);
+        let mut mended = fresh.clone();
+        mended.inbound.as_mut().unwrap()[0].changed = Some(instant("1969-12-31T10:30:00Z"));
+        assert_eq!(refused(mended), ["unknown ex01 log-too-old"], "nobody tried again");
+        let later = ExportedCertificate { not_before: Some(instant("1969-12-31T12:00:00Z")), ..held(2, &MAIL) };
+        let renewed =
+            Inputs { certificates: Some(vec![later]), ..logged(None, vec![at("1969-12-31T10:00:00Z", &[REFUSED])]) };
+        assert_eq!(refused(renewed), ["unknown ex01 log-too-old"]);
         fresh.inbound.as_mut().unwrap()[0].changed = Some(instant("1969-12-31T08:30:00Z"));
         assert_eq!(refused(fresh), ["fail ex01 chain-suspected"]);
         let renewed = session("1969-12-31T09:45:00Z", 2, &MAIL, &[]);

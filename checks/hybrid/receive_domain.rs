@@ -10,7 +10,7 @@ use crate::{
         connectors::{identity, needs, unread},
         estate::Estate,
         evidence::Evidence,
-        finding::{Finding, Subject, Verdict},
+        finding::{Finding, Subject, Trouble, Verdict},
         listeners::quote,
         meta::{Basis, Fold, Meta, Tier},
         organisation::{ExchangeServer, ReceiveConnector, SearchOf, searches},
@@ -81,6 +81,21 @@ fn judge(estate: &Estate) -> Finding {
         return skip("the directory shows no hybrid configuration");
     };
     let organisation = &estate.organisation;
+    let unmatched = hybrid.receivers.iter().find(|name| organisation.server_called(name).is_none());
+    if let Some(name) = unmatched.map(|name| quote(name)).or(hybrid.receivers.is_empty().then(String::new)) {
+        let seen = if name.is_empty() {
+            "the hybrid configuration shows no receiving server to this user, or has none".to_string()
+        } else {
+            format!(
+                "the hybrid configuration names {name} as a receiving server, and the directory shows none of that name"
+            )
+        };
+        let subject = Subject::Configured("hybrid".into(), "TlsDomainCapabilities".into());
+        return Finding::new(&META, subject, Verdict::Unknown, seen)
+            .suspects(Trouble::DirectoryUnread)
+            .remedy("See which they are:")
+            .remedy("    Get-HybridConfiguration | fl ReceivingTransportServers,EdgeTransportServers");
+    }
     let receivers = hybrid.receivers.iter().filter_map(|name| organisation.server_called(name));
     // An Edge keeps its connectors to itself.
     let receivers: Vec<_> = receivers.filter(|(_, server)| !server.is_edge()).collect();
@@ -205,7 +220,8 @@ mod tests {
     fn what_is_not_shown_is_not_judged() {
         let hidden = |estate: &mut Estate| estate.organisation.receive_connectors.clear();
         assert_eq!(judge(&["EX01"], &[], hidden), ["unknown hybrid/TlsDomainCapabilities"]);
-        assert_eq!(judge(&[], &[], |_| ()), ["skip estate"]);
+        assert_eq!(judge(&[], &[], |_| ()), ["unknown hybrid/TlsDomainCapabilities"]);
+        assert_eq!(judge(&["EX01", "EX09"], &["EX01"], |_| ()), ["unknown hybrid/TlsDomainCapabilities"]);
         assert_eq!(judge(&["EX01"], &[], |estate| estate.organisation.hybrid = None), ["skip estate"]);
     }
 }

@@ -8,7 +8,10 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
-        hybrid::{Route, Shows, inbound, inbound_subject, is_known_by, nothing_to_judge, routes},
+        hybrid::{
+            Fit, Route, Sender, Shows, best_fit, inbound, inbound_subject, nothing_to_judge, routes,
+            suspects_client_side,
+        },
         meta::{Basis, Fold, Meta, Tier},
     },
 };
@@ -78,7 +81,8 @@ fn judge(connector: &InboundConnector, routes: &[Route<'_>], estate: &Estate) ->
     if connector.addresses.is_empty() {
         return finding(Verdict::Skip, "it names neither a certificate nor an address".into());
     }
-    if are_known_by_certificate(routes, estate) {
+    let by_certificate = are_known_by_certificate(routes, estate);
+    if by_certificate == Known::Yes {
         let seen = "the servers are known by their certificate already; this one is for others, or for nobody";
         return finding(Verdict::Skip, seen.into());
     }
@@ -120,17 +124,54 @@ fn judge(connector: &InboundConnector, routes: &[Route<'_>], estate: &Estate) ->
     if strange.is_empty() {
         return finding(Verdict::Pass, format!("{} is among {ranges}", list(stated.iter().map(ToString::to_string))));
     }
+    if by_certificate == Known::Untold {
+        // A connector for relays stands beside the one of the organisation; then addresses decide nothing.
+        let told = list(strange.iter().map(ToString::to_string));
+        let seen = format!(
+            "it takes {ranges}, and the servers come from {told}; whether they are known by their certificate, for which another connector asks, is not known"
+        );
+        let finding = finding(Verdict::Unknown, seen);
+        return routes.iter().fold(finding.suspects(Trouble::ClientSideUntold(Subject::Estate)), suspects_client_side);
+    }
     mend(connector, &strange, &ranges, finding)
 }
 
-/// Every server shows a certificate that some connector asks for.
-fn are_known_by_certificate(routes: &[Route<'_>], estate: &Estate) -> bool {
-    let mut senders = routes.iter().flat_map(|route| &route.senders).peekable();
-    senders.peek().is_some()
-        && senders.all(|sender| match &sender.shows {
-            Shows::These(clients, _) => clients.iter().all(|client| is_known_by(client, estate) == Some(true)),
-            Shows::Untold | Shows::Nothing => false,
-        })
+/// Does the tenant know the servers by what they show?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// Every one.
+    Yes,
+    /// That is not known of every one.
+    Untold,
+    /// One of them shows nothing that any connector asks for, or no connector asks for any.
+    No,
+}
+
+fn are_known_by_certificate(routes: &[Route<'_>], estate: &Estate) -> Known {
+    if !inbound(estate).any(|connector| connector.certificate_name.is_some()) {
+        return Known::No;
+    }
+    let senders: Vec<_> = routes.iter().flat_map(|route| &route.senders).collect();
+    let known = |sender: &&Sender<'_>| {
+        let Shows::These(clients, _) = &sender.shows else { return Known::Untold };
+        let fits = || clients.iter().map(|client| best_fit(client, estate).map_or(Fit::No, |(fit, _)| fit));
+        let is_named = clients.iter().all(|client| !client.names.is_empty());
+        if fits().all(|fit| matches!(fit, Fit::Yes(_))) {
+            Known::Yes
+        } else if is_named && !sender.is_of_before(estate) && fits().all(|fit| fit == Fit::No) {
+            Known::No
+        } else {
+            Known::Untold
+        }
+    };
+    let all: Vec<_> = senders.iter().map(known).collect();
+    if all.contains(&Known::No) {
+        Known::No
+    } else if all.is_empty() || all.contains(&Known::Untold) {
+        Known::Untold
+    } else {
+        Known::Yes
+    }
 }
 
 fn mend(
@@ -213,6 +254,9 @@ mod tests {
         let relay = InboundConnector { name: "Relay".into(), ..comes_in(None, &["203.0.113.7"]) };
         let both = || vec![comes_in(Some("mail.contoso.com"), &[]), relay.clone()];
         assert_eq!(judge(both(), &["192.0.2.1"], true), ["skip in", "skip inbound connector/Relay"]);
+        assert_eq!(judge(both(), &["192.0.2.1"], false), ["skip in", "unknown inbound connector/Relay"]);
+        let other = || vec![comes_in(Some("smtp.contoso.com"), &[]), relay.clone()];
+        assert_eq!(judge(other(), &["192.0.2.1"], true), ["fail inbound connector/Relay address", "skip in"]);
         assert_eq!(judge(Vec::new(), &[], true), ["skip estate"]);
         assert_eq!(judge(vec![comes_in(None, &[])], &[], true), ["skip in"]);
     }

@@ -8,8 +8,8 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         hybrid::{
-            Client, Fit, Refusal, Route, Shows, fit, inbound, is_accepted, is_pattern, nothing_to_judge, routes,
-            suspects_client_side,
+            Client, Fit, Refusal, Route, Sender, Shows, fit, inbound, is_accepted, is_pattern, nothing_to_judge,
+            routes, suspects_client_side,
         },
         listeners::quote,
         meta::{Basis, Fold, Meta, Tier},
@@ -80,11 +80,24 @@ fn judge_route(route: &Route<'_>, estate: &Estate) -> Finding {
     if let Some((_, said)) = route.refused().filter(is_domain) {
         let seen = format!("Exchange Online says so: {}", quote(said));
         let finding = Finding::new(&META, subject.clone(), Verdict::Fail, seen).code("not-accepted");
-        let missing = estate.plan.inputs.accepted_domains.as_ref().map(|_| missing(&shown(route, estate), estate));
+        let missing =
+            estate.plan.inputs.accepted_domains.as_ref().map(|_| missing(&names_of(&route.senders, estate), estate));
         return mend(finding.is(Trouble::SenderDomain(subject)), missing.unwrap_or_default());
     }
-    let names = shown(route, estate);
-    suspects_client_side(judge(&names, &subject, estate), route)
+    // Each server for itself: a name of one helps no other.
+    let words = route.senders.iter().map(|sender| {
+        let word = judge(&names_of(core::slice::from_ref(sender), estate), &subject, estate);
+        let is_old = sender.is_of_before(estate) && word.verdict == Verdict::Fail;
+        let verdict = if is_old { Verdict::Unknown } else { word.verdict };
+        if route.senders.len() > 1 && word.verdict != Verdict::Skip {
+            Finding { seen: format!("{}: {}", sender.host, word.seen), verdict, ..word }
+        } else {
+            Finding { verdict, ..word }
+        }
+    });
+    let worst = words.reduce(|worst, other| if other.verdict > worst.verdict { other } else { worst });
+    let worst = worst.unwrap_or_else(|| judge(&BTreeSet::new(), &subject, estate));
+    suspects_client_side(worst, route)
 }
 
 fn judge(names: &BTreeSet<String>, subject: &Subject, estate: &Estate) -> Finding {
@@ -141,8 +154,8 @@ fn judge(names: &BTreeSet<String>, subject: &Subject, estate: &Estate) -> Findin
 }
 
 /// The names by which the certificates that are shown can be known: those that an inbound connector asks for, else all.
-fn shown(route: &Route<'_>, estate: &Estate) -> BTreeSet<String> {
-    let clients = route.senders.iter().filter_map(|sender| match &sender.shows {
+fn names_of(senders: &[Sender<'_>], estate: &Estate) -> BTreeSet<String> {
+    let clients = senders.iter().filter_map(|sender| match &sender.shows {
         Shows::These(clients, _) => Some(clients),
         Shows::Untold | Shows::Nothing => None,
     });
@@ -232,6 +245,18 @@ mod tests {
         let refusals = ["550 5.7.64 Relay Access Denied ATTR36"];
         assert_eq!(judge(&["mail.contoso.com"], None, &[], &refusals), ["fail cloud not-accepted"]);
         assert_eq!(judge(&["mail.contoso.com"], None, &[], &["550 5.7.64 TenantAttribution"]), ["skip cloud"]);
+    }
+
+    #[test]
+    fn one_server_that_is_not_known_leaves_it_open() {
+        let inputs = Inputs {
+            send_connectors: Some(vec![sender(None, &["EX01", "EX02"])]),
+            accepted_domains: Some(accepted(&["contoso.com"])),
+            send_log: Some(vec![session("1970-01-01T00:00:00Z", 1, &["mail.contoso.com"], &[])]),
+            ..Inputs::default()
+        };
+        let words = words(SenderDomain.judge(&estate(inputs), &Evidence::default()));
+        assert_eq!(words, ["unknown send connector/Outbound to Office 365"]);
     }
 
     #[test]

@@ -53,6 +53,8 @@ pub struct Sender<'e> {
     pub sessions: Vec<&'e SendSession>,
     /// What it shows there as a client.
     pub shows: Shows,
+    /// What was changed after its newest session, so that this tells nothing sure of today.
+    pub since: Option<Since>,
     /// Which one of its certificates Exchange selects, where nothing is left open.
     pub selected: Option<Client>,
     /// Every certificate that it is known to have.
@@ -68,6 +70,15 @@ pub enum Shows {
     Nothing,
     /// This one; of several, whichever Exchange comes upon first.
     These(Vec<Client>, Teller),
+}
+
+/// What was changed after a session.
+#[derive(Clone, Debug)]
+pub enum Since {
+    /// The certificate: this one is selected now, and began later.
+    Certificate(Client),
+    /// An inbound connector of the tenant, at this time.
+    Connector(Timestamp),
 }
 
 /// Who tells what a server shows.
@@ -254,9 +265,18 @@ pub fn refusal(session: &SendSession) -> Option<(Refusal, &str)> {
 }
 
 impl Sender<'_> {
-    /// Its newest session, if that was refused.
+    /// Its newest session, if that was refused, and nothing that matters was changed since.
     pub fn refused(&self) -> Option<(Refusal, &str)> {
+        if self.since.is_some() {
+            return None;
+        }
         refusal(self.sessions.last()?)
+    }
+
+    /// It shows what its log has, and the tenant's connectors were changed after that: whether both still belong together is not
+    /// known, since the Hybrid Configuration Wizard changes both.
+    pub fn is_of_before(&self, estate: &Estate) -> bool {
+        matches!(self.shows, Shows::These(_, Teller::Log(when)) if connector_changed(when, estate).is_some())
     }
 }
 
@@ -372,11 +392,12 @@ fn route<'e>(
         own.sort_by_key(|session| session.when);
         let stock = stocks.get(&one.host);
         let selected = one.selected.as_ref();
-        let is_sure = selected.is_some_and(|selected| selected.is_certain);
+        let sure = selected.filter(|selected| selected.is_certain).and_then(Selected::one).map(Client::stocked);
         Sender {
             subject: Subject::Configured(one.host.clone(), connector.name.clone()),
             shows: shows(&one.host, &own, selected, stock, estate),
-            selected: selected.filter(|_| is_sure).and_then(Selected::one).map(Client::stocked),
+            since: own.last().and_then(|session| since(session, sure.as_ref(), estate)),
+            selected: sure,
             stock: stock.into_iter().flat_map(|stock| stock.certificates.values().map(Client::stocked)).collect(),
             sessions: own,
             is_named: named.contains(&one.host),
@@ -397,8 +418,15 @@ fn shows(
 ) -> Shows {
     let supposed = estate.plan.inputs.supposed.as_ref();
     let is_rehearsed = supposed.is_some_and(|supposed| supposed.on.iter().any(|on| host_called(on, estate) == host));
-    let sent = sessions.iter().rev().find_map(|session| Some((session.when, session.sent.as_ref()?)));
-    if let Some((when, sent)) = sent.filter(|_| !is_rehearsed) {
+    let sent = sessions.iter().rev().find_map(|session| Some((*session, session.sent.as_ref()?)));
+    let sure = selected.filter(|selected| selected.is_certain).and_then(Selected::one).map(Client::stocked);
+    // What is surely selected now, and was not there or not meant when the log was written, counts more than the log.
+    let is_superseded = |session: &SendSession, sent: &LoggedCertificate| {
+        sure.as_ref().is_some_and(|sure| sure.thumbprint != sent.thumbprint)
+            && since(session, sure.as_ref(), estate).is_some()
+    };
+    let sent = sent.filter(|(session, sent)| !is_rehearsed && !is_superseded(session, sent));
+    if let Some((when, sent)) = sent.map(|(session, sent)| (session.when, sent)) {
         // What a log has cut short, an export or a port may tell.
         let known = stock.and_then(|stock| stock.certificates.get(&sent.thumbprint)).map(Client::stocked);
         let logged = Client::logged(sent);
@@ -414,6 +442,21 @@ fn shows(
         },
         _ => Shows::Untold,
     }
+}
+
+/// What was changed after a session, as far as is known.
+fn since(session: &SendSession, selected: Option<&Client>, estate: &Estate) -> Option<Since> {
+    let is_newer = |selected: &&Client| {
+        session.sent.as_ref().is_none_or(|sent| sent.thumbprint != selected.thumbprint)
+            && selected.not_before.is_some_and(|begin| begin > session.when)
+    };
+    let certificate = selected.filter(is_newer).cloned().map(Since::Certificate);
+    certificate.or_else(|| connector_changed(session.when, estate).map(Since::Connector))
+}
+
+/// When an inbound connector of the tenant was last changed, if that was after this.
+fn connector_changed(when: Timestamp, estate: &Estate) -> Option<Timestamp> {
+    inbound(estate).filter_map(|connector| connector.changed).max().filter(|changed| *changed > when)
 }
 
 /// Is a selection sure enough to be judged? Where not all certificates of a server are known, one that its connector names and

@@ -6,7 +6,7 @@
 use crate::{
     facts::{
         certificate::{Key, key_of},
-        dns::{DnsLookup, RecordKind},
+        dns::{DnsLookup, RecordKind, is_host_name},
         net::{SMTP_PORT, Transport},
         smtp::{Exchange, SmtpReply, SmtpSession, Upgrade, code},
         tls::{GC_LDAPS_PORT, LDAPS_PORT, Offer, TlsSeen, TlsSession, TlsVersion},
@@ -30,6 +30,7 @@ use alloc::{
     vec,
     vec::Vec,
 };
+use core::net::IpAddr;
 use jiff::SignedDuration;
 
 /// Connections to one listener in one run, at the most.
@@ -471,6 +472,10 @@ fn is_blanked(keyword: &str) -> bool {
 
 /// The first label of a host's name: Exchange's own name for the server.
 pub fn server_name(host: &str) -> &str {
+    // The first part of an address names nobody.
+    if !is_host_name(host) || host.parse::<IpAddr>().is_ok() {
+        return "<SERVER>";
+    }
     host.split('.').next().unwrap_or(host)
 }
 
@@ -521,6 +526,14 @@ pub fn reason(ask: &Ask) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{facts::raw::Raw, model::plan::Plan};
+
+    #[test]
+    fn what_is_no_name_is_left_for_the_reader() {
+        assert_eq!(server_name("ex01.contoso.com"), "ex01");
+        for host in ["10.0.0.1", "2001:db8::7", "<SERVER>", "x; iex 1", ""] {
+            assert_eq!(server_name(host), "<SERVER>", "{host}");
+        }
+    }
 
     #[test]
     fn keywords_that_are_written_over_are_told_from_those_of_exchange() {

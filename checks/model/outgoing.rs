@@ -313,7 +313,7 @@ pub fn remove_unless_internal(
 
 /// A host as a command takes it. What is no name is left for the reader to fill in.
 pub fn spelt_in_command(host: &str) -> &str {
-    if is_host_name(host) { host } else { "<SERVER>" }
+    if is_host_name(host) && host.parse::<core::net::IpAddr>().is_err() { host } else { "<SERVER>" }
 }
 
 /// Does a rehearsal suppose something of this server?

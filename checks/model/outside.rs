@@ -66,6 +66,15 @@ pub enum Found<'e> {
     At(Vec<(IpAddr, Met<'e>)>),
 }
 
+/// How many addresses of a host are left out, for it has too many; in words behind what is said of it, nothing where there is none.
+pub fn left_out(host: &str, estate: &Estate) -> String {
+    let all = if host.parse::<IpAddr>().is_ok() { 1 } else { estate.endpoints(host, SMTP_PORT).len() };
+    match all.saturating_sub(MOST_ADDRESSES) {
+        0 => String::new(),
+        more => format!("; {more} more of its addresses were not asked"),
+    }
+}
+
 /// What was met of a host.
 pub fn look<'e>(host: &str, estate: &Estate, evidence: &'e Evidence) -> Found<'e> {
     let sessions = sessions(host, estate);
