@@ -540,10 +540,10 @@ impl Guide<'_> {
                 vec![self.fetched_inside(), "$c | Format-List Thumbprint,Subject,Issuer".into()],
                 self.on_all(&sources, "Stop-Service MSExchangeTransport"),
                 unset.collect(),
-                vec![SYNC.into()],
+                self.synchronised(&sources),
                 removals.iter().map(|(host, thumbprint)| self.removal(host, thumbprint)).collect(),
                 senders.iter().map(|connector| naming(connector)).collect(),
-                vec![SYNC.into()],
+                self.synchronised(&sources),
                 self.on_all(&sources, "Start-Service MSExchangeTransport"),
             ];
             let said = "The new one has the issuer and the subject of the former one, and send connectors name both alike. In this \
@@ -641,6 +641,13 @@ impl Guide<'_> {
 
     fn removal(&self, host: &str, thumbprint: &str) -> String {
         format!("Remove-ExchangeCertificate{} -Thumbprint {thumbprint}{}", self.at(host), self.itself(host))
+    }
+
+    /// An Edge learns of connectors from the subscription, and not from the directory.
+    fn synchronised(&self, sources: &BTreeSet<&str>) -> Vec<String> {
+        let has_edge = sources.iter().any(|host| self.role(host) == ServerRole::Edge);
+        let edge = has_edge.then_some("Start-EdgeSynchronization");
+        [SYNC].into_iter().chain(edge).map(String::from).collect()
     }
 
     /// A command of Windows on each of these. No session of the organisation reaches an Edge.
