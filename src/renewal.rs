@@ -9,11 +9,12 @@ use exchange_preflight_checks::{
     facts::{
         certificate::{Certificate, ExtendedUsage},
         connector::CertificateName,
-        dns::is_host_name,
+        dns::{canonical_name, is_host_name},
         export::{InboundConnector, Services},
     },
     model::{
         finding::Subject,
+        hybrid::{Fit, fit},
         listeners::{Service, quote},
         outgoing::outgoing,
         selection::is_named,
@@ -500,16 +501,18 @@ impl<'s> Search<'s> {
     }
 
     fn at_tenant(&self, connector: &InboundConnector) -> Option<Change> {
-        let wanted = connector.certificate_name.as_ref()?;
-        let mut fitting = self.pairs.iter().filter(|pair| pair.old.is_of_domain(wanted)).peekable();
+        let wanted = canonical_name(connector.certificate_name.as_ref()?);
+        // What websites alone show, Exchange Online never sees.
+        let mut fitting =
+            self.pairs.iter().filter(|pair| pair.old.is_found_by(&wanted) && self.is_of_smtp(pair)).peekable();
         let first = *fitting.peek()?;
-        if fitting.any(|pair| pair.new.is_of_domain(wanted)) {
+        if fitting.any(|pair| pair.new.is_found_by(&wanted)) {
             return None;
         }
         let subject = Subject::Configured("inbound connector".into(), connector.name.clone()).to_string();
         let said = format!(
             "Exchange Online looks for {}, which the former one bears and the new one ({}) does not: 550 5.7.64",
-            named(wanted),
+            named(&wanted),
             first.new.short()
         );
         Some(Change::new(Class::Unwanted, "tenant-mismatch", &subject, said))
@@ -569,7 +572,7 @@ impl Leaf {
     /// Its alternative names and its common name, if that can be a host's.
     pub fn all_names(&self) -> impl Iterator<Item = String> {
         let common = self.subject.common_name().map(str::to_lowercase);
-        let common = common.filter(|name| is_pattern(name) && !self.names.contains(name));
+        let common = common.filter(|name| is_name(name) && !self.names.contains(name));
         self.names.iter().cloned().chain(common)
     }
 
@@ -578,10 +581,10 @@ impl Leaf {
         self.all_names().any(|pattern| pattern == name || (!name.starts_with("*.") && is_named(&pattern, name)))
     }
 
-    /// Does Exchange Online find this domain in it? A leading `*.` stands for one label (Set-InboundConnector, parameter
-    /// `TlsSenderCertificateName`, Microsoft Learn).
-    fn is_of_domain(&self, wanted: &str) -> bool {
-        self.all_names().any(|name| name == wanted || is_named(wanted, &name) || is_named(&name, wanted))
+    /// Does Exchange Online find in it what an inbound connector looks for?
+    fn is_found_by(&self, pattern: &str) -> bool {
+        let names: Vec<String> = self.all_names().collect();
+        matches!(fit(pattern, &names), Fit::Yes(_) | Fit::ItsWildcard(_))
     }
 
     /// As people call it.
@@ -609,13 +612,15 @@ fn usage_lost(was: &Certificate, is: &Certificate, is_client: bool) -> Option<St
     (!lost.is_empty()).then(|| format!("it is not allowed {}, as the former one was", lost.join(", nor ")))
 }
 
-fn is_pattern(name: &str) -> bool {
+/// Is it a host's name, by itself or as a wildcard, so that it can stand in a command? A server's short name is one, too, which
+/// Exchange Online knows nothing of (`hybrid::is_pattern`).
+pub fn is_name(name: &str) -> bool {
     is_host_name(name.strip_prefix("*.").unwrap_or(name))
 }
 
 /// A name as a report tells it: hostile, where it is no host's.
 fn named(name: &str) -> String {
-    if is_pattern(name) { name.to_string() } else { quote(name) }
+    if is_name(name) { name.to_string() } else { quote(name) }
 }
 
 fn short(thumbprint: &str) -> String {

@@ -7,6 +7,7 @@ use exchange_preflight::{
     compare::{compare, exit_code},
     recording::{Origin, Recording},
     rehearse::{Intention, Rehearsal},
+    render::steps::{Step, steps},
     renewal::Renewal,
     report::{Report, Strictness, unrehearsed},
     trust_file,
@@ -19,7 +20,10 @@ use exchange_preflight_checks::{
         raw::Raw,
         web::HttpsGet,
     },
-    model::finding::{Finding, Verdict},
+    model::{
+        finding::{Finding, Verdict},
+        inputs::InputFile,
+    },
 };
 use insta::assert_snapshot;
 use proptest::prelude::*;
@@ -27,6 +31,7 @@ use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    path::Path,
     process::Command,
 };
 
@@ -265,6 +270,141 @@ proptest! {
         prop_assert_eq!(again.origin, Origin::Supposed);
         prop_assert!(again.evidence == supposed.evidence && again.plan == supposed.plan);
     }
+}
+
+/// `pinned()`, where these servers, as the directory names them, are the sources of the send connector.
+fn sent_from(names: &[&str]) -> Recording {
+    let mut all: Value = serde_json::from_str(&pinned().to_json()).unwrap();
+    let found = all["observations"].as_array_mut().unwrap().iter_mut();
+    let entries = found.filter_map(|one| one.pointer_mut("/reply/facts/search/entries")?.as_array_mut()).flatten();
+    for entry in entries.filter(|entry| entry["dn"].as_str().unwrap().starts_with("CN=Outbound to Office 365,")) {
+        let dns = names.iter().map(|name| format!("CN={name},CN=Servers,CN=Configuration,DC=contoso,DC=com"));
+        entry["attributes"]["msExchSourceBridgeheadServersDN"] = dns.collect();
+    }
+    Recording::parse(&all.to_string()).unwrap()
+}
+
+fn advice(recording: Recording, name: &str, on: &[&str]) -> Vec<Step> {
+    let intention = Intention { on: on.iter().map(ToString::to_string).collect(), ..supposing(name) };
+    let rehearsal = Rehearsal::of(recording, intention, &stores()).unwrap();
+    let renewal = Renewal::between(&rehearsal.before, &rehearsal.supposed);
+    steps(&rehearsal, renewal.as_ref(), Path::new("before.json"))
+}
+
+fn commands(steps: &[Step]) -> Vec<&str> {
+    steps.iter().flat_map(|step| &step.commands).map(String::as_str).collect()
+}
+
+fn at(commands: &[&str], words: &str) -> usize {
+    let found = commands.iter().position(|command| command.contains(words));
+    found.unwrap_or_else(|| panic!("{words}: {commands:#?}"))
+}
+
+/// A connector's name holds for every server that sends by it.
+#[test]
+fn a_name_moves_only_when_each_source_has_the_new_one() {
+    let steps = advice(pinned(), "wildcard-new-issuer", &["ex02.contoso.com"]);
+    let commands = commands(&steps);
+    let named = at(&commands, "Set-SendConnector");
+    for server in ["ex01", "ex02", "ex03"] {
+        assert!(at(&commands, &format!("Import-ExchangeCertificate -Server {server} ")) < named, "{commands:#?}");
+        assert!(at(&commands, &format!("Invoke-Command {server}.contoso.com {{ Restart-Service")) > named);
+    }
+    assert!(
+        commands[named].starts_with("$c = $null; $c = Get-ExchangeCertificate -Server ex02 "),
+        "{}",
+        commands[named]
+    );
+    assert!(commands[named].contains("; if ($c) { Set-SendConnector"));
+    let blocking = steps.iter().find(|step| step.said.starts_with("Before anything is named")).unwrap();
+    assert!(blocking.said.contains("ex01.contoso.com, ex03.contoso.com send "), "{}", blocking.said);
+    let all = advice(pinned(), "wildcard-new-issuer", &[]);
+    assert!(!all.iter().any(|step| step.said.starts_with("Before anything is named")), "each has it then");
+}
+
+#[test]
+fn a_source_enters_a_command_only_as_a_name() {
+    for name in ["wildcard-new-issuer", "wildcard-same-names"] {
+        let steps = advice(sent_from(&["EX01", "x; iex (irm evil)"]), name, &[]);
+        assert!(!steps.iter().any(|step| format!("{step:?}").contains("iex")), "{steps:#?}");
+        assert!(commands(&steps).iter().any(|command| command.contains("-Server <SERVER>")), "{steps:#?}");
+    }
+}
+
+/// Who names nothing while a server sends, has it send without a certificate.
+#[test]
+fn nothing_is_stopped_where_the_sources_are_not_known() {
+    let steps = advice(sent_from(&[]), "wildcard-same-names", &[]);
+    let commands = commands(&steps);
+    assert!(!commands.iter().any(|line| line.contains("$null }") || line.contains("-TlsCertificateName $null")));
+    assert!(!commands.iter().any(|line| line.contains("Stop-Service")), "{commands:#?}");
+    at(&commands, "Get-SendConnector \"Outbound to Office 365\" | Format-List SourceTransportServers");
+    at(&commands, "Remove-ExchangeCertificate -Server ex01");
+}
+
+#[test]
+fn an_edge_is_stopped_on_itself() {
+    let steps = advice(sent_from(&["EX01", "edge01"]), "wildcard-same-names", &[]);
+    let commands = commands(&steps);
+    let stop = at(&commands, "Invoke-Command ex01.contoso.com { Stop-Service MSExchangeTransport }");
+    assert_eq!(commands[stop + 1], "Stop-Service MSExchangeTransport    # on edge01.contoso.com itself");
+    assert!(at(&commands, "-TlsCertificateName $null") > stop && at(&commands, "Start-EdgeSynchronization") > stop);
+    assert!(
+        !commands.iter().any(|line| line.starts_with("Invoke-Command") && line.contains("edge01")),
+        "{commands:#?}"
+    );
+}
+
+#[test]
+fn each_former_one_is_removed_once() {
+    let steps = advice(sent_from(&["EX01"]), "wildcard-same-names", &[]);
+    let commands = commands(&steps);
+    let of = |server: &str| {
+        let command = format!("Remove-ExchangeCertificate -Server {server} -Thumbprint {OLD}");
+        assert_eq!(commands.iter().filter(|line| **line == command).count(), 1, "{commands:#?}");
+        at(&commands, &command)
+    };
+    let started = at(&commands, "{ Start-Service");
+    assert!(of("ex01") < started && of("ex02") > started && of("ex03") > started, "a server that sends is done with");
+}
+
+#[test]
+fn the_next_run_is_made_as_the_last() {
+    let mut last = pinned();
+    let plan = &mut last.plan;
+    plan.exchange_vantage = true;
+    let file = |name: &str| InputFile { name: name.into(), kind: "send log".into(), rows: 1 };
+    plan.inputs.files = vec![file("EX01=SEND1.LOG"), file("a; rm -rf b"), file("EX01=SEND1.LOG")];
+    let run = |recording: &Recording| {
+        let steps = advice(recording.clone(), "wildcard-new-issuer", &[]);
+        let commands = commands(&steps);
+        commands[at(&commands, "exchange-preflight run ")].to_string()
+    };
+    let inputs =
+        "--user reader@contoso.com --exchange-vantage --input EX01=SEND1.LOG --input <FILE> --record after.json";
+    assert_eq!(run(&last), format!("exchange-preflight run --plan <PLAN.TOML> {inputs}"));
+    last.plan.servers.retain(|server| server.name.starts_with("ex02"));
+    last.plan.stores.clear();
+    assert_eq!(run(&last), format!("exchange-preflight run --domain contoso.com --server ex02.contoso.com {inputs}"));
+}
+
+/// What a website alone shows, Exchange Online never sees.
+#[test]
+fn a_tenant_looks_at_what_goes_out_by_smtp() {
+    let connector = InboundConnector {
+        name: "From Contoso".into(),
+        is_enabled: true,
+        is_on_premises: true,
+        certificate_name: Some("mail.contoso.com".into()),
+        ..InboundConnector::default()
+    };
+    let mismatched = |mut recording: Recording, name: &str| {
+        recording.plan.inputs.inbound = Some(vec![connector.clone()]);
+        let on = vec!["ex01.contoso.com".to_string()];
+        let told = foretold(recording, Intention { on, ..supposing(name) });
+        told.iter().any(|line| line.contains("tenant-mismatch"))
+    };
+    assert!(!mismatched(pinned(), "wildcard-new-issuer"), "its wildcard stands for the name");
 }
 
 fn told(arguments: &[&str]) -> String {

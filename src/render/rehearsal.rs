@@ -13,7 +13,10 @@ use crate::{
     report::{Report, called, unrehearsed},
 };
 use exchange_preflight_checks::model::listeners::quote;
-use std::io::{self, Write};
+use std::{
+    collections::BTreeSet,
+    io::{self, Write},
+};
 
 /// Writes it.
 pub fn tell(
@@ -42,8 +45,13 @@ pub fn tell(
     if !unrehearsed.is_empty() {
         writeln!(out, "\nCannot be rehearsed ({})", unrehearsed.len())?;
     }
-    for (finding, why) in unrehearsed {
-        wrapped(&format!("{}  {}", finding.check.id, called(finding)), "  ", INDENT, out)?;
+    let mut whys: Vec<_> = unrehearsed.iter().map(|(_, why)| *why).collect();
+    let mut told = BTreeSet::new();
+    whys.retain(|why| told.insert(*why));
+    for why in whys {
+        for (finding, _) in unrehearsed.iter().filter(|(_, other)| *other == why) {
+            wrapped(&format!("{}  {}", finding.check.id, called(finding)), "  ", INDENT, out)?;
+        }
         wrapped(why, INDENT, INDENT, out)?;
     }
     if !steps.is_empty() {

@@ -3,11 +3,10 @@
 
 use crate::{
     rehearse::{Rehearsal, Replaced},
-    renewal::{Class, Leaf, Renewal, pin_fits},
+    renewal::{Leaf, Renewal, is_name, pin_fits},
 };
 use exchange_preflight_checks::{
     facts::{
-        dns::is_host_name,
         smtp::Upgrade,
         web::{BACK_END_PORT, HTTPS_PORT},
     },
@@ -16,10 +15,11 @@ use exchange_preflight_checks::{
         connectors::{identity, in_command},
         estate::Estate,
         finding::Subject,
+        hybrid::is_pattern,
         listeners::{Service, server_name, servers_of_2010},
         organisation::ReceiveConnector,
-        outgoing::{Outgoing, outgoing},
-        plan::{Plan, ServerRole},
+        outgoing::{Outgoing, outgoing, spelt_in_command},
+        plan::{ClockLimits, LogonWay, Plan, PlannedServer, ServerRole, SpnScope},
         stock::{Stock, stocks},
     },
 };
@@ -60,9 +60,7 @@ pub fn steps(rehearsal: &Rehearsal, renewal: Option<&Renewal>, recording: &Path)
         on: rehearsal.supposition().on,
         estate,
     };
-    let has_it =
-        |host: &String| guide.stocks.get(host).is_some_and(|stock| stock.certificates.contains_key(guide.thumbprint()));
-    if guide.on.iter().all(has_it) {
+    if guide.on.iter().all(|host| guide.has(host, guide.thumbprint())) {
         return Vec::new();
     }
     let before = recording.to_str().filter(|path| is_plain(path)).unwrap_or("<BEFORE.JSON>");
@@ -71,34 +69,112 @@ pub fn steps(rehearsal: &Rehearsal, renewal: Option<&Renewal>, recording: &Path)
         guide.import(),
         guide.intermediates(),
         guide.enable(),
+        guide.at_other_sources(),
         guide.name_at_receivers(),
         guide.name_at_senders(),
         guide.replicate(),
+        guide.give_up_internal(),
         guide.same_names(),
         guide.restart(),
         guide.edge(),
         guide.tenant(),
-        vec![Step::new(
-            "Look again, and hold it against this recording; what is told as unwanted above must not be there:",
-            vec![
-                format!("exchange-preflight run{} --record after.json", as_user(plan)),
-                format!("exchange-preflight compare {before} after.json"),
-            ],
-        )],
+        vec![look_again(plan, before)],
         guide.remove(),
     ];
     parts.concat()
 }
 
-/// As whom the recording was made, so that the next one is made alike.
-fn as_user(plan: &Plan) -> String {
-    let user = plan.logon.as_ref().and_then(|logon| logon.user.as_deref());
-    let is_name = |user: &&str| user.chars().all(|letter| letter.is_ascii_alphanumeric() || "@.-_".contains(letter));
-    match (&plan.logon, user) {
-        (None, _) => String::new(),
-        (Some(_), None) => " --logon ticket".into(),
-        (Some(_), Some(user)) => format!(" --user {}", Some(user).filter(is_name).unwrap_or("<USER>")),
+fn look_again(plan: &Plan, before: &str) -> Step {
+    let files = if plan.inputs.files.is_empty() {
+        ""
+    } else {
+        " Make the files of --input anew first: those that were given tell of before."
+    };
+    let said = format!(
+        "Look again, and hold it against this recording; what is told as unwanted above must not be there.{files} As the last run \
+         was made:"
+    );
+    let commands = vec![
+        format!("exchange-preflight run{} --record after.json", flags(plan)),
+        format!("exchange-preflight compare {before} after.json"),
+    ];
+    Step::new(said, commands)
+}
+
+/// What was stated for the recording, so that the next one is made alike. What may mean something to a shell is left for the
+/// reader to fill in.
+fn flags(plan: &Plan) -> String {
+    let mut flags = String::new();
+    let mut flag = |name: &str, value: Option<&str>| {
+        flags.push_str(" --");
+        flags.push_str(name);
+        flags.extend(value.into_iter().flat_map(|value| [" ", value]));
+    };
+    let host = |name| if is_name(name) { name } else { "<HOST>" };
+    let by_flag = |server: &PlannedServer| {
+        let is_outward = server.outward.is_empty() || server.outward == [server.name.clone()];
+        *server
+            == PlannedServer {
+                outward: server.outward.clone(),
+                ..PlannedServer::new(server.name.clone(), ServerRole::Mailbox)
+            }
+            && is_outward
+    };
+    let has_file = !plan.servers.iter().all(by_flag)
+        || !plan.hybrid.is_empty()
+        || plan.clock != ClockLimits::default()
+        || plan.forbid_old_tls
+        || plan.stores.iter().any(|store| store.public);
+    if has_file {
+        flag("plan", Some("<PLAN.TOML>"));
+    } else {
+        flag("domain", Some(host(&plan.domain)));
+        for server in &plan.servers {
+            flag(if server.outward.is_empty() { "server" } else { "outward" }, Some(host(&server.name)));
+        }
+        for store in &plan.stores {
+            flag("trust", Some(Some(&*store.file).filter(|file| is_plain(file)).unwrap_or("<ROOTS.PEM>")));
+        }
     }
+    let resolver = plan.resolver.map(|resolver| resolver.to_string());
+    if let Some(resolver) = &resolver {
+        flag("resolver", Some(resolver));
+    }
+    if let Some(logon) = &plan.logon {
+        let is_plain =
+            |user: &&str| user.chars().all(|letter| letter.is_ascii_alphanumeric() || "@.-_".contains(letter));
+        if let Some(user) = logon.user.as_deref() {
+            flag("user", Some(Some(user).filter(is_plain).unwrap_or("<USER>")));
+        }
+        if logon.way != LogonWay::default() {
+            flag("logon", Some(logon.way.word()));
+        }
+    }
+    for (name, is_set) in
+        [("exchange-vantage", plan.exchange_vantage), ("deep", plan.deep), ("prove-login", plan.prove_login)]
+    {
+        if is_set {
+            flag(name, None);
+        }
+    }
+    if plan.spn_scan == SpnScope::Forest {
+        flag("spn-scan", Some("forest"));
+    }
+    let outlive = plan.outlive.map(|outlive| format!("{}h", outlive.as_hours()));
+    if let Some(outlive) = &outlive {
+        flag("outlive", Some(outlive));
+    }
+    for (name, ids) in [("only", &plan.selection.only), ("skip", &plan.selection.skip)] {
+        let is_id = |id: &&String| id.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-');
+        ids.iter().filter(is_id).for_each(|id| flag(name, Some(id)));
+    }
+    // One file may hold several things, and is given once.
+    let files: BTreeSet<&str> = plan.inputs.files.iter().map(|file| file.name.as_str()).collect();
+    for file in files {
+        let parts_are_plain = file.split('=').all(is_plain) && file.split('=').count() <= 2;
+        flag("input", Some(if parts_are_plain { file } else { "<FILE>" }));
+    }
+    flags
 }
 
 struct Guide<'r> {
@@ -120,6 +196,26 @@ impl Guide<'_> {
 
     fn role(&self, host: &str) -> ServerRole {
         self.estate.servers.get(host).map(|server| server.role).unwrap_or_default()
+    }
+
+    fn has(&self, host: &str, thumbprint: &str) -> bool {
+        self.stocks.get(host).is_some_and(|stock| stock.certificates.contains_key(thumbprint))
+    }
+
+    /// Does a server have the new one, once the steps before are done that give it to those that are to have it?
+    fn will_have_it(&self, host: &str) -> bool {
+        self.on.iter().any(|on| on == host) || self.has(host, self.thumbprint())
+    }
+
+    /// Send connectors whose name moves to the new one, or means both.
+    fn moving(&self) -> Vec<&Outgoing> {
+        [self.senders_as("pin-stale"), self.senders_as("same-names")].concat()
+    }
+
+    /// Servers that send by such a connector and are not to have the new one: a connector's name holds for all of its sources.
+    fn other_sources(&self) -> BTreeSet<&String> {
+        let sources = self.moving().into_iter().flat_map(|connector| &connector.sources);
+        sources.filter(|host| !self.will_have_it(host)).collect()
     }
 
     /// Servers of the organisation, which one shell reaches; an Edge is in no domain, and a gateway no Exchange.
@@ -159,31 +255,86 @@ impl Guide<'_> {
     }
 
     fn import(&self) -> Vec<Step> {
-        const FILE: &str =
-            "-FileData ([System.IO.File]::ReadAllBytes('<NEW.PFX>')) -Password (Read-Host -AsSecureString)";
         let mut steps = Vec::new();
-        let inside = self.of_role(ServerRole::Mailbox);
-        let commands: Vec<_> =
-            inside.map(|host| format!("Import-ExchangeCertificate -Server {} {FILE}", server_name(host))).collect();
-        if !commands.is_empty() {
+        let inside: Vec<_> = self.of_role(ServerRole::Mailbox).map(|host| self.imported(host)).collect();
+        if !inside.is_empty() {
             let said = "Import it, with its key and what its authority sent along, on every server that shows it or sends by it:";
-            steps.push(Step::new(said, commands));
+            steps.push(Step::new(said, inside));
         }
         for host in self.of_role(ServerRole::Edge) {
-            steps.push(Step::new(format!("On {host} itself:"), vec![format!("Import-ExchangeCertificate {FILE}")]));
+            steps.push(Step::new(format!("On {} itself:", spelt_in_command(host)), vec![self.imported(host)]));
         }
         for host in self.of_role(ServerRole::Gateway) {
             steps.push(Step::new(
-                format!("{host} is no Exchange server: install it there by its own means."),
+                format!("{} is no Exchange server: install it there by its own means.", spelt_in_command(host)),
                 Vec::new(),
             ));
         }
         steps
     }
 
+    fn imported(&self, host: &str) -> String {
+        let file = "-FileData ([System.IO.File]::ReadAllBytes('<NEW.PFX>')) -Password (Read-Host -AsSecureString)";
+        format!("Import-ExchangeCertificate{} {file}", self.at(host))
+    }
+
+    fn enabled(&self, host: &str) -> String {
+        let (at, itself) = (self.at(host), self.itself(host));
+        format!(
+            "Enable-ExchangeCertificate{at} -Thumbprint {} -Services {}{itself}",
+            self.thumbprint(),
+            self.services(host)
+        )
+    }
+
+    /// Which server a cmdlet is for. An Edge is reached by none but its own shell.
+    fn at(&self, host: &str) -> String {
+        if self.role(host) == ServerRole::Edge { String::new() } else { format!(" -Server {}", in_shell(host)) }
+    }
+
+    fn itself(&self, host: &str) -> String {
+        if self.role(host) == ServerRole::Edge {
+            format!("    # on {} itself", spelt_in_command(host))
+        } else {
+            String::new()
+        }
+    }
+
+    /// A connector's name holds for all servers that send by it: one that lacks the certificate shows none.
+    fn at_other_sources(&self) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let others = self.other_sources();
+        if !others.is_empty() {
+            let said = format!(
+                "Before anything is named: {} by connectors that are to name the new one, and would show none without it (550 5.7.64, \
+                 454 4.7.5). It has to be there first. Answer No to the question about the default SMTP certificate here, too:",
+                sending(&others)
+            );
+            let commands = others.iter().flat_map(|host| {
+                let import = format!("{}{}", self.imported(host), self.itself(host));
+                [import, self.enabled(host)]
+            });
+            steps.push(Step::new(said, commands.collect()));
+        }
+        let unknown: Vec<_> = self.moving().into_iter().filter(|connector| connector.sources.is_empty()).collect();
+        if !unknown.is_empty() {
+            let said = "Find the servers that send by these connectors, which is not known here. Each of them, Edge servers too, has to \
+                        have the new one before anything else is done to the connector:";
+            let found = |connector: &&Outgoing| {
+                format!("Get-SendConnector {} | Format-List SourceTransportServers", in_command(&connector.name))
+            };
+            steps.push(Step::new(said, unknown.iter().map(found).collect()));
+        }
+        steps
+    }
+
     fn intermediates(&self) -> Vec<Step> {
-        let hosts: BTreeSet<_> =
-            self.subjects("chain-shorter").into_iter().filter_map(|place| place.split(':').next()).collect();
+        let hosts: BTreeSet<_> = self
+            .subjects("chain-shorter")
+            .into_iter()
+            .filter_map(|place| place.split(':').next())
+            .map(spelt_in_command)
+            .collect();
         if hosts.is_empty() {
             return Vec::new();
         }
@@ -201,27 +352,13 @@ impl Guide<'_> {
         if exchange.is_empty() {
             return Vec::new();
         }
-        let command = |host: &&String| {
-            let at = if self.role(host) == ServerRole::Edge {
-                String::new()
-            } else {
-                format!(" -Server {}", server_name(host))
-            };
-            let on_it =
-                if self.role(host) == ServerRole::Edge { format!("    # on {host} itself") } else { String::new() };
-            format!(
-                "Enable-ExchangeCertificate{at} -Thumbprint {} -Services {}{on_it}",
-                self.thumbprint(),
-                self.services(host)
-            )
-        };
         let said = if self.rehearsal.supposition().is_internal {
             "Give it its services. Answer No when asked to overwrite the existing default SMTP certificate, unless that is meant: \
              what was rehearsed here is Yes. Never -Force, which says Yes:"
         } else {
             "Give it its services. Answer No when asked to overwrite the existing default SMTP certificate; never -Force, which says Yes:"
         };
-        vec![Step::new(said, exchange.iter().map(command).collect())]
+        vec![Step::new(said, exchange.iter().map(|host| self.enabled(host)).collect())]
     }
 
     /// What the former one is used for on a server.
@@ -268,20 +405,35 @@ impl Guide<'_> {
         self.outgoing.iter().filter(|connector| subjects.contains(connector.subject().to_string().as_str())).collect()
     }
 
-    /// `$c`, from a server that has it.
-    fn fetched(&self, host: Option<&str>) -> String {
-        let at = host.map(|host| format!(" -Server {}", server_name(host))).unwrap_or_default();
-        format!("$c = Get-ExchangeCertificate{at} -Thumbprint {}", self.thumbprint())
+    /// `$c`, the new one, or nothing: not what it was before.
+    fn fetched(&self, host: &str) -> String {
+        format!("$c = $null; $c = Get-ExchangeCertificate{} -Thumbprint {}", self.at(host), self.thumbprint())
+    }
+
+    /// `$c`, for connectors of the organisation: from a server of it that has the new one, else from its file.
+    fn fetched_inside(&self) -> String {
+        let held = self.stocks.keys().filter(|host| self.has(host, self.thumbprint()));
+        let mut hosts = self.on.iter().chain(held).filter(|host| self.role(host) == ServerRole::Mailbox);
+        hosts.next().map_or_else(
+            || {
+                let file = "$c = New-Object System.Security.Cryptography.X509Certificates.X509Certificate2 '<NEW.CER>'";
+                file.to_string()
+            },
+            |host| self.fetched(host),
+        )
     }
 
     fn name_at_receivers(&self) -> Vec<Step> {
-        let stale = self.named_as("pin-stale");
+        let mut stale = self.named_as("pin-stale");
+        // One of a server that keeps the former one goes on naming it.
+        stale.retain(|connector| connector.host.as_ref().is_some_and(|host| self.will_have_it(host)));
         if stale.is_empty() {
             return Vec::new();
         }
         let command = |connector: &&ReceiveConnector| {
+            let host = connector.host.as_deref().unwrap_or_default();
             let set = format!("Set-ReceiveConnector {} -TlsCertificateName {PIN}", identity(connector));
-            format!("{}; {set}", self.fetched(connector.host.as_deref()))
+            format!("{}; if ($c) {{ {set} }}{}", self.fetched(host), self.itself(host))
         };
         let said = "Name it where receive connectors name the former one; without that STARTTLS disappears when the former one goes:";
         vec![Step::new(said, stale.iter().map(command).collect())]
@@ -291,14 +443,7 @@ impl Guide<'_> {
         let mut steps = Vec::new();
         let stale = self.senders_as("pin-stale");
         if !stale.is_empty() {
-            let command = |connector: &&Outgoing| {
-                let source = connector.sources.iter().next().map(String::as_str);
-                format!(
-                    "{}; Set-SendConnector {} -TlsCertificateName {PIN}",
-                    self.fetched(source),
-                    in_command(&connector.name)
-                )
-            };
+            let command = |connector: &&Outgoing| format!("{}; {}", self.fetched_inside(), naming(connector));
             let said = "Name it where send connectors name the former one:";
             steps.push(Step::new(said, stale.iter().map(command).collect()));
         }
@@ -316,37 +461,95 @@ impl Guide<'_> {
         }
         let said =
             "Wait until the controllers have replicated. Where no link fails (replication-links), it can be hurried:";
-        vec![Step::new(said, vec!["repadmin /syncall /AdeP".into()])]
+        vec![Step::new(said, vec![SYNC.into()])]
+    }
+
+    /// Send connectors that name both alike, and whose sources are known. Without these nothing is to be stopped: who takes the
+    /// name away while one of them runs has it send without a certificate.
+    fn alike(&self) -> Vec<&Outgoing> {
+        self.senders_as("same-names").into_iter().filter(|connector| !connector.sources.is_empty()).collect()
+    }
+
+    /// What goes in the midst of the order for two that bear the same names: from each source, unless it is known not to have it.
+    fn removed_between(&self) -> BTreeSet<(&str, &str)> {
+        let mut removed = BTreeSet::new();
+        for connector in self.alike() {
+            let named = |old: &&Replaced| connector.pin.value().is_some_and(|pin| pin_fits(pin, &old.leaf));
+            for old in self.rehearsal.replaced.iter().filter(named) {
+                let thumbprint = old.leaf.thumbprint.as_str();
+                let is_gone = |host: &str| {
+                    self.stocks.get(host).is_some_and(|stock| stock.is_whole) && !self.has(host, thumbprint)
+                };
+                let sources = connector.sources.iter().map(String::as_str).filter(|host| !is_gone(host));
+                removed.extend(
+                    sources.filter(|host| self.role(host) != ServerRole::Gateway).map(|host| (host, thumbprint)),
+                );
+            }
+        }
+        removed
+    }
+
+    fn removed_last(&self) -> BTreeSet<(&str, &str)> {
+        let between = self.removed_between();
+        let all = self.rehearsal.replaced.iter().flat_map(|Replaced { leaf, hosts, .. }| {
+            hosts.iter().map(|host| (host.as_str(), leaf.thumbprint.as_str()))
+        });
+        let is_due = |one: &(&str, &str)| !between.contains(one) && self.role(one.0) != ServerRole::Gateway;
+        all.filter(|(host, _)| self.on.iter().any(|on| on == host)).filter(is_due).collect()
+    }
+
+    /// A server cannot do without its internal transport certificate: another comes first.
+    fn give_up_internal(&self) -> Vec<Step> {
+        if self.rehearsal.supposition().is_internal {
+            return Vec::new();
+        }
+        let is_internal = |(host, thumbprint): &(&str, &str)| {
+            let stocked = self.stocks.get(*host).and_then(|stock| stock.certificates.get(*thumbprint));
+            let mut shown = self
+                .seen
+                .shown
+                .iter()
+                .filter(|shown| shown.listener.to.host == *host && shown.upgrade == Some(Upgrade::AnonymousTls));
+            stocked.is_some_and(|one| one.is_internal)
+                || shown.any(|shown| self.seen.leaf(shown).thumbprint == *thumbprint)
+        };
+        let removed = self.removed_between().into_iter().chain(self.removed_last());
+        let hosts: BTreeSet<&str> = removed.filter(is_internal).map(|(host, _)| host).collect();
+        if hosts.is_empty() {
+            return Vec::new();
+        }
+        let command = |host: &&str| format!("New-ExchangeCertificate{}{}", self.at(host), self.itself(host));
+        let said = "Here the former one is the internal transport certificate as well, and cannot be removed before another is. Have \
+                    the server make one, and answer Yes, this once, when asked to overwrite the default SMTP certificate:";
+        vec![Step::new(said, hosts.iter().map(command).collect())]
     }
 
     /// Of two that bear the same names, the right one is certain only when the other is gone.
     fn same_names(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        let senders = self.senders_as("same-names");
-        let sources: BTreeSet<&String> = senders.iter().flat_map(|connector| &connector.sources).collect();
+        let senders = self.alike();
         if !senders.is_empty() {
-            let hosts = listed(sources.iter().copied());
-            let names = |what: &str| -> Vec<String> {
-                senders
-                    .iter()
-                    .map(|one| format!("Set-SendConnector {} -TlsCertificateName {what}", in_command(&one.name)))
-                    .collect()
-            };
-            let stop = format!("Invoke-Command {hosts} {{ Stop-Service MSExchangeTransport }}");
-            let start = format!("Invoke-Command {hosts} {{ Start-Service MSExchangeTransport }}");
-            let removals = self.removals(&sources.iter().map(|host| host.as_str()).collect());
-            let source = sources.iter().next().map(|host| host.as_str());
+            let sources: BTreeSet<&str> =
+                senders.iter().flat_map(|connector| &connector.sources).map(String::as_str).collect();
+            let unset = senders
+                .iter()
+                .map(|one| format!("Set-SendConnector {} -TlsCertificateName $null", in_command(&one.name)));
+            let removals = self.removed_between();
             let commands = [
-                vec![stop],
-                names("$null"),
-                vec!["repadmin /syncall /AdeP".into()],
-                removals,
-                vec![self.fetched(source)],
-                names(PIN),
-                vec!["repadmin /syncall /AdeP".into(), start],
+                // Looked for first: nothing is stopped for a certificate that is not there.
+                vec![self.fetched_inside(), "$c | Format-List Thumbprint,Subject,Issuer".into()],
+                self.on_all(&sources, "Stop-Service MSExchangeTransport"),
+                unset.collect(),
+                self.synchronised(&sources),
+                removals.iter().map(|(host, thumbprint)| self.removal(host, thumbprint)).collect(),
+                senders.iter().map(|connector| naming(connector)).collect(),
+                self.synchronised(&sources),
+                self.on_all(&sources, "Start-Service MSExchangeTransport"),
             ];
             let said = "The new one has the issuer and the subject of the former one, and send connectors name both alike. In this \
-                        order, in a quiet hour; never take the name away while transport runs:";
+                        order, in a quiet hour; go on only if the first two lines show the new one, and never take the name away \
+                        while transport runs on any of these servers. Where the former one is the internal transport certificate, it \
+                        is not removed before another is:";
             steps.push(Step::new(said, commands.concat()));
         }
         let receivers = self.named_as("same-names");
@@ -363,22 +566,25 @@ impl Guide<'_> {
     }
 
     fn restart(&self) -> Vec<Step> {
-        let inside: Vec<_> = self.of_role(ServerRole::Mailbox).collect();
-        let (old, newer): (Vec<&String>, Vec<&String>) =
-            inside.into_iter().partition(|host| self.of_2010.contains(*host));
+        let others = self.other_sources();
+        let all: Vec<&String> = self.on.iter().chain(others).collect();
+        let inside = all.iter().copied().filter(|host| self.role(host) == ServerRole::Mailbox);
+        let (old, newer): (Vec<&String>, Vec<&String>) = inside.partition(|host| self.of_2010.contains(*host));
         let mut commands = Vec::new();
         for host in newer {
             commands.push(format!(
-                "Invoke-Command {host} {{ Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport }}"
+                "Invoke-Command {} {{ Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport }}",
+                spelt_in_command(host)
             ));
         }
         for host in old {
             commands.push(format!(
-                "Invoke-Command {host} {{ Restart-Service MSExchangeTransport }}    # Exchange 2010 has no front end"
+                "Invoke-Command {} {{ Restart-Service MSExchangeTransport }}    # Exchange 2010 has no front end",
+                spelt_in_command(host)
             ));
         }
-        for host in self.of_role(ServerRole::Edge) {
-            commands.push(format!("Restart-Service MSExchangeTransport    # on {host} itself"));
+        for host in all.into_iter().filter(|host| self.role(host) == ServerRole::Edge) {
+            commands.push(format!("Restart-Service MSExchangeTransport{}", self.itself(host)));
         }
         if commands.is_empty() {
             return Vec::new();
@@ -388,7 +594,7 @@ impl Guide<'_> {
     }
 
     fn edge(&self) -> Vec<Step> {
-        let edges: Vec<_> = self.of_role(ServerRole::Edge).cloned().collect();
+        let edges: Vec<_> = self.of_role(ServerRole::Edge).map(|host| spelt_in_command(host)).collect();
         if edges.is_empty() {
             return Vec::new();
         }
@@ -412,7 +618,7 @@ impl Guide<'_> {
             return Vec::new();
         }
         let leaf = Leaf::from(&self.rehearsal.new);
-        let name = leaf.all_names().find(|name| is_name(name)).unwrap_or_else(|| "<NAME>".into());
+        let name = leaf.all_names().find(|name| is_pattern(name)).unwrap_or_else(|| "<NAME>".into());
         let command = |subject: &&str| {
             let connector = subject.split_once('/').map_or(*subject, |(_, name)| name);
             format!("Set-InboundConnector {} -TlsSenderCertificateName {name}", in_command(connector))
@@ -423,13 +629,9 @@ impl Guide<'_> {
     }
 
     fn remove(&self) -> Vec<Step> {
-        let commands = self.removals(&self.on.iter().map(String::as_str).collect());
-        // What was removed in the midst of the order above does not come twice.
-        let is_done = self
-            .renewal
-            .of(Class::Left)
-            .any(|change| change.code == "same-names" && change.subject.starts_with("send "));
-        if commands.is_empty() || is_done {
+        let commands: Vec<_> =
+            self.removed_last().iter().map(|(host, thumbprint)| self.removal(host, thumbprint)).collect();
+        if commands.is_empty() {
             return Vec::new();
         }
         let said = "Remove the former one last, when that comparison is clean and mail has flowed for a day. A certificate that \
@@ -437,39 +639,48 @@ impl Guide<'_> {
         vec![Step::new(said, commands)]
     }
 
-    fn removals(&self, hosts: &BTreeSet<&str>) -> Vec<String> {
+    fn removal(&self, host: &str, thumbprint: &str) -> String {
+        format!("Remove-ExchangeCertificate{} -Thumbprint {thumbprint}{}", self.at(host), self.itself(host))
+    }
+
+    /// An Edge learns of connectors from the subscription, and not from the directory.
+    fn synchronised(&self, sources: &BTreeSet<&str>) -> Vec<String> {
+        let has_edge = sources.iter().any(|host| self.role(host) == ServerRole::Edge);
+        let edge = has_edge.then_some("Start-EdgeSynchronization");
+        [SYNC].into_iter().chain(edge).map(String::from).collect()
+    }
+
+    /// A command of Windows on each of these. No session of the organisation reaches an Edge.
+    fn on_all(&self, hosts: &BTreeSet<&str>, command: &str) -> Vec<String> {
+        let (edges, inside): (Vec<&str>, Vec<&str>) =
+            hosts.iter().partition(|host| self.role(host) == ServerRole::Edge);
         let mut commands = Vec::new();
-        for Replaced { leaf, hosts: holders, .. } in &self.rehearsal.replaced {
-            for host in holders.iter().filter(|host| hosts.contains(host.as_str())) {
-                commands.push(match self.role(host) {
-                    ServerRole::Gateway => continue,
-                    ServerRole::Edge => {
-                        format!("Remove-ExchangeCertificate -Thumbprint {}    # on {host} itself", leaf.thumbprint)
-                    }
-                    ServerRole::Mailbox => {
-                        format!(
-                            "Remove-ExchangeCertificate -Server {} -Thumbprint {}",
-                            server_name(host),
-                            leaf.thumbprint
-                        )
-                    }
-                });
-            }
+        if !inside.is_empty() {
+            let inside: Vec<_> = inside.into_iter().map(spelt_in_command).collect();
+            commands.push(format!("Invoke-Command {} {{ {command} }}", inside.join(",")));
         }
+        commands.extend(edges.into_iter().map(|host| format!("{command}{}", self.itself(host))));
         commands
     }
 }
 
 /// A certificate as a connector names it.
 const PIN: &str = "\"<I>$($c.Issuer)<S>$($c.Subject)\"";
+const SYNC: &str = "repadmin /syncall /AdeP";
 
-fn listed<'h>(hosts: impl Iterator<Item = &'h String>) -> String {
-    hosts.cloned().collect::<Vec<_>>().join(",")
+/// A connector is never left naming nothing because `$c` is.
+fn naming(connector: &Outgoing) -> String {
+    format!("if ($c) {{ Set-SendConnector {} -TlsCertificateName {PIN} }}", in_command(&connector.name))
 }
 
-/// Names of certificates enter commands only if they are names.
-fn is_name(name: &str) -> bool {
-    is_host_name(name.strip_prefix("*.").unwrap_or(name))
+fn sending(hosts: &BTreeSet<&String>) -> String {
+    let names: Vec<_> = hosts.iter().map(|host| spelt_in_command(host)).collect();
+    format!("{} {}", names.join(", "), if names.len() == 1 { "sends" } else { "send" })
+}
+
+/// The name that Exchange has for a server.
+fn in_shell(host: &str) -> &str {
+    server_name(spelt_in_command(host))
 }
 
 fn is_plain(path: &str) -> bool {
