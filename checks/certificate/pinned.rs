@@ -276,8 +276,8 @@ fn hold<'s>(connector: &Outgoing, name: &CertificateName, one: &'s Presented<'_>
     match (&selected.choice, one.stock.and_then(Stock::supposed)) {
         // Of what was not seen, one may fit; unless the one that was named is what was taken away.
         (Choice::Nothing, _) if one.stock.is_some_and(|stock| !stock.is_whole) && !one.loses_named => {
-            let said = "of the certificates that it is known to have, none fits".to_string();
-            new(Verdict::Warn, "pin-fits-none", said)
+            let said = "of the certificates that it is known to have, none fits; what it sends only an export tells";
+            Held { host: &one.host, verdict: Verdict::Skip, code: None, said: said.into() }
         }
         (Choice::Nothing, _) => new(Verdict::Fail, "pin-fits-none", none()),
         (Choice::Any(any), _) => {
@@ -301,7 +301,10 @@ fn hold<'s>(connector: &Outgoing, name: &CertificateName, one: &'s Presented<'_>
             );
             new(Verdict::Warn, "cannot-be-pinned", said)
         }
-        (Choice::One(chosen), Some(new_one)) if chosen.thumbprint != new_one.thumbprint => {
+        // It goes on with one of its own, unless that is the one in whose place the new one comes.
+        (Choice::One(chosen), Some(new_one))
+            if chosen.thumbprint != new_one.thumbprint && chosen.subject.is(&new_one.subject) =>
+        {
             let said = format!(
                 "it goes on with {}: the new one, {}, is not what the connector names",
                 chosen.thumbprint, new_one.thumbprint

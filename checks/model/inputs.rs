@@ -71,6 +71,9 @@ pub struct Supposed {
     /// It is the internal transport certificate as well: somebody answered Yes.
     #[serde(default)]
     pub is_internal: bool,
+    /// It comes in the place of one that SMTP does not use, and is not given that service.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_for_web_alone: bool,
 }
 
 /// What is stated of a hybrid organisation: the table `[hybrid]` of a plan.

@@ -258,8 +258,12 @@ impl Stock {
         if supposed.is_internal {
             self.certificates.values_mut().for_each(|other| other.is_internal = false);
         }
-        let has = Some(true);
-        let new = Stocked { has_key: has, serves_smtp: has, is_internal: supposed.is_internal, ..Stocked::of(&new) };
+        let new = Stocked {
+            has_key: Some(true),
+            serves_smtp: Some(!supposed.is_for_web_alone),
+            is_internal: supposed.is_internal,
+            ..Stocked::of(&new)
+        };
         self.add(new, Source::Supposed);
     }
 }
