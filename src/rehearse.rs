@@ -102,6 +102,7 @@ impl Rehearsal {
             on: on.iter().cloned().collect(),
             removed: removed.into_iter().collect(),
             is_internal: intention.overwrites_default,
+            is_for_web_alone: known.is_for_web_alone(&replaced, &on),
         });
         let olds = replaced.iter().map(|old| old.thumbprint.clone()).collect();
         let evidence = set(&plan, &before.evidence, &known.seen, &new, &olds);
@@ -109,7 +110,8 @@ impl Rehearsal {
         let mut before = before;
         let untold: BTreeSet<String> =
             [&mut before, &mut supposed].into_iter().flat_map(|recording| answer(recording, stores)).collect();
-        let notes = notes(&new, &known, &supposed, &untold);
+        let mut notes = notes(&new, &known, &supposed, &untold);
+        notes.splice(0..0, warnings(&new, &replaced, known.seen.now));
         let replaced = replaced.into_iter().map(|leaf| known.places_of(leaf, &on)).collect();
         Ok(Self { new, before, supposed, replaced, notes })
     }
@@ -243,6 +245,18 @@ impl Known {
         ))
     }
 
+    /// Does it come in the place of certificates that websites have and SMTP has not?
+    fn is_for_web_alone(&self, replaced: &[Leaf], on: &BTreeSet<String>) -> bool {
+        let is_old = |thumbprint: &str| replaced.iter().any(|leaf| leaf.thumbprint == thumbprint);
+        let is_here = |shown: &&Shown| on.contains(&shown.listener.to.host) && is_of_mail(shown);
+        let here = || self.seen.shown.iter().filter(is_here).filter(|s| is_old(&self.seen.leaf(s).thumbprint));
+        let is_of_web = here().next().is_some() && here().all(|shown| shown.listener.service == Service::Web);
+        let stocked = on.iter().filter_map(|host| self.stocks.get(host)).flat_map(|stock| stock.certificates.values());
+        // Where no export tells, a certificate that only a website shows may serve SMTP as a client all the same.
+        let mut told = stocked.filter(|one| is_old(&one.thumbprint));
+        is_of_web && told.all(|one| one.serves_smtp == Some(false))
+    }
+
     fn places_of(&self, leaf: Leaf, on: &BTreeSet<String>) -> Replaced {
         let shown = self.seen.shown.iter().filter(|shown| {
             on.contains(&shown.listener.to.host)
@@ -317,6 +331,18 @@ fn recorded(question: &RootsNamed, evidence: &Evidence) -> Option<RootsFound> {
         }
     }
     found
+}
+
+/// What speaks against the new certificate at once.
+fn warnings(new: &Certificate, replaced: &[Leaf], now: Timestamp) -> Vec<String> {
+    const DAY: &str = "%Y-%m-%d";
+    let end = new.not_after.strftime(DAY);
+    if new.not_after < now {
+        return vec![format!("It expired on {end}: do not install it.")];
+    }
+    let latest = replaced.iter().filter_map(|leaf| leaf.not_after).max().filter(|latest| new.not_after < *latest);
+    let latest = latest.map(|latest| latest.strftime(DAY));
+    latest.map(|latest| format!("It ends on {end}, before the one that it replaces ({latest}): is it the right file?")).into_iter().collect()
 }
 
 fn notes(new: &Certificate, known: &Known, supposed: &Recording, untold: &BTreeSet<String>) -> Vec<String> {

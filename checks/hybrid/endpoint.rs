@@ -186,9 +186,9 @@ fn judge(connector: &Outgoing, estate: &Estate, evidence: &Evidence) -> Finding 
         0 => worst,
         _ => Finding { seen: format!("{}; {more} more hosts were not asked", worst.seen), ..worst },
     };
-    worst.map(whole).unwrap_or_else(|| {
-        finding(Verdict::Skip, "it has no smart host, and no domain of its own whose MX could be looked up".into())
-    })
+    let nothing =
+        || finding(Verdict::Skip, "it has no smart host, and no domain of its own whose MX could be looked up".into());
+    worst.map_or_else(nothing, whole)
 }
 
 fn nowhere(connector: &Outgoing, name: &str, what: &str, estate: &Estate) -> Finding {

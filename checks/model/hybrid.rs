@@ -24,6 +24,7 @@ use crate::{
     },
 };
 use alloc::{
+    boxed::Box,
     collections::{BTreeMap, BTreeSet},
     string::{String, ToString},
     vec,
@@ -76,7 +77,7 @@ pub enum Shows {
 #[derive(Clone, Debug)]
 pub enum Since {
     /// The certificate: this one is selected now, and began later.
-    Certificate(Client),
+    Certificate(Box<Client>),
     /// An inbound connector of the tenant, at this time.
     Connector(Timestamp),
 }
@@ -450,7 +451,7 @@ fn since(session: &SendSession, selected: Option<&Client>, estate: &Estate) -> O
         session.sent.as_ref().is_none_or(|sent| sent.thumbprint != selected.thumbprint)
             && selected.not_before.is_some_and(|begin| begin > session.when)
     };
-    let certificate = selected.filter(is_newer).cloned().map(Since::Certificate);
+    let certificate = selected.filter(is_newer).cloned().map(|selected| Since::Certificate(Box::new(selected)));
     certificate.or_else(|| connector_changed(session.when, estate).map(Since::Connector))
 }
 

@@ -124,12 +124,18 @@ fn signed_data(bytes: &[u8]) -> Option<Result<Vec<CertificateDer<'static>>, Stri
             return None;
         }
         let data: SignedData = content.content.decode_as().ok()?;
-        let mut certificates = Vec::new();
-        for choice in data.certificates.iter().flat_map(|set| set.0.iter()) {
+        let (mut certificates, mut behind) = (Vec::new(), 0);
+        // One more than the most is enough to be refused.
+        for choice in data.certificates.iter().flat_map(|set| set.0.iter()).take(MOST + 1) {
             let CertificateChoices::Certificate(certificate) = choice else { continue };
             let der = certificate.to_der().ok()?;
             // Written anew it must be what stood there, else its thumbprint would be another's.
-            bytes.windows(der.len()).position(|window| window == der)?;
+            let find = |from: usize| {
+                let at = bytes.get(from..)?.windows(der.len()).position(|window| window == der)?;
+                Some(from + at + der.len())
+            };
+            // Most stand in their order; only for the others the search begins anew.
+            behind = find(behind).or_else(|| find(0))?;
             certificates.push(CertificateDer::from(der));
         }
         Some(certificates)
@@ -179,6 +185,9 @@ fn written(text: &str) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 fn sound(certificates: Vec<CertificateDer<'static>>) -> Result<Vec<CertificateDer<'static>>, String> {
+    if certificates.len() > MOST {
+        return Err(format!("it holds more than {MOST} certificates"));
+    }
     for (index, certificate) in certificates.iter().enumerate() {
         Certificate::parse(certificate).map_err(|wrong| format!("certificate {}: {wrong}", index + 1))?;
     }

@@ -7,7 +7,10 @@ use serde::{
     de::{MapAccess, Visitor},
 };
 use serde_json::{Value, value::RawValue};
-use std::fmt;
+use std::{collections::HashSet, fmt};
+
+/// So many fields a row has at most; what Exchange exports has a tenth of them.
+const MOST_FIELDS: usize = 512;
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -91,10 +94,14 @@ pub fn offset(record: &StringRecord) -> usize {
 
 /// The first row names the columns.
 fn named(record: &StringRecord, line: usize, mistakes: &mut Mistakes) -> Option<Row> {
-    let mut fields: Vec<Field> = Vec::new();
+    if record.len() > MOST_FIELDS {
+        mistakes.line(line, format!("has {} columns; {MOST_FIELDS} are the most that are read", record.len()));
+        return None;
+    }
+    let (mut fields, mut known) = (Vec::new(), HashSet::new());
     for name in record {
         let name = name.trim();
-        if fields.iter().any(|field| field.name.eq_ignore_ascii_case(name)) {
+        if !known.insert(name.to_ascii_lowercase()) {
             mistakes.line(line, format!("there are two columns {}", quoted(name)));
             return None;
         }
@@ -186,9 +193,13 @@ impl<'t> Json<'t> {
             return list.gather(rows, lines, depth, mistakes);
         }
         let line = lines.at(self.offset());
-        let mut row = Row { line, fields: Vec::new() };
+        if fields.len() > MOST_FIELDS {
+            mistakes.line(line, format!("has {} fields; {MOST_FIELDS} are the most that are read", fields.len()));
+            return;
+        }
+        let (mut row, mut known) = (Row { line, fields: Vec::new() }, HashSet::new());
         for (name, part) in fields {
-            if row.has(&name) {
+            if !known.insert(name.to_ascii_lowercase()) {
                 mistakes.field(lines.at(part.offset()), &name, "is there twice");
             }
             row.fields.push(Field { name, line: lines.at(part.offset()), value: part.value() });
@@ -309,6 +320,15 @@ mod tests {
             let (_, mistakes) = csv_rows(text);
             assert!(mistakes[0].starts_with(place), "{mistakes:?}");
         }
+    }
+
+    #[test]
+    fn a_row_has_no_more_fields_than_are_read() {
+        let names: Vec<_> = (0..=MOST_FIELDS).map(|number| format!("F{number}")).collect();
+        let json = format!("{{{}}}", names.iter().map(|name| format!("\"{name}\": 1")).collect::<Vec<_>>().join(","));
+        let ((rows, of_json), (none, of_csv)) = (json_rows(&json), csv_rows(&names.join(",")));
+        assert!(rows.is_empty() && of_json[0].contains("513 fields"), "{of_json:?}");
+        assert!(none.is_empty() && of_csv[0].contains("513 columns"), "{of_csv:?}");
     }
 
     proptest! {

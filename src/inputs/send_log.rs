@@ -6,20 +6,29 @@ use super::{
     rows::{Lines, offset},
 };
 use csv::{ReaderBuilder, StringRecord};
-use exchange_preflight_checks::facts::{
-    dns::{canonical_name, is_host_name},
-    protocol_log::{CertificateRow, LoggedCertificate, SendSession, Side, is_thumbprint},
+use exchange_preflight_checks::{
+    facts::{
+        dns::{canonical_name, is_host_name},
+        protocol_log::{CertificateRow, LoggedCertificate, SendSession, Side, is_thumbprint},
+    },
+    model::hybrid::is_exchange_online,
 };
 use jiff::Timestamp;
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     net::{IpAddr, SocketAddr},
 };
 
-/// So many sessions with refusals are kept, and of those without so many that differ; the newest.
-const MOST_REFUSED: usize = 200;
-const MOST_QUIET: usize = 1000;
+/// Of one server by one connector so many sessions with refusals are kept, and of those without so many that differ; the newest.
+const MOST_REFUSED: usize = 50;
+const MOST_QUIET: usize = 100;
+
+/// And so many servers and connectors, those with the newest sessions; no organisation has more.
+const MOST_WAYS: usize = 1000;
+
+/// So many sessions are gathered before what is not worth keeping goes.
+const MOST_GATHERED: usize = 5000;
 
 /// So many refusals of one session are kept.
 const MOST_REFUSALS: usize = 8;
@@ -42,6 +51,8 @@ pub fn is_log(text: &str) -> bool {
 #[derive(Default)]
 pub struct Logs {
     finished: Vec<SendSession>,
+    /// At so many of them it is looked which are worth keeping.
+    full: usize,
     /// Those whose beginning or end stands in another file.
     parted: BTreeMap<(Option<String>, String), Open>,
 }
@@ -50,7 +61,7 @@ impl Logs {
     /// Reads a file, which is of this server by the word of who gave it. Says how many sessions it has.
     pub fn read(&mut self, text: &str, server: Option<&str>, mistakes: &mut Mistakes) -> usize {
         let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
-        let mut file = File { server, columns: None, open: HashMap::new(), sessions: 0 };
+        let mut file = File { server, columns: None, open: HashMap::new(), begun: VecDeque::new(), sessions: 0 };
         let (mut record, mut lines) = (StringRecord::new(), Lines::of(text));
         while reader.read_record(&mut record).is_ok_and(|is_there| is_there) {
             let line = lines.at(offset(&record));
@@ -108,9 +119,15 @@ impl Logs {
         for side in [&mut session.sent, &mut session.received] {
             side.take_if(|certificate| certificate.thumbprint.is_empty());
         }
+        // Of correspondents only what a refusal is about; mail to strangers is nobody's business.
+        if session.refusals.is_empty() && !session.remote_name.as_deref().is_some_and(is_exchange_online) {
+            (session.remote, session.remote_name, session.received) = (None, None, None);
+        }
         self.finished.push(session);
-        if self.finished.len() > 4 * (MOST_REFUSED + MOST_QUIET) {
+        if self.finished.len() > self.full.max(MOST_GATHERED) {
             self.finished = worth_keeping(std::mem::take(&mut self.finished));
+            // Where much is worth keeping, the next look is as far away.
+            self.full = 2 * self.finished.len();
         }
     }
 }
@@ -124,19 +141,24 @@ pub fn worth_keeping(mut sessions: Vec<SendSession>) -> Vec<SendSession> {
     sessions.reverse();
     // The last that is met is the oldest.
     let oldest: BTreeMap<_, _> = sessions.iter().map(|session| (says(session), session.when)).collect();
-    let (mut quiet, mut refused) = (0, 0);
+    let mut ways: HashMap<_, (usize, usize)> = HashMap::new();
     let mut said = BTreeSet::new();
     sessions.retain(|session| {
         let key = says(session);
         let is_oldest = oldest.get(&key) == Some(&session.when);
         let is_first = said.insert(key);
+        let way = (session.server.clone(), session.local, session.connector.clone());
+        if ways.len() == MOST_WAYS && !ways.contains_key(&way) {
+            return false;
+        }
+        let (quiet, refused) = ways.entry(way).or_default();
         if session.refusals.is_empty() {
-            let is_kept = (is_first || is_oldest) && quiet < MOST_QUIET;
-            quiet += usize::from(is_kept);
+            let is_kept = (is_first || is_oldest) && *quiet < MOST_QUIET;
+            *quiet += usize::from(is_kept);
             is_kept
         } else {
-            refused += 1;
-            refused <= MOST_REFUSED
+            *refused += 1;
+            *refused <= MOST_REFUSED
         }
     });
     sessions.reverse();
@@ -264,6 +286,8 @@ struct File<'f> {
     server: Option<&'f str>,
     columns: Option<Columns>,
     open: HashMap<String, Open>,
+    /// The ids of those, and of some that have ended, in the order of their first rows.
+    begun: VecDeque<String>,
     sessions: usize,
 }
 
@@ -285,10 +309,15 @@ impl File<'_> {
         let mut ended = Vec::new();
         if !self.open.contains_key(row.id) {
             self.sessions += 1;
-            if self.open.len() == MOST_OPEN {
-                let oldest = self.open.values().min_by_key(|open| open.session.when).map(|open| open.id.clone());
-                ended.extend(oldest.and_then(|id| self.open.remove(&id)));
+            // The longest open goes first; those that have ended since are only dropped from the queue.
+            while self.open.len() >= MOST_OPEN {
+                let Some(id) = self.begun.pop_front() else { break };
+                ended.extend(self.open.remove(&id));
             }
+            if self.begun.len() >= 2 * MOST_OPEN {
+                self.begun.retain(|id| self.open.contains_key(id));
+            }
+            self.begun.push_back(row.id.to_string());
         }
         let open = self.open.entry(row.id.to_string()).or_insert_with(|| Open {
             id: row.id.to_string(),
@@ -496,6 +525,30 @@ mod tests {
         let bare = bare.replace("\"\"Contoso, Ltd.\"\"", "\"Contoso, Ltd.\"");
         assert_ne!(bare, NEW);
         assert_eq!(read(&[&bare]), read(&[NEW]));
+    }
+
+    #[test]
+    fn one_connector_does_not_crowd_out_another_and_strangers_are_not_kept() {
+        let session = |connector: &str, second: i64, remote: &str| SendSession {
+            server: None,
+            local: "10.0.0.22".parse().ok(),
+            connector: connector.into(),
+            remote: "192.0.2.36".parse().ok(),
+            remote_name: Some(remote.into()),
+            when: Timestamp::from_second(second).unwrap(),
+            sent: Some(LoggedCertificate { thumbprint: format!("{second:040x}"), ..LoggedCertificate::default() }),
+            received: None,
+            refusals: Vec::new(),
+        };
+        let mut logs = Logs::default();
+        logs.keep(session("Cloud", 0, "db5.mail.protection.outlook.com"));
+        for second in 1..6000 {
+            logs.keep(session("Internet", second, "mx.fabrikam.com"));
+        }
+        let kept = logs.into_sessions();
+        assert_eq!(kept.len(), 1 + MOST_QUIET);
+        assert!(kept[0].connector == "Cloud" && kept[0].remote.is_some() && kept[0].remote_name.is_some());
+        assert!(kept[1..].iter().all(|session| session.remote.is_none() && session.remote_name.is_none()));
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub fn sound(inputs: &Inputs, hybrid: &HybridPlan) -> Result<(), String> {
         check([&session.sent, &session.received].into_iter().flatten().all(is_logged), "send_log.sent");
         check(are_names(&session.refusals), "send_log.refusals");
     }
-    if let Some(Supposed { chain: _, on, removed, is_internal: _ }) = &inputs.supposed {
+    if let Some(Supposed { on, removed, .. }) = &inputs.supposed {
         check(on.iter().all(|host| host_name(host).is_ok()), "supposed.on");
         check(removed.iter().all(|thumbprint| is_thumbprint(thumbprint)), "supposed.removed");
     }
