@@ -143,7 +143,7 @@ fn published(host: &str, estate: &Estate, evidence: &Evidence) -> Option<Publish
                     Published::These(found)
                 }
             }
-            Some(answer) if (300..500).contains(&answer.status) => Published::Nothing(answer.status),
+            Some(answer) if [401, 403, 404].contains(&answer.status) => Published::Nothing(answer.status),
             Some(answer) => Published::Unclear(format!("it answers with HTTP status {}", answer.status)),
             None => Published::Unclear(miss.map_or_else(|| "it did not answer".into(), ToString::to_string)),
         },
@@ -159,6 +159,12 @@ fn judge(host: &str, told: &Published, newest: Option<&Certificate>, now: Timest
     };
     let these = match told {
         Published::These(these) => these,
+        Published::Nothing(status @ (401 | 403)) => {
+            return new(
+                Verdict::Skip,
+                format!("it does not show its Auth certificate to strangers (HTTP status {status})"),
+            );
+        }
         Published::Nothing(status) => {
             return new(Verdict::Skip, format!("it publishes no Auth certificate (HTTP status {status})"));
         }
@@ -298,6 +304,8 @@ mod tests {
     fn what_publishes_nothing_is_skipped_and_what_is_no_answer_unknown() {
         let found = judged(answer(404, ""), answer(200, "<html>"), Timestamp::UNIX_EPOCH);
         assert_eq!(found, ["skip ex01.contoso.com", "unknown ex02.contoso.com"]);
+        let found = judged(answer(302, ""), answer(404, ""), Timestamp::UNIX_EPOCH);
+        assert_eq!(found, ["skip ex02.contoso.com", "unknown ex01.contoso.com"], "sent elsewhere");
         let found = judged(answer(401, ""), answer(503, ""), Timestamp::UNIX_EPOCH);
         assert_eq!(found, ["skip ex01.contoso.com", "unknown ex02.contoso.com"]);
     }

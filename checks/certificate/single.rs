@@ -17,7 +17,10 @@ use crate::{
         listeners::{Facing, Service, listeners, quote},
         meta::{Basis, Fold, Meta, Tier},
         organisation::ExchangeServer,
-        outgoing::{Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, spelt_in_command, together},
+        outgoing::{
+            Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, remove_unless_internal, spelt_in_command,
+            together,
+        },
         selection::{By, bears},
         stock::{Standing, Stock, Stocked, stocks},
     },
@@ -189,16 +192,23 @@ fn judge_client(
 ) -> Option<Finding> {
     let presented = presented(connector, stocks, estate, evidence);
     let (told, untold): (Vec<_>, Vec<_>) = presented.iter().partition(|one| one.is_told());
-    if told.is_empty() {
-        return None;
-    }
     let new = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
+    if told.is_empty() {
+        // Which of those in the exports is shown hangs on whether the connector names one.
+        let is_left_open = !connector.pin.is_read() && presented.iter().any(Presented::is_chosen_from_all);
+        let untold = untold.iter().map(|one| (one.host.as_str(), one.why_untold()));
+        return is_left_open.then(|| {
+            new(Verdict::Unknown, together(untold)).remedy(
+                "Give an export of the send connectors by --input; exchange-preflight explain inputs has the command.",
+            )
+        });
+    }
     let traps = told.iter().filter_map(|one| trap(connector, one)).collect::<Vec<_>>();
     let also: Vec<_> = untold.iter().map(|one| (one.host.as_str(), one.why_untold())).collect();
     if let Some(worst) = traps.iter().max_by_key(|trap| trap.verdict) {
         let said = traps.iter().map(|trap| (trap.host, trap.said.clone())).chain(also);
         let finding = new(worst.verdict, together(said)).code(worst.code);
-        return Some(mend(connector, &traps, estate).into_iter().fold(finding, Finding::remedy));
+        return Some(mend(connector, &traps, stocks, estate).into_iter().fold(finding, Finding::remedy));
     }
     if let Some(finding) = differ(connector, &told) {
         return Some(finding);
@@ -211,7 +221,8 @@ fn judge_client(
     let shows = told.iter().filter_map(|one| {
         let shown = one.shows()?;
         let why = if one.was_shown().is_some() { "its log says".into() } else { one.selected.as_ref()?.words() };
-        Some((one.host.as_str(), format!("{} is shown ({}): {why}", shown.thumbprint, quote(shown.called()))))
+        let (called, stale) = (quote(shown.called()), one.stale_words());
+        Some((one.host.as_str(), format!("{} is shown ({called}): {why}{stale}", shown.thumbprint)))
     });
     let shows: Vec<_> = shows.collect();
     let said = if shows.is_empty() {
@@ -231,20 +242,34 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
     let fit: Vec<_> =
         selected.iter().flat_map(|it| it.candidates().into_iter().chain(it.others.iter().copied())).collect();
     let stands = |standing: Standing| move |one: &&Stocked| one.standing == standing;
-    let passed_over = fit.iter().copied().filter(|one| one.serves_smtp != Some(false)).find(stands(Standing::Public));
+    let is_over = |one: &Stocked| selected.is_some_and(|selected| selected.is_expired(one));
+    let is_usable = |one: &&Stocked| one.has_key != Some(false) && !is_over(one);
+    let passed_over = fit
+        .iter()
+        .copied()
+        .filter(|one| one.serves_smtp != Some(false) && is_usable(one))
+        .find(stands(Standing::Public));
     let public = |wrong: Option<&Stocked>| {
         let others = one.stock.into_iter().flat_map(|stock| stock.certificates.values());
         let alike = |other: &&Stocked| wrong.is_some_and(|wrong| wrong.names.iter().any(|name| bears(other, name)));
-        let usable = others.filter(|other| other.has_key != Some(false)).filter(stands(Standing::Public)).filter(alike);
+        let usable = others.filter(is_usable).filter(stands(Standing::Public)).filter(alike);
         passed_over.or_else(|| usable.max_by_key(|other| (other.not_before, &other.thumbprint)))
     };
     let name = |one: &Stocked| format!("{} of {}", one.thumbprint, quote(&one.issuer.text));
-    if let Some(said) = one.logged.and_then(refused) {
-        let shown = one.was_shown().map_or_else(String::new, |shown| format!(", having shown {}", name(shown)));
-        let said = format!("refused{shown}: {}", quote(said));
+    if let Some((session, said)) = one.logged.filter(|_| !one.is_answer_stale).and_then(refused) {
         let wrong = one.was_shown();
+        let shown = wrong.map_or_else(String::new, |shown| format!(", having shown {}", name(shown)));
+        let is_untrusted = wrong.is_some_and(|one| matches!(one.standing, Standing::Private | Standing::SelfSigned));
+        let is_reply = session.replies.iter().any(|reply| reply == said);
+        let is_sure = is_reply || is_untrusted;
+        let whose = if is_sure {
+            ""
+        } else {
+            "; that is a remark of its own log, and may be about the other end's certificate"
+        };
+        let said = format!("refused{shown}: {}{whose}", quote(said));
         return Some(Trap {
-            verdict: Verdict::Fail,
+            verdict: if is_sure { Verdict::Fail } else { Verdict::Warn },
             code: "untrusted-refused",
             said,
             host,
@@ -309,9 +334,11 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
     })
 }
 
-/// The other end's word that it does not trust what it was shown.
-fn refused(session: &SendSession) -> Option<&str> {
-    session.refusals.iter().map(String::as_str).find(|said| said.to_lowercase().contains("untrustedroot"))
+/// The word that somebody does not trust what it was shown.
+fn refused(session: &SendSession) -> Option<(&SendSession, &str)> {
+    // What the other end answered counts before what the server remarks.
+    let mut all = session.replies.iter().chain(&session.refusals).map(String::as_str);
+    all.find(|said| said.to_lowercase().contains("untrustedroot")).map(|said| (session, said))
 }
 
 /// Source servers that show different certificates: whoever tells the tenant by it, takes mail of one and not of the other.
@@ -339,8 +366,11 @@ fn differ(connector: &Outgoing, told: &[&Presented<'_>]) -> Option<Finding> {
     Some(pin_to(connector, holder, &newest.thumbprint).into_iter().fold(finding, Finding::remedy))
 }
 
-fn mend(connector: &Outgoing, traps: &[Trap<'_>], estate: &Estate) -> Vec<String> {
+fn mend(connector: &Outgoing, traps: &[Trap<'_>], stocks: &BTreeMap<String, Stock>, estate: &Estate) -> Vec<String> {
     let mut steps = Vec::new();
+    if traps.iter().all(|trap| trap.code == "untrusted-refused" && trap.verdict == Verdict::Warn) {
+        steps.push("If the other end's certificate is the one that is not trusted, import its root on every source server. If it is its own:".to_string());
+    }
     let with_right = traps.iter().find_map(|trap| Some((trap, trap.right?)));
     if let Some((trap, right)) = with_right {
         let server = spelt_in_command(trap.host);
@@ -383,6 +413,10 @@ fn mend(connector: &Outgoing, traps: &[Trap<'_>], estate: &Estate) -> Vec<String
             ));
             continue;
         }
+        if wrong.services.is_some_and(|services| services.0 & FEDERATION != 0) {
+            steps.push(format!("{} on {server} is used for federation as well: leave it there.", wrong.thumbprint));
+            continue;
+        }
         let right = trap.right.map_or("<THUMBPRINT>", |right| right.thumbprint.as_str());
         let others = wrong.services.map(other_services).unwrap_or_default();
         if !others.is_empty() {
@@ -390,16 +424,19 @@ fn mend(connector: &Outgoing, traps: &[Trap<'_>], estate: &Estate) -> Vec<String
                 "    Enable-ExchangeCertificate -Server {server} -Thumbprint {right} -Services {others}"
             ));
         }
-        steps.push(format!("    Remove-ExchangeCertificate -Server {server} -Thumbprint {}", wrong.thumbprint));
+        steps.extend(remove_unless_internal(trap.host, &wrong.thumbprint, stocks, estate));
         steps.push(format!("    Get-ExchangeCertificate -Server {server} | fl Thumbprint,Services"));
     }
     steps
 }
 
+/// The bit of the service Federation: such a certificate belongs to a trust with others.
+const FEDERATION: u32 = 32;
+
 /// What it is used for beside SMTP, as `-Services` takes it.
 fn other_services(services: Services) -> String {
     let names =
-        Services::NAMES.iter().filter(|(bit, name)| services.0 & bit != 0 && !["SMTP", "Federation"].contains(name));
+        Services::NAMES.iter().filter(|(bit, name)| services.0 & bit != 0 && *bit != FEDERATION && *name != "SMTP");
     names.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
 }
 
@@ -533,6 +570,13 @@ mod tests {
         };
         let refusal = "454 4.7.0 TLS channel could not be established: UntrustedRoot: Access Denied";
         let log = [session("EX01", 7, &[refusal]), session("EX02", 1, &[])];
+        assert_eq!(
+            told(&[cloud()], &[], &log),
+            [format!("warn send connector/{TO_CLOUD} untrusted-refused")],
+            "who does not trust whom is not told"
+        );
+        let mut log = log;
+        log[0].replies = log[0].refusals.clone();
         assert_eq!(told(&[cloud()], &[], &log), [format!("fail send connector/{TO_CLOUD} untrusted-refused")]);
         assert_eq!(told(&[cloud()], &[], &log[1..]), [format!("unknown send connector/{TO_CLOUD}")]);
         let rows = [
@@ -540,6 +584,15 @@ mod tests {
             row("EX01", 2, RootKind::GroupPolicy, "1968-01-01T00:00:00Z"),
             row("EX02", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z"),
         ];
+        // The certificate of a log that its export has no more was shown before.
+        let log = [session("EX01", 9, &[refusal])];
+        assert_eq!(told(&[cloud()], &rows[..1], &log), [format!("unknown send connector/{TO_CLOUD}")]);
+        assert_eq!(
+            told(&[cloud()], &[rows[0].clone(), rows[2].clone()], &log),
+            [format!("pass send connector/{TO_CLOUD}")]
+        );
+        let unread = SendConnector { pin: Told::Unread, ..cloud() };
+        assert_eq!(told(&[unread], &rows, &[]), [format!("unknown send connector/{TO_CLOUD}")]);
         let log = [session("EX01", 2, &[])];
         assert_eq!(told(&[cloud()], &rows, &log), [format!("fail send connector/{TO_CLOUD} untrusted-first")]);
     }

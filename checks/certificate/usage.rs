@@ -11,7 +11,7 @@ use crate::{
         holder::Holder,
         listeners::{Facing, Service, quote},
         meta::{Basis, Fold, Meta, Tier},
-        outgoing::{Outgoing, outgoing, presented},
+        outgoing::{Outgoing, how_to_tell, outgoing, presented},
         stock::{Stock, Stocked, stocks},
     },
 };
@@ -82,11 +82,16 @@ fn judge_client(
 ) -> Option<Finding> {
     let presented = presented(connector, stocks, estate, evidence);
     let shown: Vec<_> = presented.iter().filter_map(|one| Some((one.host.as_str(), one.shows()?))).collect();
-    if shown.is_empty() {
+    let inputs = &estate.plan.inputs;
+    if shown.is_empty() && inputs.certificates.is_none() && inputs.send_log.is_none() {
         return None;
     }
     let new = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
     let is_demanded = |host: &str| estate.servers.get(host).is_some_and(|server| server.client_auth);
+    let unseen: Vec<_> = presented.iter().filter(|one| one.shows().is_none() && is_demanded(&one.host)).collect();
+    if shown.is_empty() && unseen.is_empty() {
+        return None;
+    }
     let name = |host: &str, one: &Stocked| format!("{host} shows {} ({})", one.thumbprint, quote(one.called()));
     let lacks = |one: &Stocked| Some(one.certificate.as_ref()?.extended_usage.is_some_and(|usage| !usage.client));
     let lacking: Vec<_> = shown.iter().filter(|(_, one)| lacks(one) == Some(true)).collect();
@@ -102,6 +107,14 @@ fn judge_client(
         return Some(
             without_client_auth().into_iter().fold(new(verdict, seen).code("no-client-auth"), Finding::remedy),
         );
+    }
+    if !unseen.is_empty() {
+        let hosts: Vec<_> = unseen.iter().map(|one| one.host.as_str()).collect();
+        let seen = format!(
+            "what {} shows is not told, and the plan says that a peer demands clientAuth of it",
+            hosts.join(", ")
+        );
+        return Some(how_to_tell(&unseen).into_iter().fold(new(Verdict::Unknown, seen), Finding::remedy));
     }
     let untold: Vec<_> = shown.iter().filter(|(_, one)| lacks(one).is_none()).collect();
     if untold.is_empty() {

@@ -298,7 +298,7 @@ pub fn remove_unless_internal(
         .servers
         .get(host)
         .is_some_and(|server| matches!(server.internal_certificate.value(), Some(Ok(_))));
-    let server = server_name(spelt_in_command(host));
+    let server = spelt_in_command(host);
     let remove = format!("    Remove-ExchangeCertificate -Server {server} -Thumbprint {thumbprint}");
     if is_known {
         return vec![remove];
