@@ -21,6 +21,8 @@ use exchange_preflight_checks::{
         web::HttpsGet,
     },
     model::{
+        ask::Facts,
+        evidence::Observation,
         finding::{Finding, Verdict},
         inputs::InputFile,
     },
@@ -368,6 +370,35 @@ fn each_former_one_is_removed_once() {
     assert!(of("ex01") < started && of("ex02") > started && of("ex03") > started, "a server that sends is done with");
 }
 
+/// A server cannot do without its internal transport certificate.
+#[test]
+fn what_servers_know_one_another_by_is_replaced_before_it_is_removed() {
+    let mut all: Value = serde_json::from_str(&pinned().to_json()).unwrap();
+    let old = pinned().evidence.all::<HttpsGet>().find_map(|(.., answer)| {
+        let leaf = &answer.facts()?.tls.chain[0];
+        (Certificate::parse(&leaf.0).unwrap().thumbprint == OLD).then(|| serde_json::to_value(leaf).unwrap())
+    });
+    let found = all["observations"].as_array_mut().unwrap().iter_mut();
+    let entries = found.filter_map(|one| one.pointer_mut("/reply/facts/search/entries")?.as_array_mut()).flatten();
+    let of_ex01 = |entry: &&mut Value| {
+        entry["dn"].as_str().unwrap().starts_with("CN=EX01,CN=Servers,")
+            && !entry["attributes"]["msExchServerInternalTLSCert"].is_null()
+    };
+    for entry in entries.filter(of_ex01) {
+        entry["attributes"]["msExchServerInternalTLSCert"] = json!([old.clone().unwrap()]);
+    }
+    let given = Recording::parse(&all.to_string()).unwrap();
+    for name in ["wildcard-same-names", "wildcard-new-issuer"] {
+        let steps = advice(given.clone(), name, &[]);
+        let commands = commands(&steps);
+        let made: Vec<_> = commands.iter().filter(|line| line.starts_with("New-ExchangeCertificate")).collect();
+        assert_eq!(made, [&"New-ExchangeCertificate -Server ex01"], "{commands:#?}");
+        assert!(at(&commands, "New-ExchangeCertificate") < at(&commands, "Remove-ExchangeCertificate -Server ex01"));
+    }
+    let others = advice(pinned(), "wildcard-same-names", &[]);
+    assert!(!commands(&others).iter().any(|line| line.starts_with("New-ExchangeCertificate")));
+}
+
 #[test]
 fn the_next_run_is_made_as_the_last() {
     let mut last = pinned();
@@ -391,20 +422,41 @@ fn the_next_run_is_made_as_the_last() {
 /// What a website alone shows, Exchange Online never sees.
 #[test]
 fn a_tenant_looks_at_what_goes_out_by_smtp() {
-    let connector = InboundConnector {
-        name: "From Contoso".into(),
-        is_enabled: true,
-        is_on_premises: true,
-        certificate_name: Some("mail.contoso.com".into()),
-        ..InboundConnector::default()
-    };
-    let mismatched = |mut recording: Recording, name: &str| {
-        recording.plan.inputs.inbound = Some(vec![connector.clone()]);
-        let on = vec!["ex01.contoso.com".to_string()];
-        let told = foretold(recording, Intention { on, ..supposing(name) });
+    const SMTP: Services = Services(16);
+    const IIS: Services = Services(8);
+    let mismatched = |services: Services| {
+        let mut given = recording(HEALTHY);
+        let is_at_edge = |one: &Observation| one.ask.to.host == "edge01.contoso.com";
+        let leaf = |one: &Observation| match one.reply.facts.as_ref()? {
+            Facts::SmtpSession(session) => {
+                session.tls.as_ref().filter(|tls| tls.chain.len() > 1)?.chain.first().cloned()
+            }
+            _ => None,
+        };
+        let old = given.evidence.iter().filter(|one| is_at_edge(one)).find_map(leaf).unwrap();
+        given.evidence = given.evidence.iter().filter(|one| !is_at_edge(one)).cloned().collect();
+        given.plan.inputs.certificates = Some(vec![ExportedCertificate {
+            server: "EDGE01".into(),
+            thumbprint: Certificate::parse(&old.0).unwrap().thumbprint,
+            services: Some(services),
+            has_private_key: Some(true),
+            der: Some(old),
+            ..ExportedCertificate::default()
+        }]);
+        given.plan.inputs.inbound = Some(vec![InboundConnector {
+            name: "From Contoso".into(),
+            is_enabled: true,
+            is_on_premises: true,
+            certificate_name: Some("edge01.contoso.com".into()),
+            ..InboundConnector::default()
+        }]);
+        let on = vec!["edge01.contoso.com".to_string()];
+        let told = foretold(given, Intention { on, ..supposing("mail-names-lost") });
+        assert!(told.contains(&"unwanted names-lost NEW".to_string()), "{told:?}");
         told.iter().any(|line| line.contains("tenant-mismatch"))
     };
-    assert!(!mismatched(pinned(), "wildcard-new-issuer"), "its wildcard stands for the name");
+    assert!(SMTP.smtp() && IIS.iis() && !IIS.smtp());
+    assert!(mismatched(SMTP) && !mismatched(IIS));
 }
 
 fn told(arguments: &[&str]) -> String {

@@ -160,7 +160,7 @@ fn flags(plan: &Plan) -> String {
     if plan.spn_scan == SpnScope::Forest {
         flag("spn-scan", Some("forest"));
     }
-    let outlive = plan.outlive.map(|outlive| format!("{}h", outlive.as_hours()));
+    let outlive = plan.outlive.map(|outlive| outlive.to_string());
     if let Some(outlive) = &outlive {
         flag("outlive", Some(outlive));
     }
@@ -306,8 +306,7 @@ impl Guide<'_> {
         let others = self.other_sources();
         if !others.is_empty() {
             let said = format!(
-                "Before anything is named: {} by connectors that are to name the new one, and would show none without it (550 5.7.64, \
-                 454 4.7.5). It has to be there first. Answer No to the question about the default SMTP certificate here, too:",
+                "Before anything is named: {} by connectors that are to name the new one, and would show none without it (550 5.7.64). It has to be there first. Answer No to the question about the default SMTP certificate here, too:",
                 sending(&others)
             );
             let commands = others.iter().flat_map(|host| {
