@@ -342,7 +342,10 @@ fn warnings(new: &Certificate, replaced: &[Leaf], now: Timestamp) -> Vec<String>
     }
     let latest = replaced.iter().filter_map(|leaf| leaf.not_after).max().filter(|latest| new.not_after < *latest);
     let latest = latest.map(|latest| latest.strftime(DAY));
-    latest.map(|latest| format!("It ends on {end}, before the one that it replaces ({latest}): is it the right file?")).into_iter().collect()
+    latest
+        .map(|latest| format!("It ends on {end}, before the one that it replaces ({latest}): is it the right file?"))
+        .into_iter()
+        .collect()
 }
 
 fn notes(new: &Certificate, known: &Known, supposed: &Recording, untold: &BTreeSet<String>) -> Vec<String> {

@@ -277,7 +277,7 @@ fn hold<'s>(connector: &Outgoing, name: &CertificateName, one: &'s Presented<'_>
         // Of what was not seen, one may fit; unless the one that was named is what was taken away.
         (Choice::Nothing, _) if one.stock.is_some_and(|stock| !stock.is_whole) && !one.loses_named => {
             let said = "of the certificates that it is known to have, none fits; what it sends only an export tells";
-            Held { host: &one.host, verdict: Verdict::Skip, code: None, said: said.into() }
+            Held { host: &one.host, verdict: Verdict::Skip, code: None, said: said.into(), chosen: None }
         }
         (Choice::Nothing, _) => new(Verdict::Fail, "pin-fits-none", none()),
         (Choice::Any(any), _) => {
@@ -920,7 +920,7 @@ mod tests {
         let supposed = |pin: &str, on: &[&str], removed: &[u8]| {
             let on = on.iter().map(ToString::to_string).collect();
             let removed = removed.iter().map(|number| hex::encode([*number; 20])).collect();
-            let supposed = Supposed { chain: chain.clone(), on, removed, is_internal: false };
+            let supposed = Supposed { chain: chain.clone(), on, removed, ..Supposed::default() };
             let rows = ["ex01", "ex02"].map(|server| row(server, 1, PUBLIC, "1969-06-01T00:00:00Z"));
             let change = |estate: &mut Estate| {
                 estate.plan.inputs.certificates = Some(rows.to_vec());

@@ -1,11 +1,11 @@
 //! A rehearsal, for a person: what is supposed, what of it would be good and what not, and what to do then.
 
 use crate::{
-    compare::{Change, exit_code},
+    compare::{Change, Kind, exit_code},
     rehearse::Rehearsal,
     render::{
         escape::printable,
-        renewal::section,
+        renewal::supposed_section,
         steps::Step,
         text::{INDENT, changes as changes_told, clock, labelled, wrapped},
     },
@@ -36,7 +36,7 @@ pub fn tell(
     }
     writeln!(out)?;
     match renewal {
-        Some(renewal) => section(renewal, out)?,
+        Some(renewal) => supposed_section(renewal, out)?,
         None => wrapped("No place would show another certificate than it shows.", "", "  ", out)?,
     }
     changes_told(changes, out)?;
@@ -62,9 +62,11 @@ pub fn tell(
         // A command is copied, so it stays on one line, however long.
         step.commands.iter().try_for_each(|command| writeln!(out, "{INDENT}    {}", printable(command)))?;
     }
+    let is_worse = changes.iter().any(|change| matches!(change.kind, Kind::Broke | Kind::New | Kind::Worse));
     let (exit, word) = match exit_code(changes, renewal) {
         1 if renewal.is_some_and(Renewal::is_marred) => (1, "the renewal would change what nobody wants changed"),
         1 => (1, "something would break, come or grow worse that fails"),
+        0 if is_worse => (0, "nothing would break, and something would warn"),
         0 => (0, "nothing would break"),
         code => (code, "something would come that cannot be told"),
     };

@@ -16,7 +16,17 @@ const ORDER: [(Class, &str); 3] =
 /// Writes it.
 pub(super) fn section(renewal: &Renewal, out: &mut dyn Write) -> io::Result<()> {
     let word = if renewal.is_complete() { "complete" } else { "not complete" };
-    wrapped(&format!("Renewal, {word}: {}", renewal.reason()), "", "  ", out)?;
+    told(&format!("Renewal, {word}"), renewal, out)
+}
+
+/// Writes one that is only supposed.
+pub(super) fn supposed_section(renewal: &Renewal, out: &mut dyn Write) -> io::Result<()> {
+    let word = if renewal.is_complete() { "it would be complete" } else { "it would not be complete" };
+    told(&format!("The renewal, if it were done so, without the steps below that mend it: {word}"), renewal, out)
+}
+
+fn told(head: &str, renewal: &Renewal, out: &mut dyn Write) -> io::Result<()> {
+    wrapped(&format!("{head}: {}", renewal.reason()), "", "  ", out)?;
     renewal.pairs.iter().try_for_each(|pair| one_pair(pair, out))?;
     for (class, heading) in ORDER {
         let changes: Vec<_> = renewal.of(class).collect();

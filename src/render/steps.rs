@@ -7,6 +7,7 @@ use crate::{
 };
 use exchange_preflight_checks::{
     facts::{
+        export::Services,
         smtp::Upgrade,
         web::{BACK_END_PORT, HTTPS_PORT},
     },
@@ -44,7 +45,7 @@ impl Step {
     }
 }
 
-/// All steps; none where each server has the new one already.
+/// All steps; none where each server has the new one already, and nothing would change.
 pub fn steps(rehearsal: &Rehearsal, renewal: Option<&Renewal>, recording: &Path) -> Vec<Step> {
     let nothing = Renewal { pairs: Vec::new(), changes: Vec::new() };
     let renewal = renewal.unwrap_or(&nothing);
@@ -60,8 +61,12 @@ pub fn steps(rehearsal: &Rehearsal, renewal: Option<&Renewal>, recording: &Path)
         on: rehearsal.supposition().on,
         estate,
     };
-    if guide.on.iter().all(|host| guide.has(host, guide.thumbprint())) {
+    let is_there = guide.on.iter().all(|host| guide.has(host, guide.thumbprint()));
+    if renewal.changes.is_empty() && is_there {
         return Vec::new();
+    }
+    if guide.is_dead() {
+        return guide.order_anew();
     }
     let before = recording.to_str().filter(|path| is_plain(path)).unwrap_or("<BEFORE.JSON>");
     let parts = [
@@ -231,10 +236,24 @@ impl Guide<'_> {
         self.renewal.changes.iter().filter(|change| change.code == code).map(|change| change.subject.as_str()).collect()
     }
 
+    fn is_dead(&self) -> bool {
+        self.rehearsal.new.not_after < self.seen.now
+    }
+
+    /// Is it there already, with its key?
+    fn is_imported(&self, host: &str) -> bool {
+        let stocked = self.stocks.get(host).and_then(|stock| stock.certificates.get(self.thumbprint()));
+        stocked.is_some_and(|one| one.has_key != Some(false))
+    }
+
     /// A certificate that lost what it should bear is not mended by installing it.
     fn order_anew(&self) -> Vec<Step> {
-        let losses = [("names-lost", "names"), ("usage-lost", "a usage"), ("not-public", "the trust of peers outside")];
-        let lost: Vec<_> = losses.iter().filter(|(code, _)| self.is_told(code)).map(|(_, what)| *what).collect();
+        let losses = [("names-lost", "it lost names"), ("not-public", "peers outside do not trust it any more")];
+        let mut lost: Vec<_> = losses.iter().filter(|(code, _)| self.is_told(code)).map(|(_, what)| *what).collect();
+        // That it may not be a client's is as authorities have it by now, and breaks nothing that is known.
+        let may_serve = self.rehearsal.new.extended_usage.is_none_or(|usage| usage.server);
+        lost.extend((!may_serve).then_some("it may not be a server's (serverAuth)"));
+        lost.extend(self.is_dead().then_some("it has expired"));
         if lost.is_empty() {
             return Vec::new();
         }
@@ -244,11 +263,11 @@ impl Guide<'_> {
         let common = self.rehearsal.new.subject.common_name.as_deref().filter(|name| is_name(name));
         let common = common.or(names.first().map(String::as_str)).unwrap_or("<NAME>");
         let said = format!(
-            "Do not install it yet: it lost {}. Unless that is meant, have it issued anew, with all of these names:",
+            "Do not install it: {}. Unless that is meant, have it issued anew, with all of these names:",
             lost.join(", ")
         );
         let request = format!(
-            "New-ExchangeCertificate -GenerateRequest -KeySize 2048 -SubjectName \"CN={common}\" -DomainName {}",
+            "New-ExchangeCertificate -GenerateRequest -PrivateKeyExportable $true -KeySize 2048 -SubjectName \"CN={common}\" -DomainName {}",
             names.join(",")
         );
         vec![Step::new(said, vec![request])]
@@ -256,12 +275,14 @@ impl Guide<'_> {
 
     fn import(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        let inside: Vec<_> = self.of_role(ServerRole::Mailbox).map(|host| self.imported(host)).collect();
+        let is_missing = |host: &&String| !self.is_imported(host);
+        let inside: Vec<_> =
+            self.of_role(ServerRole::Mailbox).filter(is_missing).map(|host| self.imported(host)).collect();
         if !inside.is_empty() {
             let said = "Import it, with its key and what its authority sent along, on every server that shows it or sends by it:";
             steps.push(Step::new(said, inside));
         }
-        for host in self.of_role(ServerRole::Edge) {
+        for host in self.of_role(ServerRole::Edge).filter(is_missing) {
             steps.push(Step::new(format!("On {} itself:", spelt_in_command(host)), vec![self.imported(host)]));
         }
         for host in self.of_role(ServerRole::Gateway) {
@@ -351,23 +372,30 @@ impl Guide<'_> {
         if exchange.is_empty() {
             return Vec::new();
         }
-        let said = if self.rehearsal.supposition().is_internal {
-            "Give it its services. Answer No when asked to overwrite the existing default SMTP certificate, unless that is meant: \
-             what was rehearsed here is Yes. Never -Force, which says Yes:"
+        let answer = if self.rehearsal.supposition().is_internal {
+            ", unless that is meant: what was rehearsed here is Yes. Never -Force, which says Yes:"
         } else {
-            "Give it its services. Answer No when asked to overwrite the existing default SMTP certificate; never -Force, which says Yes:"
+            "; never -Force, which says Yes:"
         };
+        let others = if self.estate.plan.inputs.certificates.is_none() {
+            ", and POP or IMAP where the former one has them (Get-ExchangeCertificate shows its Services)"
+        } else {
+            ""
+        };
+        let said = format!(
+            "Give it its services{others}. Answer No when asked to overwrite the existing default SMTP certificate{answer}"
+        );
         vec![Step::new(said, exchange.iter().map(|host| self.enabled(host)).collect())]
     }
 
-    /// What the former one is used for on a server.
-    fn services(&self, host: &str) -> &'static str {
+    /// What the former one is used for on a server. Unified Messaging and federation have commands of their own.
+    fn services(&self, host: &str) -> String {
         let olds: BTreeSet<&str> = self.rehearsal.replaced.iter().map(|old| old.leaf.thumbprint.as_str()).collect();
         let here =
             self.seen.shown.iter().filter(|shown| {
                 shown.listener.to.host == host && olds.contains(self.seen.leaf(shown).thumbprint.as_str())
             });
-        let (mut smtp, mut iis) = (false, false);
+        let (mut smtp, mut iis, mut others) = (false, false, 0);
         for shown in here {
             smtp |= shown.listener.service == Service::Smtp && shown.upgrade != Some(Upgrade::AnonymousTls);
             iis |=
@@ -377,14 +405,14 @@ impl Guide<'_> {
         for services in stocked.filter(|one| olds.contains(one.thumbprint.as_str())).filter_map(|one| one.services) {
             smtp |= services.smtp();
             iis |= services.iis();
+            others |= services.0;
         }
         let sends = |connector: &&Outgoing| connector.sources.contains(host) && self.is_pinned(connector);
         smtp |= self.outgoing.iter().any(|connector| sends(&connector));
-        match (smtp, iis) {
-            (true, true) => "SMTP,IIS",
-            (false, true) => "IIS",
-            _ => "SMTP",
-        }
+        let has = |name: &str| Services::NAMES.iter().any(|(bit, other)| *other == name && others & bit != 0);
+        let all = [("SMTP", smtp || !iis), ("IIS", iis), ("POP", has("POP")), ("IMAP", has("IMAP"))];
+        let names: Vec<_> = all.into_iter().filter(|(_, is_its)| *is_its).map(|(name, _)| name).collect();
+        names.join(",")
     }
 
     fn is_pinned(&self, connector: &Outgoing) -> bool {
@@ -565,6 +593,9 @@ impl Guide<'_> {
     }
 
     fn restart(&self) -> Vec<Step> {
+        if self.rehearsal.supposition().is_for_web_alone {
+            return Vec::new();
+        }
         let others = self.other_sources();
         let all: Vec<&String> = self.on.iter().chain(others).collect();
         let inside = all.iter().copied().filter(|host| self.role(host) == ServerRole::Mailbox);
