@@ -300,15 +300,18 @@ fn unjudged(recordings: &[Recording], findings: &[Finding]) -> Unjudged {
     let nobody_logged_on = recordings.iter().all(|recording| recording.plan.logon.is_none());
     let nobody_gave = recordings.iter().all(|recording| recording.plan.inputs.is_empty());
     let nobody_asked = recordings.iter().all(|recording| !recording.plan.prove_login);
+    let needs_a_user = |tier| match tier {
+        Tier::User | Tier::Proof => true,
+        Tier::UserOrInput => nobody_gave,
+        Tier::Anonymous | Tier::Input => false,
+    };
     let mut unjudged = Unjudged::default();
     for meta in CHECKS.iter().map(|check| check.meta()).filter(|meta| !is_judged(meta)) {
         let why = if is_unwanted(meta) {
             &mut unjudged.left_out
         } else if meta.tier == Tier::Input && nobody_gave {
             &mut unjudged.for_inputs
-        } else if matches!(meta.tier, Tier::User | Tier::Proof) && nobody_logged_on {
-            &mut unjudged.for_users
-        } else if meta.tier == Tier::UserOrInput && nobody_logged_on && nobody_gave {
+        } else if nobody_logged_on && needs_a_user(meta.tier) {
             &mut unjudged.for_users
         } else if meta.tier == Tier::Proof && nobody_asked {
             &mut unjudged.on_request

@@ -538,6 +538,7 @@ mod tests {
             when: Timestamp::from_second(second).unwrap(),
             sent: Some(LoggedCertificate { thumbprint: format!("{second:040x}"), ..LoggedCertificate::default() }),
             received: None,
+            replies: Vec::new(),
             refusals: Vec::new(),
         };
         let mut logs = Logs::default();
