@@ -300,15 +300,14 @@ fn unjudged(recordings: &[Recording], findings: &[Finding]) -> Unjudged {
     let nobody_logged_on = recordings.iter().all(|recording| recording.plan.logon.is_none());
     let nobody_gave = recordings.iter().all(|recording| recording.plan.inputs.is_empty());
     let nobody_asked = recordings.iter().all(|recording| !recording.plan.prove_login);
+    let is_for_users = |tier| matches!(tier, Tier::User | Tier::Proof) || tier == Tier::UserOrInput && nobody_gave;
     let mut unjudged = Unjudged::default();
     for meta in CHECKS.iter().map(|check| check.meta()).filter(|meta| !is_judged(meta)) {
         let why = if is_unwanted(meta) {
             &mut unjudged.left_out
         } else if meta.tier == Tier::Input && nobody_gave {
             &mut unjudged.for_inputs
-        } else if matches!(meta.tier, Tier::User | Tier::Proof) && nobody_logged_on {
-            &mut unjudged.for_users
-        } else if meta.tier == Tier::UserOrInput && nobody_logged_on && nobody_gave {
+        } else if is_for_users(meta.tier) && nobody_logged_on {
             &mut unjudged.for_users
         } else if meta.tier == Tier::Proof && nobody_asked {
             &mut unjudged.on_request
