@@ -708,7 +708,7 @@ mod tests {
         facts::{
             certificate::Name,
             connector::TransportRole::FrontEnd,
-            export::{ExportedCertificate, Services},
+            export::{ExportedCertificate, RootKind, Services},
             protocol_log::{LoggedCertificate, SendSession},
             raw::Raw,
         },
@@ -833,6 +833,10 @@ mod tests {
     const PUBLIC: &str = "C=US, O=Trust, CN=Public CA";
 
     fn client(pin: &str, change: impl Fn(&mut Estate)) -> Vec<String> {
+        words(found(pin, change))
+    }
+
+    fn found(pin: &str, change: impl Fn(&mut Estate)) -> Vec<Finding> {
         let (mut estate, evidence) = estate(&[("EX01", "10.0.0.1"), ("EX02", "10.0.0.2")]);
         estate.organisation.send_connectors = vec![SendConnector {
             name: "Out".into(),
@@ -847,7 +851,7 @@ mod tests {
         }];
         change(&mut estate);
         let findings = Pinned.judge(&estate, &evidence);
-        words(findings.into_iter().filter(|finding| finding.subject != Subject::Estate).collect())
+        findings.into_iter().filter(|finding| finding.subject != Subject::Estate).collect()
     }
 
     fn exported(pin: &str, rows: &[ExportedCertificate]) -> String {
@@ -882,6 +886,48 @@ mod tests {
             exported("<I>CN=Public CA, O=Trust, C=US<S>O=Contoso", &rows),
             "warn send connector/Out cannot-be-pinned"
         );
+    }
+
+    #[test]
+    fn nothing_is_removed_where_the_new_one_is_not() {
+        let on = |server, number, since| row(server, number, PUBLIC, since);
+        let (old, new) = ("1969-01-01T00:00:00Z", "1969-06-01T00:00:00Z");
+        let remedy = |rows: &[ExportedCertificate]| {
+            let found = found(THE_PIN, |estate| estate.plan.inputs.certificates = Some(rows.to_vec()));
+            let found = found.into_iter().find(|finding| finding.code == Some("two-fit")).unwrap();
+            found.remedy.join("\n")
+        };
+        let rows = [on("EX01", 1, old), on("EX02", 1, old), on("EX02", 2, new)];
+        let lacking = remedy(&rows);
+        assert!(lacking.contains("ex01.contoso.com") && !lacking.contains("Remove-Exchange"), "{lacking}");
+        let (first, second) = (hex::encode([1; 20]), hex::encode([2; 20]));
+        let rows = [on("EX01", 2, new), on("EX02", 1, old), on("EX02", 2, new)];
+        let both = remedy(&rows);
+        assert!(
+            both.contains(&format!("Remove-ExchangeCertificate -Server ex02.contoso.com -Thumbprint {first}")),
+            "{both}"
+        );
+        assert!(
+            !both.contains("-Server ex01.contoso.com -Thumbprint") && !both.contains(&format!("-Thumbprint {second}"))
+        );
+        assert!(both.contains("internal transport certificate"), "whether it is that one nobody told: {both}");
+    }
+
+    #[test]
+    fn the_one_to_be_named_is_one_that_the_cloud_trusts() {
+        let remedy = |root: RootKind| {
+            let of = |server| ExportedCertificate {
+                domains: vec!["mail.contoso.com".into()],
+                root: Some(root),
+                ..row(server, 3, "CN=Some CA", "1969-01-01T00:00:00Z")
+            };
+            let rows = vec![of("EX01"), of("EX02")];
+            let found = found(THE_PIN, |estate| estate.plan.inputs.certificates = Some(rows.clone()));
+            found.into_iter().find(|finding| finding.code == Some("pin-fits-none")).unwrap().remedy.join("\n")
+        };
+        let it = hex::encode([3; 20]);
+        assert!(remedy(RootKind::ThirdParty).contains(&it));
+        assert!(!remedy(RootKind::Enterprise).contains(&it));
     }
 
     #[test]
@@ -931,6 +977,13 @@ mod tests {
         let both = ["ex01.contoso.com", "ex02.contoso.com"];
         assert_eq!(supposed(THE_PIN, &both, &[]), "warn send connector/Out keeps-the-old");
         assert_eq!(supposed(THE_PIN, &both, &[1]), "fail send connector/Out pin-fits-none");
+        let bare = |removed: u8| {
+            let removed = vec![hex::encode([removed; 20])];
+            let on = both.iter().map(ToString::to_string).collect();
+            let supposed = Supposed { chain: chain.clone(), on, removed, is_internal: false };
+            client(THE_PIN, |estate| estate.plan.inputs.supposed = Some(supposed.clone())).join(" | ")
+        };
+        assert_eq!(bare(9), "warn send connector/Out pin-fits-none", "what was removed is not what is named");
         let name = |name: &Name| name.text.clone();
         let pin = format!("<I>{}<S>{}", name(&new.issuer), name(&new.subject));
         assert_eq!(supposed(&pin, &both[..1], &[]), "fail send connector/Out pin-fits-none", "EX02 does not have it");

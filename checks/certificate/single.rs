@@ -591,6 +591,10 @@ mod tests {
             told(&[cloud()], &[rows[0].clone(), rows[2].clone()], &log),
             [format!("pass send connector/{TO_CLOUD}")]
         );
+        // One that came after its last session is shown by now.
+        let mut before = session("EX01", 2, &[refusal]);
+        before.when = "1968-06-01T00:00:00Z".parse().unwrap();
+        assert_eq!(told(&[cloud()], &rows, &[before]), [format!("warn send connector/{TO_CLOUD} untrusted-competes")]);
         let unread = SendConnector { pin: Told::Unread, ..cloud() };
         assert_eq!(told(&[unread], &rows, &[]), [format!("unknown send connector/{TO_CLOUD}")]);
         let log = [session("EX01", 2, &[])];
