@@ -975,15 +975,15 @@ mod tests {
             client(pin, change).join(" | ")
         };
         let both = ["ex01.contoso.com", "ex02.contoso.com"];
-        assert_eq!(supposed(THE_PIN, &both, &[]), "warn send connector/Out keeps-the-old");
+        assert_eq!(supposed(THE_PIN, &both, &[]), "pass send connector/Out", "the new one is for another name");
         assert_eq!(supposed(THE_PIN, &both, &[1]), "fail send connector/Out pin-fits-none");
         let bare = |removed: u8| {
             let removed = vec![hex::encode([removed; 20])];
             let on = both.iter().map(ToString::to_string).collect();
-            let supposed = Supposed { chain: chain.clone(), on, removed, is_internal: false };
+            let supposed = Supposed { chain: chain.clone(), on, removed, ..Supposed::default() };
             client(THE_PIN, |estate| estate.plan.inputs.supposed = Some(supposed.clone())).join(" | ")
         };
-        assert_eq!(bare(9), "warn send connector/Out pin-fits-none", "what was removed is not what is named");
+        assert_eq!(bare(9), "skip send connector/Out", "what was removed is not what is named");
         let name = |name: &Name| name.text.clone();
         let pin = format!("<I>{}<S>{}", name(&new.issuer), name(&new.subject));
         assert_eq!(supposed(&pin, &both[..1], &[]), "fail send connector/Out pin-fits-none", "EX02 does not have it");
