@@ -10,6 +10,7 @@ use crate::{
     model::{
         certificates::{Certificates, Shown, given_needs, judge_unseen, listener_needs},
         check::{Check, Need},
+        clocks::estate_now,
         connectors::in_command,
         estate::Estate,
         evidence::Evidence,
@@ -21,7 +22,7 @@ use crate::{
             Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, remove_unless_internal, spelt_in_command,
             together,
         },
-        selection::{By, bears},
+        selection::{By, bears, is_alive, names_of},
         stock::{Standing, Stock, Stocked, stocks},
     },
 };
@@ -31,6 +32,7 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
+use jiff::Timestamp;
 
 /// See the module.
 pub struct Single;
@@ -208,7 +210,9 @@ fn judge_client(
     if let Some(worst) = traps.iter().max_by_key(|trap| trap.verdict) {
         let said = traps.iter().map(|trap| (trap.host, trap.said.clone())).chain(also);
         let finding = new(worst.verdict, together(said)).code(worst.code);
-        return Some(mend(connector, &traps, stocks, estate).into_iter().fold(finding, Finding::remedy));
+        let elsewhere = right_elsewhere(connector, &traps, stocks, estate_now(estate, evidence));
+        let steps = mend(connector, &traps, elsewhere, stocks, estate);
+        return Some(steps.into_iter().fold(finding, Finding::remedy));
     }
     if let Some(finding) = differ(connector, &told) {
         return Some(finding);
@@ -251,7 +255,7 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
         .find(stands(Standing::Public));
     let public = |wrong: Option<&Stocked>| {
         let others = one.stock.into_iter().flat_map(|stock| stock.certificates.values());
-        let alike = |other: &&Stocked| wrong.is_some_and(|wrong| wrong.names.iter().any(|name| bears(other, name)));
+        let alike = |other: &&Stocked| wrong.is_some_and(|wrong| names_of(wrong).any(|name| bears(other, &name)));
         let usable = others.filter(is_usable).filter(stands(Standing::Public)).filter(alike);
         passed_over.or_else(|| usable.max_by_key(|other| (other.not_before, &other.thumbprint)))
     };
@@ -366,7 +370,35 @@ fn differ(connector: &Outgoing, told: &[&Presented<'_>]) -> Option<Finding> {
     Some(pin_to(connector, holder, &newest.thumbprint).into_iter().fold(finding, Finding::remedy))
 }
 
-fn mend(connector: &Outgoing, traps: &[Trap<'_>], stocks: &BTreeMap<String, Stock>, estate: &Estate) -> Vec<String> {
+/// The right one, where another source server alone is known to have it; with that server.
+fn right_elsewhere<'s>(
+    connector: &Outgoing,
+    traps: &[Trap<'_>],
+    stocks: &'s BTreeMap<String, Stock>,
+    now: Timestamp,
+) -> Option<(&'s str, &'s Stocked)> {
+    let is_alike = |one: &Stocked| {
+        let mut wrong = traps.iter().filter_map(|trap| trap.wrong);
+        wrong.any(|wrong| names_of(wrong).any(|name| bears(one, &name)))
+    };
+    let is_right = |one: &Stocked| {
+        one.standing == Standing::Public
+            && one.has_key != Some(false)
+            && is_alive(one, now) != Some(false)
+            && is_alike(one)
+    };
+    let held = connector.sources.iter().filter_map(|host| stocks.get(host));
+    let all = held.flat_map(|stock| stock.certificates.values().map(|one| (stock.host.as_str(), one)));
+    all.filter(|(_, one)| is_right(one)).max_by_key(|(_, one)| (one.not_before, &one.thumbprint))
+}
+
+fn mend(
+    connector: &Outgoing,
+    traps: &[Trap<'_>],
+    elsewhere: Option<(&str, &Stocked)>,
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
+) -> Vec<String> {
     let mut steps = Vec::new();
     if traps.iter().all(|trap| trap.code == "untrusted-refused" && trap.verdict == Verdict::Warn) {
         steps.push("If the other end's certificate is the one that is not trusted, import its root on every source server. If it is its own:".to_string());
@@ -383,6 +415,20 @@ fn mend(connector: &Outgoing, traps: &[Trap<'_>], stocks: &BTreeMap<String, Stoc
         }
         steps.push("Let the connector show the one that peers outside trust, whatever else there is:".to_string());
         steps.extend(pin_to(connector, trap.host, &right.thumbprint));
+    } else if let Some((holder, right)) = elsewhere {
+        steps.push(format!(
+            "{} has the one that peers outside trust. Import that with its key where it is missing, and give it SMTP, answering No \
+             when asked to overwrite the default SMTP certificate:",
+            spelt_in_command(holder)
+        ));
+        for trap in traps {
+            let (server, thumbprint) = (spelt_in_command(trap.host), &right.thumbprint);
+            steps.push(format!(
+                "    Enable-ExchangeCertificate -Server {server} -Thumbprint {thumbprint} -Services SMTP"
+            ));
+        }
+        steps.push("Then let the connector show that one, whatever else there is:".to_string());
+        steps.extend(pin_to(connector, holder, &right.thumbprint));
     } else {
         steps.push("Have a certificate issued for the same names by a public authority, import it on every source server, and let the connector show that one:".to_string());
         let host = traps.first().map_or("<SERVER>", |trap| trap.host);
@@ -539,6 +585,27 @@ mod tests {
         assert_eq!(told(&[cloud()], &rows, &[]), [format!("warn send connector/{TO_CLOUD} untrusted-competes")]);
         let rows = [rows[0].clone(), rows[2].clone()];
         assert_eq!(told(&[cloud()], &rows, &[]), [format!("pass send connector/{TO_CLOUD}")]);
+    }
+
+    #[test]
+    fn the_right_one_of_another_server_is_brought_and_pinned() {
+        let rows = [
+            row("EX01", 2, RootKind::Enterprise, "1969-06-01T00:00:00Z"),
+            row("EX02", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z"),
+        ];
+        let found = judged(&[cloud()], &rows, &[]);
+        let remedy = found[0].remedy.join("\n");
+        assert_eq!(words(found), [format!("fail send connector/{TO_CLOUD} untrusted-first")]);
+        let right = hex::encode([1; 20]);
+        let at = |step: String| remedy.find(&step).unwrap_or_else(|| panic!("{step} in {remedy}"));
+        let gives = format!("Enable-ExchangeCertificate -Server ex01.contoso.com -Thumbprint {right} -Services SMTP");
+        let pins = format!("Get-ExchangeCertificate -Server ex02.contoso.com {right}; Set-SendConnector");
+        assert!(at(gives) < at(pins), "{remedy}");
+        assert!(!remedy.contains("issued"), "{remedy}");
+        // One that has expired is not the right one.
+        let mut rows = rows;
+        rows[1].not_after = "1969-12-01T00:00:00Z".parse().ok();
+        assert!(judged(&[cloud()], &rows, &[])[0].remedy.join("\n").contains("issued for the same names"));
     }
 
     #[test]

@@ -311,9 +311,13 @@ pub fn is_alive(one: &Stocked, now: Timestamp) -> Option<bool> {
 
 /// Does it bear this name, by itself or by a wildcard? Its common name counts here.
 pub fn bears(one: &Stocked, name: &str) -> bool {
+    names_of(one).any(|pattern| is_named(&pattern, name))
+}
+
+/// All names that it bears, its common name among them; lower case.
+pub fn names_of(one: &Stocked) -> impl Iterator<Item = String> {
     let common = one.subject.common_name().map(str::to_lowercase);
-    let mut patterns = one.names.iter().map(String::as_str).chain(common.as_deref());
-    patterns.any(|pattern| is_named(pattern, name))
+    one.names.iter().cloned().chain(common)
 }
 
 /// Exchange 2013 lets a wildcard stand for more than one label, which nobody has written down of later ones.
