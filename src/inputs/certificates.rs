@@ -89,9 +89,9 @@ fn binary(bytes: &[u8]) -> Result<Held, String> {
     }
 }
 
-const REQUEST: &str = "it holds a request (CSR), which nobody has signed; what the authority made of it is wanted";
+const REQUEST: &str = "it holds a request (CSR), which nobody has signed yet";
 const LIST: &str = "it holds a list of revoked certificates (CRL), and no certificate";
-const KEY: &str = "it holds a key and no certificate; keep it to yourself, the certificate is wanted";
+const KEY: &str = "it holds a key and no certificate; keep it to yourself";
 
 /// `PFX ::= SEQUENCE { version INTEGER {v3(3)}, ...` (RFC 7292 section 4).
 fn is_store(bytes: &[u8]) -> bool {

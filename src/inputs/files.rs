@@ -1,6 +1,7 @@
 //! The files that an administrator gives: which is what, and all of them together.
 
 use super::{
+    certificates,
     export::{self, HINT, Kind},
     mistake::{Mistakes, quoted},
     rows::{self, Json, Row},
@@ -122,8 +123,12 @@ fn one(
         }
     };
     if text.contains("-----BEGIN ") {
-        mistakes
-            .whole("is a certificate; `rehearse --certificate` takes one that is to be installed, `--trust` a root");
+        mistakes.whole(match certificates::held(bytes) {
+            Ok(_) => {
+                "is a certificate; `rehearse --certificate` takes one that is to be installed, `--trust` a root".into()
+            }
+            Err(wrong) => format!("is neither an export nor a log: {wrong}"),
+        });
         return Vec::new();
     }
     if send_log::is_log(&text) {
@@ -442,6 +447,8 @@ mod tests {
             (&["missing.json"][..], "missing.json: cannot be read"),
             (&["candidate.pem"], "is a certificate"),
             (&["candidate.der"], "is a certificate"),
+            (&["candidate.pfx"], "is a certificate"),
+            (&["candidate.csr"], "it holds a request (CSR)"),
             (&["README.md"], "line 1"),
             (&["RECV20261122-1.LOG"], "RECV20261122-1.LOG, line 3: this is a \"SMTP Receive Protocol Log\""),
             (&["EX01=inbound.json"], "SERVER= stands before"),
