@@ -40,10 +40,11 @@ pub enum Verb {
     Rehearse(RehearseArgs),
     /// List every check
     List,
-    /// Explain a check, or every check that a code or an event points to; `explain inputs` has the commands that make the files of
-    /// --input
+    /// Explain a check, or every check that a code or an event points to, or a word of `compare` such as pin-stale; `explain inputs`
+    /// has the commands that make the files of --input
     Explain {
-        /// The id of a check, an area, an SMTP code such as "454 4.7.0", an event such as 1035, words of an error, or inputs
+        /// The id of a check, an area, an SMTP code such as "454 4.7.0", an event such as 1035, words of an error, what a renewal
+        /// changed, such as pin-stale, or inputs
         #[arg(value_name = "ID|CODE|EVENT|inputs", value_parser = clap::builder::NonEmptyStringValueParser::new())]
         about: String,
     },

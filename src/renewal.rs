@@ -1,10 +1,12 @@
 //! What the renewal of a certificate changed between two recordings of one estate: what was wanted, what was not, and what is
 //! still to be done. It looks at places, names and pins, and at nothing that a check has said.
 
+mod code;
 mod lineage;
 mod side;
 
 use crate::{recording::Recording, render::text::count as counted};
+pub use code::Code;
 use exchange_preflight_checks::{
     facts::{
         certificate::{Certificate, ExtendedUsage},
@@ -48,10 +50,8 @@ pub struct Pair {
 /// One thing that changed, or that did not and has to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Change {
-    /// Whether it was meant.
-    pub class: Class,
-    /// What it is, kebab-case; never used again for something else.
-    pub code: &'static str,
+    /// What it is.
+    pub code: Code,
     /// About what, as findings name it; a place where X-ANONYMOUSTLS showed it says so.
     pub subject: String,
     /// A sentence.
@@ -95,17 +95,17 @@ impl Renewal {
 
     /// The changes of one class.
     pub fn of(&self, class: Class) -> impl Iterator<Item = &Change> {
-        self.changes.iter().filter(move |change| change.class == class)
+        self.changes.iter().filter(move |change| change.code.class() == class)
     }
 
     /// Something changed that was not meant to, and that breaks something.
     pub fn is_marred(&self) -> bool {
-        self.of(Class::Unwanted).any(|change| !HARMLESS_ALONE.contains(&change.code))
+        self.of(Class::Unwanted).any(|change| !change.code.is_harmless_alone())
     }
 
     /// Nothing is left to be done, but to take away the former certificates.
     pub fn is_complete(&self) -> bool {
-        !self.is_marred() && self.of(Class::Left).all(|change| change.code == OLD_STILL_THERE)
+        !self.is_marred() && self.of(Class::Left).all(|change| change.code == Code::OldStillThere)
     }
 
     /// Why it is complete or not, in a sentence without its end.
@@ -142,10 +142,6 @@ impl Renewal {
 
 /// A certificate that lives hardly longer than the one that was renewed was to be renewed with it.
 const TOGETHER: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// Not meant, and to be looked at, though nothing breaks by it alone: authorities change their intermediates, and whether somebody
-/// names the issuer (`pin-stale`) or demands a usage (certificate-usage) is told by itself.
-const HARMLESS_ALONE: [&str; 3] = ["issuer-changed", "key-changed", "usage-lost"];
-const OLD_STILL_THERE: &str = "old-still-there";
 
 /// Both sides, and what stands in whose place.
 struct Search<'s> {
@@ -275,25 +271,28 @@ impl<'s> Search<'s> {
         let Pair { old, new } = pair;
         let subject = Subject::Certificate(new.thumbprint.clone()).to_string();
         let mut changes = Vec::new();
-        let mut unwanted = |code, said| changes.push(Change::new(Class::Unwanted, code, &subject, said));
+        let mut lost_or_changed = |code, said| changes.push(Change::new(code, &subject, said));
         let lost: Vec<String> = old.all_names().filter(|name| !new.bears(name)).map(|name| named(&name)).collect();
         if !lost.is_empty() {
-            unwanted("names-lost", format!("it does not bear {}, as {} did", some(&lost), old.short()));
+            lost_or_changed(Code::NamesLost, format!("it does not bear {}, as {} did", some(&lost), old.short()));
         }
         if old.issuer != new.issuer && !(old.is_self_issued && new.is_self_issued) {
             let issuers = (quote(&old.issuer.text), quote(&new.issuer.text));
-            unwanted("issuer-changed", format!("it was issued by {}, and the former one by {}", issuers.1, issuers.0));
+            lost_or_changed(
+                Code::IssuerChanged,
+                format!("it was issued by {}, and the former one by {}", issuers.1, issuers.0),
+            );
         }
         let Some((was, is)) = old.certificate.as_ref().zip(new.certificate.as_ref()) else { return changes };
         if let Some(lost) = usage_lost(was, is, self.is_of_smtp(pair)) {
-            unwanted("usage-lost", lost);
+            lost_or_changed(Code::UsageLost, lost);
         }
         if was.key != is.key {
-            unwanted("key-changed", format!("its key is {}, and that of the former one {}", is.key, was.key));
+            lost_or_changed(Code::KeyChanged, format!("its key is {}, and that of the former one {}", is.key, was.key));
         }
         if self.lineage.is_public(was) && self.lineage.is_surely_not_public(is) {
             let said = "no public list of roots leads to it, as one did to the former: peers outside do not trust it";
-            unwanted("not-public", said.into());
+            lost_or_changed(Code::NotPublic, said.into());
         }
         changes
     }
@@ -322,7 +321,7 @@ impl<'s> Search<'s> {
         });
         let until = old.not_after.map(|end| format!(", until {}", day(end))).unwrap_or_default();
         let said = format!("it still shows the former one, {}{until}", old.short());
-        behind.map(|spot| Change::new(Class::Unwanted, "left-behind", &spot.place(), said.clone())).collect()
+        behind.map(|spot| Change::new(Code::LeftBehind, &spot.place(), said.clone())).collect()
     }
 
     fn of_spot(&self, spot: &Spot) -> Vec<Change> {
@@ -338,15 +337,10 @@ impl<'s> Search<'s> {
             let leaf = self.after.leaf(new);
             let until =
                 leaf.and_then(|leaf| leaf.not_after).map(|end| format!(", until {}", day(end))).unwrap_or_default();
-            changes.push(Change::new(
-                Class::Wanted,
-                "renewed",
-                &place,
-                format!("it shows the new one, {}{until}", short(new)),
-            ));
+            changes.push(Change::new(Code::Renewed, &place, format!("it shows the new one, {}{until}", short(new))));
             let (had, has) = (self.lineage.lacks(self.before, spot), self.lineage.lacks(self.after, spot));
             if let Some(said) = lineage::is_shorter(had, has) {
-                changes.push(Change::new(Class::Unwanted, "chain-shorter", &place, said));
+                changes.push(Change::new(Code::ChainShorter, &place, said));
             }
         }
         changes.extend(self.second_key(spot, &was, &is));
@@ -354,7 +348,7 @@ impl<'s> Search<'s> {
         let is_issued = |old: &&String| self.before.leaf(old).is_some_and(|old| !old.is_self_issued);
         if before.iter().any(is_issued) && now.is_empty() && self.after.offers_no_tls(spot) {
             let said = "it offers no STARTTLS any more: mail that demands TLS stays outside (event 12014)";
-            changes.push(Change::new(Class::Unwanted, "starttls-gone", &place, said.into()));
+            changes.push(Change::new(Code::StarttlsGone, &place, said.into()));
         }
         changes
     }
@@ -387,7 +381,7 @@ impl<'s> Search<'s> {
                 let key = kept.certificate.as_ref().map(|one| one.key.to_string()).unwrap_or_default();
                 let until = kept.not_after.map(day).unwrap_or_default();
                 let said = format!("beside the new one it still shows {} ({key}), which ends on {until}", kept.short());
-                return Some(Change::new(Class::Unwanted, "second-key-left-behind", &spot.place(), said));
+                return Some(Change::new(Code::SecondKeyLeftBehind, &spot.place(), said));
             }
         }
         None
@@ -412,12 +406,7 @@ impl<'s> Search<'s> {
                 let spots = self.after.spots().filter(|spot| spot.is_internal() && spot.host == host);
                 let renewed = spots.filter(|spot| came.iter().any(|new| self.after.shows(spot, new)));
                 changes.extend(renewed.map(|spot| {
-                    Change::new(
-                        Class::Wanted,
-                        "renewed",
-                        &spot.place(),
-                        "it shows the new one, which the server made".into(),
-                    )
+                    Change::new(Code::Renewed, &spot.place(), "it shows the new one, which the server made".into())
                 }));
                 continue;
             }
@@ -434,7 +423,7 @@ impl<'s> Search<'s> {
                 was.join(", "),
                 some(&names)
             );
-            changes.push(Change::new(Class::Unwanted, "internal-replaced", &host, said));
+            changes.push(Change::new(Code::InternalReplaced, &host, said));
         }
         changes
     }
@@ -480,7 +469,7 @@ impl<'s> Search<'s> {
                 first.new.short(),
                 quote(&first.new.issuer.text)
             );
-            return Some(Change::new(Class::Unwanted, "pin-stale", &subject, said));
+            return Some(Change::new(Code::PinStale, &subject, said));
         };
         if !hosts.is_empty() && hosts.iter().all(|host| self.after.has_no_more(host, &both.old.thumbprint)) {
             return None;
@@ -489,7 +478,7 @@ impl<'s> Search<'s> {
             "it names the former one and the new one alike: which of both is shown is not certain before {} is removed",
             both.old.short()
         );
-        Some(Change::new(Class::Left, "same-names", &subject, said))
+        Some(Change::new(Code::SameNames, &subject, said))
     }
 
     /// What Exchange Online looks for in the certificate of whoever sends.
@@ -515,7 +504,7 @@ impl<'s> Search<'s> {
             named(&wanted),
             first.new.short()
         );
-        Some(Change::new(Class::Unwanted, "tenant-mismatch", &subject, said))
+        Some(Change::new(Code::TenantMismatch, &subject, said))
     }
 
     fn still_there(&self) -> Vec<Change> {
@@ -527,7 +516,7 @@ impl<'s> Search<'s> {
             if !exported.is_empty() {
                 let all: Vec<_> = exported.into_iter().collect();
                 let said = format!("it still has {}; remove it when all else is done", some(&all));
-                changes.push(Change::new(Class::Left, OLD_STILL_THERE, host, said));
+                changes.push(Change::new(Code::OldStillThere, host, said));
             }
         }
         changes
@@ -535,8 +524,8 @@ impl<'s> Search<'s> {
 }
 
 impl Change {
-    fn new(class: Class, code: &'static str, subject: &str, said: String) -> Self {
-        Self { class, code, subject: subject.to_string(), said }
+    fn new(code: Code, subject: &str, said: String) -> Self {
+        Self { code, subject: subject.to_string(), said }
     }
 }
 

@@ -62,6 +62,14 @@ fn a_code_and_an_event_lead_to_the_checks_that_explain_them() {
 }
 
 #[test]
+fn a_word_of_a_renewal_is_explained() {
+    let output = program(&["explain", "Pin-Stale"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("pin-stale  ") && text.contains("event 12014"), "{text}");
+    assert!(text.contains("TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\""), "{text}");
+}
+
+#[test]
 fn every_mistake_in_a_plan_is_told_at_once() {
     assert_snapshot!(told(&["run", "--plan", "fixtures/plans/mistakes.toml"]));
 }

@@ -88,10 +88,9 @@ fn foretold(recording: Recording, intention: Intention) -> Vec<String> {
     let rehearsal = Rehearsal::of(recording, intention, &stores()).unwrap();
     let new = format!("sha1:{}", rehearsal.new.thumbprint);
     let renewal = Renewal::between(&rehearsal.before, &rehearsal.supposed).unwrap();
-    let changes = renewal
-        .changes
-        .iter()
-        .map(|change| format!("{} {} {}", change.class.word(), change.code, change.subject.replace(&new, "NEW")));
+    let changes = renewal.changes.iter().map(|change| {
+        format!("{} {} {}", change.code.class().word(), change.code.word(), change.subject.replace(&new, "NEW"))
+    });
     changes.collect()
 }
 

@@ -1,5 +1,7 @@
-//! The checks themselves, for `list` and `explain`. Their prose is in their Meta; here it is only laid out.
+//! The checks themselves, for `list` and `explain`, and what `compare` tells of renewals. Their prose is in their Meta, and with the
+//! codes; here it is only laid out.
 
+use crate::renewal::{Class, Code};
 use exchange_preflight_checks::{CHECKS, model::meta::Meta};
 use std::io::{self, Write};
 use textwrap::Options;
@@ -20,8 +22,12 @@ pub fn list(out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Explains every check that `about` names or points to. False if there is none.
+/// Explains every check that `about` names or points to, or what a renewal did by this name. False if there is none.
 pub fn explain(about: &str, out: &mut dyn Write) -> io::Result<bool> {
+    if let Some(code) = Code::called(about) {
+        of_renewal(code, out)?;
+        return Ok(true);
+    }
     let found: Vec<_> = CHECKS.iter().map(|check| check.meta()).filter(|meta| is_about(meta, about)).collect();
     if found.len() > A_FEW {
         writeln!(out, "{} checks lead to it; each is explained below, and run --only ID runs one.\n", found.len())?;
@@ -65,6 +71,23 @@ fn one(meta: &Meta, out: &mut dyn Write) -> io::Result<()> {
     list_of("Sources", meta.references, out)?;
     let basis: Vec<_> = meta.evidence.iter().map(|basis| basis.word()).collect();
     paragraph("Rests on", &basis.join(", "), out)
+}
+
+/// What `compare` and `rehearse` tell by a word.
+fn of_renewal(code: Code, out: &mut dyn Write) -> io::Result<()> {
+    let told = code.told();
+    let class = match code.class() {
+        Class::Wanted => "wanted",
+        Class::Unwanted if code.is_harmless_alone() => "not wanted; it breaks nothing by itself",
+        Class::Unwanted => "not wanted",
+        Class::Left => "still to be done",
+    };
+    writeln!(out, "{}  {}", code.word(), told.title)?;
+    paragraph("Told by", "compare and rehearse, of a renewal", out)?;
+    paragraph("It is", class, out)?;
+    paragraph("Why", told.why, out)?;
+    list_of("Mends it", told.mends, out)?;
+    list_of("See also", told.checks, out)
 }
 
 /// Lines that are copied, so none is broken.

@@ -542,8 +542,8 @@ fn json_changes(changes: &[Change<'_>]) -> Vec<JsonChange> {
 fn json_renewal(renewal: &Renewal) -> JsonRenewal {
     let pair = |pair: &renewal::Pair| JsonPair { old: pair.old.short(), new: pair.new.short() };
     let change = |change: &renewal::Change| JsonRenewalChange {
-        class: change.class.word(),
-        code: change.code,
+        class: change.code.class().word(),
+        code: change.code.word(),
         subject: change.subject.clone(),
         said: change.said.clone(),
     };

@@ -2,7 +2,7 @@
 
 use crate::{
     render::text::{INDENT, style, wrapped},
-    renewal::{Change, Class, Pair, Renewal},
+    renewal::{Change, Class, Code, Pair, Renewal},
 };
 use anstyle::Style;
 use exchange_preflight_checks::model::finding::Verdict;
@@ -41,7 +41,7 @@ fn told(head: &str, renewal: &Renewal, out: &mut dyn Write) -> io::Result<()> {
         }
         for cause in by_cause(&changes) {
             let style = style_of(class);
-            let first = format!("    {style}{:<22}{style:#} ", cause.code);
+            let first = format!("    {style}{:<22}{style:#} ", cause.code.word());
             let each = if cause.subjects.len() > 1 { "each: " } else { "" };
             wrapped(&together(&cause.subjects), &first, INDENT, out)?;
             wrapped(&format!("{each}{}", cause.said), INDENT, INDENT, out)?;
@@ -52,7 +52,7 @@ fn told(head: &str, renewal: &Renewal, out: &mut dyn Write) -> io::Result<()> {
 
 /// What is said in the same words of several.
 struct Cause<'c> {
-    code: &'static str,
+    code: Code,
     said: &'c str,
     subjects: Vec<&'c str>,
 }
@@ -116,19 +116,19 @@ fn style_of(class: Class) -> Style {
 mod tests {
     use super::*;
 
-    fn change(code: &'static str, subject: &str, said: &str) -> Change {
-        Change { class: Class::Unwanted, code, subject: subject.into(), said: said.into() }
+    fn change(code: Code, subject: &str, said: &str) -> Change {
+        Change { code, subject: subject.into(), said: said.into() }
     }
 
     #[test]
     fn a_cause_is_told_once() {
         let changes = [
-            change("pin-stale", "EX01/Default Frontend EX01", "it names another"),
-            change("pin-stale", "EX02/Default Frontend EX02", "it names another"),
-            change("pin-stale", "send connector/Outbound", "it names a third"),
-            change("starttls-gone", "ex01.contoso.com:587", "it offers none"),
-            change("starttls-gone", "ex01.contoso.com:25", "it offers none"),
-            change("starttls-gone", "ex02.contoso.com:25", "it offers none"),
+            change(Code::PinStale, "EX01/Default Frontend EX01", "it names another"),
+            change(Code::PinStale, "EX02/Default Frontend EX02", "it names another"),
+            change(Code::PinStale, "send connector/Outbound", "it names a third"),
+            change(Code::StarttlsGone, "ex01.contoso.com:587", "it offers none"),
+            change(Code::StarttlsGone, "ex01.contoso.com:25", "it offers none"),
+            change(Code::StarttlsGone, "ex02.contoso.com:25", "it offers none"),
         ];
         let causes = by_cause(&changes.iter().collect::<Vec<_>>());
         let told: Vec<_> = causes.iter().map(|cause| format!("{} {}", together(&cause.subjects), cause.said)).collect();

@@ -3,7 +3,7 @@
 
 use crate::{
     rehearse::{Rehearsal, Replaced},
-    renewal::{Leaf, Renewal, is_name, pin_fits},
+    renewal::{Code, Leaf, Renewal, is_name, pin_fits},
 };
 use exchange_preflight_checks::{
     facts::{
@@ -214,7 +214,7 @@ impl Guide<'_> {
 
     /// Send connectors whose name moves to the new one, or means both.
     fn moving(&self) -> Vec<&Outgoing> {
-        [self.senders_as("pin-stale"), self.senders_as("same-names")].concat()
+        [self.senders_as(Code::PinStale), self.senders_as(Code::SameNames)].concat()
     }
 
     /// Servers that send by such a connector and are not to have the new one: a connector's name holds for all of its sources.
@@ -228,11 +228,11 @@ impl Guide<'_> {
         self.on.iter().filter(move |host| self.role(host) == role)
     }
 
-    fn is_told(&self, code: &str) -> bool {
+    fn is_told(&self, code: Code) -> bool {
         self.renewal.changes.iter().any(|change| change.code == code)
     }
 
-    fn subjects(&self, code: &str) -> BTreeSet<&str> {
+    fn subjects(&self, code: Code) -> BTreeSet<&str> {
         self.renewal.changes.iter().filter(|change| change.code == code).map(|change| change.subject.as_str()).collect()
     }
 
@@ -248,8 +248,8 @@ impl Guide<'_> {
 
     /// A certificate that lost what it should bear is not mended by installing it.
     fn order_anew(&self) -> Vec<Step> {
-        let losses = [("names-lost", "it lost names"), ("not-public", "peers outside do not trust it any more")];
-        let mut lost: Vec<_> = losses.iter().filter(|(code, _)| self.is_told(code)).map(|(_, what)| *what).collect();
+        let losses = [(Code::NamesLost, "it lost names"), (Code::NotPublic, "peers outside do not trust it any more")];
+        let mut lost: Vec<_> = losses.iter().filter(|(code, _)| self.is_told(*code)).map(|(_, what)| *what).collect();
         // That it may not be a client's is as authorities have it by now, and breaks nothing that is known.
         let may_serve = self.rehearsal.new.extended_usage.is_none_or(|usage| usage.server);
         lost.extend((!may_serve).then_some("it may not be a server's (serverAuth)"));
@@ -350,7 +350,7 @@ impl Guide<'_> {
 
     fn intermediates(&self) -> Vec<Step> {
         let hosts: BTreeSet<_> = self
-            .subjects("chain-shorter")
+            .subjects(Code::ChainShorter)
             .into_iter()
             .filter_map(|place| place.split(':').next())
             .map(spelt_in_command)
@@ -420,14 +420,14 @@ impl Guide<'_> {
         pin.is_some_and(|pin| self.rehearsal.replaced.iter().any(|Replaced { leaf, .. }| pin_fits(pin, leaf)))
     }
 
-    fn named_as(&self, code: &str) -> Vec<&ReceiveConnector> {
+    fn named_as(&self, code: Code) -> Vec<&ReceiveConnector> {
         let subjects = self.subjects(code);
         let all = self.estate.organisation.receive_connectors.iter();
         let subject = |one: &ReceiveConnector| Subject::Configured(one.server.clone(), one.name.clone()).to_string();
         all.filter(|connector| subjects.contains(subject(connector).as_str())).collect()
     }
 
-    fn senders_as(&self, code: &str) -> Vec<&Outgoing> {
+    fn senders_as(&self, code: Code) -> Vec<&Outgoing> {
         let subjects = self.subjects(code);
         self.outgoing.iter().filter(|connector| subjects.contains(connector.subject().to_string().as_str())).collect()
     }
@@ -451,7 +451,7 @@ impl Guide<'_> {
     }
 
     fn name_at_receivers(&self) -> Vec<Step> {
-        let mut stale = self.named_as("pin-stale");
+        let mut stale = self.named_as(Code::PinStale);
         // One of a server that keeps the former one goes on naming it.
         stale.retain(|connector| connector.host.as_ref().is_some_and(|host| self.will_have_it(host)));
         if stale.is_empty() {
@@ -468,13 +468,13 @@ impl Guide<'_> {
 
     fn name_at_senders(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        let stale = self.senders_as("pin-stale");
+        let stale = self.senders_as(Code::PinStale);
         if !stale.is_empty() {
             let command = |connector: &&Outgoing| format!("{}; {}", self.fetched_inside(), naming(connector));
             let said = "Name it where send connectors name the former one:";
             steps.push(Step::new(said, stale.iter().map(command).collect()));
         }
-        if self.subjects("pin-stale").contains("hybrid/TlsCertificateName") {
+        if self.subjects(Code::PinStale).contains("hybrid/TlsCertificateName") {
             let said = "Run the Hybrid Configuration Wizard again, and choose the new one on its page \"Transport Certificate\": the \
                         hybrid configuration names the former one. It sets the connectors of both sides; look at them afterwards:";
             steps.push(Step::new(said, vec!["Get-HybridConfiguration | Format-List TlsCertificateName".into()]));
@@ -483,7 +483,7 @@ impl Guide<'_> {
     }
 
     fn replicate(&self) -> Vec<Step> {
-        if !self.is_told("pin-stale") {
+        if !self.is_told(Code::PinStale) {
             return Vec::new();
         }
         let said =
@@ -494,7 +494,7 @@ impl Guide<'_> {
     /// Send connectors that name both alike, and whose sources are known. Without these nothing is to be stopped: who takes the
     /// name away while one of them runs has it send without a certificate.
     fn alike(&self) -> Vec<&Outgoing> {
-        self.senders_as("same-names").into_iter().filter(|connector| !connector.sources.is_empty()).collect()
+        self.senders_as(Code::SameNames).into_iter().filter(|connector| !connector.sources.is_empty()).collect()
     }
 
     /// What goes in the midst of the order for two that bear the same names: from each source, unless it is known not to have it.
@@ -579,7 +579,7 @@ impl Guide<'_> {
                         is not removed before another is:";
             steps.push(Step::new(said, commands.concat()));
         }
-        let receivers = self.named_as("same-names");
+        let receivers = self.named_as(Code::SameNames);
         if !receivers.is_empty() {
             let names: Vec<_> = receivers.iter().map(|connector| identity(connector)).collect();
             let said = format!(
@@ -643,7 +643,7 @@ impl Guide<'_> {
     }
 
     fn tenant(&self) -> Vec<Step> {
-        let mismatched = self.subjects("tenant-mismatch");
+        let mismatched = self.subjects(Code::TenantMismatch);
         if mismatched.is_empty() {
             return Vec::new();
         }
