@@ -7,7 +7,12 @@ use exchange_preflight::{
         Cli, CompareArgs, DiscoverArgs, Format, Given, Output, RehearseArgs, ReplayArgs, RunArgs, SchemaOf, Target,
         Telling, Verb,
     },
-    compare, discover, draft, inputs, password,
+    compare, discover, draft,
+    inputs::{
+        self,
+        candidate::{self, Candidate},
+    },
+    password,
     plan_file::{self, Draft, store_name},
     recording::{Origin, Recording},
     rehearse::{Intention, Rehearsal},
@@ -204,8 +209,8 @@ fn rehearse(args: RehearseArgs) -> Done {
         }
         roots.insert(name, trust_file::read(&file)?);
     }
-    let chain = inputs::candidate::read(&certificate, certificate_password_fd)?;
-    let intention = Intention { chain, on, remove, overwrites_default: overwrite_default };
+    let Candidate { chain, has_key } = candidate::read(&certificate, certificate_password_fd)?;
+    let intention = Intention { chain, has_key, on, remove, overwrites_default: overwrite_default };
     let rehearsal = Rehearsal::of(recording, intention, &Stores::new(roots))?;
     let renewal = Renewal::between(&rehearsal.before, &rehearsal.supposed);
     let renewal = renewal.as_ref();

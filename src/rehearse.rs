@@ -39,6 +39,8 @@ use std::{
 pub struct Intention {
     /// The new certificate, and what came with it in its file.
     pub chain: Vec<Raw>,
+    /// Its key is in its file, too.
+    pub has_key: bool,
     /// The servers that are to have it; none for all that have one in whose place it would stand.
     pub on: Vec<String>,
     /// Thumbprints of certificates that are to be removed there.
@@ -52,6 +54,8 @@ pub struct Intention {
 pub struct Rehearsal {
     /// The new certificate.
     pub new: Certificate,
+    /// Its key came in its file.
+    pub has_key: bool,
     /// What was seen.
     pub before: Recording,
     /// What would be.
@@ -113,7 +117,7 @@ impl Rehearsal {
         let mut notes = notes(&new, &known, &supposed, &untold);
         notes.splice(0..0, warnings(&new, &replaced, known.seen.now));
         let replaced = replaced.into_iter().map(|leaf| known.places_of(leaf, &on)).collect();
-        Ok(Self { new, before, supposed, replaced, notes })
+        Ok(Self { new, has_key: intention.has_key, before, supposed, replaced, notes })
     }
 
     /// What is supposed.

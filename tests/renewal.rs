@@ -80,7 +80,7 @@ fn stores() -> Stores {
 }
 
 fn supposing(name: &str) -> Intention {
-    Intention { chain: certificate(name), ..Intention::default() }
+    Intention { chain: certificate(name), has_key: true, ..Intention::default() }
 }
 
 /// What is foretold, as `class code subject`; the new certificate is `NEW`.
@@ -286,7 +286,10 @@ fn sent_from(names: &[&str]) -> Recording {
 }
 
 fn advice(recording: Recording, name: &str, on: &[&str]) -> Vec<Step> {
-    let intention = Intention { on: on.iter().map(ToString::to_string).collect(), ..supposing(name) };
+    advised(recording, Intention { on: on.iter().map(ToString::to_string).collect(), ..supposing(name) })
+}
+
+fn advised(recording: Recording, intention: Intention) -> Vec<Step> {
     let rehearsal = Rehearsal::of(recording, intention, &stores()).unwrap();
     let renewal = Renewal::between(&rehearsal.before, &rehearsal.supposed);
     steps(&rehearsal, renewal.as_ref(), Path::new("before.json"))
@@ -299,6 +302,81 @@ fn commands(steps: &[Step]) -> Vec<&str> {
 fn at(commands: &[&str], words: &str) -> usize {
     let found = commands.iter().position(|command| command.contains(words));
     found.unwrap_or_else(|| panic!("{words}: {commands:#?}"))
+}
+
+/// What `Get-ExchangeCertificate` tells of `OLD` on a server.
+fn exported(server: &str, services: Services) -> ExportedCertificate {
+    ExportedCertificate {
+        server: server.into(),
+        thumbprint: OLD.into(),
+        subject: "CN=*.contoso.com".into(),
+        services: Some(services),
+        has_private_key: Some(true),
+        ..ExportedCertificate::default()
+    }
+}
+
+/// An authority sends no key: it is on the server that made the request.
+#[test]
+fn a_key_is_fetched_from_where_it_is() {
+    let without = || Intention { has_key: false, ..supposing("wildcard-new-issuer") };
+    let steps = advised(pinned(), without());
+    assert!(steps[0].said.starts_with("The file that was given has no key"), "{steps:#?}");
+    let unknown = commands(&steps);
+    assert_eq!(at(&unknown, "Import-ExchangeCertificate -Server <SERVER OF THE REQUEST> -FileData"), 0);
+    assert_eq!(at(&unknown, "$pfx = Export-ExchangeCertificate -Server <SERVER OF THE REQUEST>"), 1);
+    let mut requested = pinned();
+    requested.plan.inputs.certificates = Some(vec![
+        exported("EX02", Services(24)),
+        ExportedCertificate {
+            thumbprint: "0f".repeat(20),
+            status: Some("PendingRequest".into()),
+            ..exported("EX02", Services(0))
+        },
+    ]);
+    let steps = advised(requested.clone(), without());
+    let all = commands(&steps);
+    assert_eq!(
+        at(&all, "Import-ExchangeCertificate -Server ex02 -FileData ([System.IO.File]::ReadAllBytes('<NEW.CER>'))"),
+        0
+    );
+    assert_eq!(at(&all, "$pfx = Export-ExchangeCertificate -Server ex02 "), 1);
+    assert_eq!(all.iter().filter(|line| line.starts_with("Import-ExchangeCertificate -Server ex02")).count(), 1);
+    let alone =
+        advised(requested, Intention { on: vec!["ex02".into()], has_key: false, ..supposing("mail-of-company") });
+    assert!(!commands(&alone).iter().any(|line| line.contains("ex02") && line.contains("$pfx")), "{alone:#?}");
+    let with_key = advice(pinned(), "wildcard-new-issuer", &[]);
+    assert!(!commands(&with_key).iter().any(|line| line.contains("Export-")), "it is in the file");
+}
+
+/// Each version has its own services, and POP and IMAP keep what they found as transport does.
+#[test]
+fn what_shows_it_is_restarted() {
+    let mut all: Value = serde_json::from_str(&pinned().to_json()).unwrap();
+    let found = all["observations"].as_array_mut().unwrap().iter_mut();
+    let entries = found.filter_map(|one| one.pointer_mut("/reply/facts/search/entries")?.as_array_mut()).flatten();
+    for entry in entries.filter(|entry| entry["dn"].as_str().unwrap().starts_with("CN=EX03,CN=Servers,")) {
+        entry["attributes"]["serialNumber"] = json!(["Version 14.3 (Build 30123.4)"]);
+    }
+    let mut given = Recording::parse(&all.to_string()).unwrap();
+    given.plan.inputs.certificates =
+        Some(vec![exported("EX01", Services(24)), exported("EX02", Services(27)), exported("EX03", Services(26))]);
+    let steps = advice(given, "wildcard-new-issuer", &[]);
+    let restarts: Vec<_> = commands(&steps).into_iter().filter(|line| line.contains("Restart-Service")).collect();
+    let transport = "MSExchangeTransport,MSExchangeFrontEndTransport";
+    assert_eq!(
+        restarts,
+        [
+            format!("Invoke-Command ex01.contoso.com {{ Restart-Service {transport} }}"),
+            format!(
+                "Invoke-Command ex02.contoso.com {{ Restart-Service {transport},MSExchangePOP3,MSExchangePOP3BE,MSExchangeIMAP4,\
+                 MSExchangeIMAP4BE }}"
+            ),
+            "Invoke-Command ex03.contoso.com { Restart-Service MSExchangeTransport,MSExchangePOP3 }    # Exchange 2010 has no front end"
+                .into(),
+        ]
+    );
+    at(&commands(&steps), "-Services SMTP,IIS,POP,IMAP");
 }
 
 /// A connector's name holds for every server that sends by it.

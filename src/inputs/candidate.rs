@@ -15,21 +15,31 @@ use zeroize::Zeroizing;
 /// A certificate with all its intermediates has some kibibytes.
 const LARGEST: u64 = 16 << 20;
 
-/// Reads a certificate and what came with it: itself first, then its issuers as far as they are there, then the rest. The empty
-/// password is tried before any is asked for. The error is a sentence with the file.
-pub fn read(file: &Path, password_fd: Option<u32>) -> Result<Vec<Raw>, String> {
+/// A certificate, and what came with it.
+#[derive(Debug)]
+pub struct Candidate {
+    /// Itself first, then its issuers as far as they are there, then the rest.
+    pub chain: Vec<Raw>,
+    /// It is in a form that its key is in, too, and that Windows takes so (PKCS#12).
+    pub has_key: bool,
+}
+
+/// Reads a certificate and what came with it. The empty password is tried before any is asked for. The error is a sentence with
+/// the file.
+pub fn read(file: &Path, password_fd: Option<u32>) -> Result<Candidate, String> {
     let shown = file.display().to_string();
     let in_file = |wrong: String| format!("the certificate {shown}: {wrong}");
     let bytes = Zeroizing::new(text::bytes(file, LARGEST).map_err(in_file)?);
-    let certificates = match held(&bytes).map_err(in_file)? {
-        Held::Certificates(certificates) => certificates,
+    let (certificates, has_key) = match held(&bytes).map_err(in_file)? {
+        Held::Certificates(certificates) => (certificates, false),
         Held::Store => {
             password::keep_no_core();
-            stored(&bytes, || password::of_certificate(&shown, password_fd)).map_err(in_file)?
+            (stored(&bytes, || password::of_certificate(&shown, password_fd)).map_err(in_file)?, true)
         }
     };
     let parsed = certificates.iter().map(|der| Certificate::parse(der)).collect::<Result<Vec<_>, _>>();
-    in_order(parsed.map_err(in_file)?).map_err(in_file)
+    let chain = in_order(parsed.map_err(in_file)?).map_err(in_file)?;
+    Ok(Candidate { chain, has_key })
 }
 
 fn stored(
@@ -102,8 +112,9 @@ mod tests {
             ("candidate.p7b.pem", 2),
             ("candidate-no-password.pfx", 2),
         ] {
-            let chain = read(&sample(name), None).unwrap();
+            let Candidate { chain, has_key } = read(&sample(name), None).unwrap();
             assert_eq!((chain.len(), &chain[0].0), (count, &der), "{name}");
+            assert_eq!(has_key, name.ends_with(".pfx"), "{name}");
         }
     }
 

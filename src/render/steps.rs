@@ -21,7 +21,7 @@ use exchange_preflight_checks::{
         organisation::ReceiveConnector,
         outgoing::{Outgoing, outgoing, spelt_in_command},
         plan::{ClockLimits, LogonWay, Plan, PlannedServer, ServerRole, SpnScope},
-        stock::{Stock, stocks},
+        stock::{Stock, Stocked, stocks},
     },
 };
 use std::{
@@ -274,8 +274,8 @@ impl Guide<'_> {
     }
 
     fn import(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let is_missing = |host: &&String| !self.is_imported(host);
+        let (mut steps, answered) = self.key_first();
+        let is_missing = |host: &&String| !self.is_imported(host) && answered.as_ref() != Some(*host);
         let inside: Vec<_> =
             self.of_role(ServerRole::Mailbox).filter(is_missing).map(|host| self.imported(host)).collect();
         if !inside.is_empty() {
@@ -294,6 +294,61 @@ impl Guide<'_> {
         steps
     }
 
+    /// What an authority sends has no key: that stays on the server of the request, which others get it from. With the server that
+    /// will have it by that. ("Complete a pending Exchange Server certificate request" and "Export a certificate", Microsoft Learn.)
+    fn key_first(&self) -> (Vec<Step>, Option<String>) {
+        let others = self.other_sources();
+        let exchange = self.on.iter().filter(|host| self.role(host) != ServerRole::Gateway);
+        let missing: Vec<&String> = exchange.chain(others).filter(|host| !self.is_imported(host)).collect();
+        if self.rehearsal.has_key || missing.is_empty() {
+            return (Vec::new(), None);
+        }
+        let export = |at: &str, itself: &str| {
+            let file = "[System.IO.File]::WriteAllBytes('<NEW.PFX>', $pfx.FileData)";
+            let pfx = format!("$pfx = Export-ExchangeCertificate{at} -Thumbprint {} -BinaryEncoded", self.thumbprint());
+            format!("{pfx} -Password (Read-Host -AsSecureString); {file}{itself}")
+        };
+        if let Some(host) = self.stocks.keys().find(|host| self.is_imported(host)) {
+            let said = format!(
+                "The file that was given has no key. {} has it with its key; unless you have a PFX of it, take it from there:",
+                spelt_in_command(host)
+            );
+            return (vec![Step::new(said, vec![export(&self.at(host), &self.itself(host))])], None);
+        }
+        let requested = self.requested_on();
+        let (at, itself) = match &requested {
+            Some(host) => (self.at(host), self.itself(host)),
+            None => (" -Server <SERVER OF THE REQUEST>".to_string(), String::new()),
+        };
+        let complete =
+            format!("Import-ExchangeCertificate{at} -FileData ([System.IO.File]::ReadAllBytes('<NEW.CER>')){itself}");
+        let mut commands = vec![complete];
+        if missing.iter().any(|host| Some(*host) != requested.as_ref()) {
+            commands.push(export(&at, &itself));
+        }
+        let whose = match &requested {
+            Some(host) => format!("{}, where a request for this name is pending", spelt_in_command(host)),
+            None => "the server that made the request; it needs no other import".to_string(),
+        };
+        let said = format!(
+            "The file that was given has no key: that is on {whose}. Complete the request there, and take the certificate with its \
+             key from there for the others (leave this out where you have a PFX of it):"
+        );
+        (vec![Step::new(said, commands)], requested)
+    }
+
+    /// The one server that waits for a certificate of this name.
+    fn requested_on(&self) -> Option<String> {
+        let name = Leaf::from(&self.rehearsal.new).subject.common_name().map(str::to_lowercase)?;
+        let is_this = |one: &Stocked| {
+            one.status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("PendingRequest"))
+                && one.subject.common_name().map(str::to_lowercase).as_ref() == Some(&name)
+        };
+        let mut hosts = self.stocks.iter().filter(|(_, stock)| stock.certificates.values().any(is_this));
+        let (host, _) = hosts.next()?;
+        hosts.next().is_none().then(|| host.clone())
+    }
+
     fn imported(&self, host: &str) -> String {
         let file = "-FileData ([System.IO.File]::ReadAllBytes('<NEW.PFX>')) -Password (Read-Host -AsSecureString)";
         format!("Import-ExchangeCertificate{} {file}", self.at(host))
@@ -304,7 +359,7 @@ impl Guide<'_> {
         format!(
             "Enable-ExchangeCertificate{at} -Thumbprint {} -Services {}{itself}",
             self.thumbprint(),
-            self.services(host)
+            self.services(host).join(",")
         )
     }
 
@@ -389,7 +444,7 @@ impl Guide<'_> {
     }
 
     /// What the former one is used for on a server. Unified Messaging and federation have commands of their own.
-    fn services(&self, host: &str) -> String {
+    fn services(&self, host: &str) -> Vec<&'static str> {
         let olds: BTreeSet<&str> = self.rehearsal.replaced.iter().map(|old| old.leaf.thumbprint.as_str()).collect();
         let here =
             self.seen.shown.iter().filter(|shown| {
@@ -411,8 +466,7 @@ impl Guide<'_> {
         smtp |= self.outgoing.iter().any(|connector| sends(&connector));
         let has = |name: &str| Services::NAMES.iter().any(|(bit, other)| *other == name && others & bit != 0);
         let all = [("SMTP", smtp || !iis), ("IIS", iis), ("POP", has("POP")), ("IMAP", has("IMAP"))];
-        let names: Vec<_> = all.into_iter().filter(|(_, is_its)| *is_its).map(|(name, _)| name).collect();
-        names.join(",")
+        all.into_iter().filter(|(_, is_its)| *is_its).map(|(name, _)| name).collect()
     }
 
     fn is_pinned(&self, connector: &Outgoing) -> bool {
@@ -593,34 +647,46 @@ impl Guide<'_> {
     }
 
     fn restart(&self) -> Vec<Step> {
-        if self.rehearsal.supposition().is_for_web_alone {
-            return Vec::new();
-        }
         let others = self.other_sources();
         let all: Vec<&String> = self.on.iter().chain(others).collect();
-        let inside = all.iter().copied().filter(|host| self.role(host) == ServerRole::Mailbox);
-        let (old, newer): (Vec<&String>, Vec<&String>) = inside.partition(|host| self.of_2010.contains(*host));
+        let (edges, inside): (Vec<&String>, Vec<&String>) = all
+            .into_iter()
+            .filter(|host| self.role(host) != ServerRole::Gateway)
+            .partition(|host| self.role(host) == ServerRole::Edge);
+        let (old, newer): (Vec<&String>, Vec<&String>) =
+            inside.into_iter().partition(|host| self.of_2010.contains(*host));
         let mut commands = Vec::new();
-        for host in newer {
-            commands.push(format!(
-                "Invoke-Command {} {{ Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport }}",
-                spelt_in_command(host)
-            ));
+        for (hosts, note) in [(newer, ""), (old, "    # Exchange 2010 has no front end")] {
+            let restart = |host: &&String| {
+                let services = self.restarted(host).join(",");
+                let host = spelt_in_command(host);
+                (!services.is_empty()).then(|| format!("Invoke-Command {host} {{ Restart-Service {services} }}{note}"))
+            };
+            commands.extend(hosts.iter().filter_map(restart));
         }
-        for host in old {
-            commands.push(format!(
-                "Invoke-Command {} {{ Restart-Service MSExchangeTransport }}    # Exchange 2010 has no front end",
-                spelt_in_command(host)
-            ));
-        }
-        for host in all.into_iter().filter(|host| self.role(host) == ServerRole::Edge) {
-            commands.push(format!("Restart-Service MSExchangeTransport{}", self.itself(host)));
-        }
+        let restart = |host: &&String| {
+            let services = self.restarted(host).join(",");
+            (!services.is_empty()).then(|| format!("Restart-Service {services}{}", self.itself(host)))
+        };
+        commands.extend(edges.iter().filter_map(restart));
         if commands.is_empty() {
             return Vec::new();
         }
         let said = "Restart the services that show it, one server after another: they keep what they found until then.";
         vec![Step::new(said, commands)]
+    }
+
+    /// The services of Windows that show it on a server; the website takes it without.
+    fn restarted(&self, host: &str) -> Vec<&'static str> {
+        let has_front_end = self.role(host) == ServerRole::Mailbox && !self.of_2010.contains(host);
+        let given = self.services(host);
+        let parts = [
+            (!self.rehearsal.supposition().is_for_web_alone, ["MSExchangeTransport", "MSExchangeFrontEndTransport"]),
+            (given.contains(&"POP"), ["MSExchangePOP3", "MSExchangePOP3BE"]),
+            (given.contains(&"IMAP"), ["MSExchangeIMAP4", "MSExchangeIMAP4BE"]),
+        ];
+        let needed = parts.into_iter().filter(|(is_needed, _)| *is_needed);
+        needed.flat_map(|(_, [first, second])| [Some(first), has_front_end.then_some(second)]).flatten().collect()
     }
 
     fn edge(&self) -> Vec<Step> {
