@@ -332,11 +332,7 @@ pub fn routes<'e>(estate: &'e Estate, evidence: &Evidence) -> Vec<Route<'e>> {
         session.remote_name.as_deref().is_some_and(is_exchange_online)
             || matches!(refusal(session), Some((Refusal::Domain | Refusal::Attribution, _)))
     };
-    let mut stocks = BTreeMap::clone(&stocks(estate, evidence));
-    for stock in stocks.values_mut().filter(|stock| stock.is_whole) {
-        // Of a log alone: the server had it once, and by its export has it no more.
-        stock.certificates.retain(|_, one| one.sources.iter().any(|source| *source != Source::Log));
-    }
+    let stocks = stocks(estate, evidence);
     let mut routes = Vec::new();
     let mut is_claimed = false;
     for connector in known.iter().filter(|connector| connector.is_enabled && connector.is_to_exchange_online()) {
@@ -577,7 +573,10 @@ pub(crate) mod testing {
 #[cfg(test)]
 mod tests {
     use super::{testing::*, *};
-    use crate::model::inputs::{Inputs, Supposed};
+    use crate::{
+        facts::export::ExportedCertificate,
+        model::inputs::{Inputs, Supposed},
+    };
 
     fn fits(pattern: &str, name: &str) -> Fit {
         fit(pattern, &[name.to_string()])
@@ -657,5 +656,23 @@ mod tests {
         assert_eq!(shown(logged(Inputs::default())), ["ex01 02 logged"], "a log alone tells of the connector");
         let unknown = Inputs { send_connectors: Some(vec![sender(None, &["EX01", "EX02"])]), ..Inputs::default() };
         assert_eq!(shown(logged(unknown)), ["ex01 02 logged", "ex02 ?"]);
+    }
+
+    #[test]
+    fn what_an_export_has_no_more_is_not_among_what_a_sender_has() {
+        let mail = ["mail.contoso.com"];
+        let had = |certificates: &[ExportedCertificate]| {
+            let estate = estate(Inputs {
+                send_connectors: Some(vec![sender(None, &["EX01"])]),
+                send_log: Some(vec![session("1970-01-01T00:00:00Z", 2, &mail, &[])]),
+                certificates: Some(certificates.to_vec()),
+                ..Inputs::default()
+            });
+            let routes = routes(&estate, &Evidence::default());
+            let stock = routes.iter().flat_map(|route| &route.senders).flat_map(|sender| &sender.stock);
+            stock.map(|one| one.thumbprint[..2].to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(had(&[held(1, &mail), held(3, &mail)]), ["01", "03"]);
+        assert_eq!(had(&[held(1, &mail), held(2, &mail)]), ["01", "02"]);
     }
 }
