@@ -294,10 +294,7 @@ pub(super) fn as_sent_by_hybrid(estate: &Estate) -> Option<Outgoing> {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{
-            Pinned,
-            testing::{PUBLIC, THE_PIN, row},
-        },
+        super::testing::{PUBLIC, THE_PIN, row},
         *,
     };
     use crate::{
@@ -308,7 +305,6 @@ mod tests {
             raw::Raw,
         },
         model::{
-            check::Check,
             connectors::testing::{estate, words},
             inputs::Supposed,
             organisation::SendConnector,
@@ -335,8 +331,7 @@ mod tests {
             tls_domain: None,
         }];
         change(&mut estate);
-        let findings = Pinned.judge(&estate, &evidence);
-        findings.into_iter().filter(|finding| finding.subject != Subject::Estate).collect()
+        judge(&estate, &evidence)
     }
 
     fn exported(pin: &str, rows: &[ExportedCertificate]) -> String {
