@@ -17,8 +17,13 @@ use crate::model::{
     listeners::quote,
     meta::{Basis, Fold, Meta, Tier},
     organisation::{SearchOf, Told, searches},
+    outgoing::strangers,
 };
-use alloc::{format, string::ToString, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 
 /// See the module.
 pub struct Pinned;
@@ -69,6 +74,7 @@ impl Check for Pinned {
         // Without a logon exports tell of send connectors alone; that nothing else was read is what was asked for.
         let unread = estate.plan.logon.as_ref().and_then(|_| unread(&META, &SEARCHES, estate, evidence));
         let mut findings = Vec::from_iter(unread);
+        let is_directory_read = estate.plan.logon.is_some() && findings.is_empty();
         if findings.is_empty() {
             findings = receive::judge(estate, evidence);
         }
@@ -76,6 +82,10 @@ impl Check for Pinned {
             findings.push(nobody(estate));
         }
         findings.extend(send::judge(estate, evidence));
+        // Before the directory has told all servers, nobody knows which there are.
+        if is_directory_read {
+            findings.extend(strangers(estate).into_iter().map(unknown_server));
+        }
         findings
     }
 }
@@ -98,6 +108,17 @@ fn nobody(estate: &Estate) -> Finding {
         (Verdict::Pass, "no receive connector names a certificate: each shows the one that fits its Fqdn".to_string())
     };
     Finding::new(&META, Subject::Estate, verdict, seen)
+}
+
+/// A misspelt server must not look like one that is well: what was given of it was held against no connector.
+fn unknown_server(host: String) -> Finding {
+    let seen = "an export or a log tells of it, and neither the plan nor the directory has such a server: no connector was held against that";
+    Finding::new(&META, Subject::Host(host), Verdict::Warn, seen)
+        .code("unknown-server")
+        .expected("a server of the directory or of the plan")
+        .remedy("If one of the servers is meant, give the file under its name as the directory has it (--input <SERVER>=<FILE>):")
+        .remedy("    Get-ExchangeServer | fl Name,Fqdn,ServerRole")
+        .remedy("If it is another one, as an Edge that is not subscribed, add it to the plan; if it is gone, leave its file out.")
 }
 
 /// What a connector names is not written as the name of a certificate is.
@@ -133,7 +154,10 @@ mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        testing::{PUBLIC, row},
+        *,
+    };
     use crate::{
         facts::connector::TransportRole::FrontEnd,
         model::{
@@ -152,5 +176,18 @@ mod tests {
         assert_eq!(words(Pinned.judge(&estate, &evidence)), ["pass estate"]);
         estate.organisation.receive_connectors.push(ReceiveConnector { pin: Told::Unread, ..front });
         assert_eq!(words(Pinned.judge(&estate, &evidence)), ["unknown estate"]);
+    }
+
+    #[test]
+    fn a_server_that_nobody_knows_is_told_once_the_directory_was_read() {
+        let (mut estate, evidence) = estate(&[("EX01", "10.0.0.1")]);
+        let rows =
+            |servers: &[&str]| servers.iter().map(|server| row(server, 1, PUBLIC, "1969-01-01T00:00:00Z")).collect();
+        estate.plan.inputs.certificates = Some(rows(&["EX01", "ex01.contoso.com"]));
+        assert_eq!(words(Pinned.judge(&estate, &evidence)), ["skip estate"]);
+        estate.plan.inputs.certificates = Some(rows(&["EX01", "EX10", "EX10"]));
+        assert_eq!(words(Pinned.judge(&estate, &evidence)), ["skip estate", "warn ex10 unknown-server"]);
+        estate.plan.logon = None;
+        assert_eq!(words(Pinned.judge(&estate, &evidence)), ["skip estate"], "nobody knows which servers there are");
     }
 }

@@ -258,13 +258,41 @@ pub fn together<'a>(told: impl IntoIterator<Item = (&'a str, String)>) -> String
 }
 
 /// How to learn what source servers show, where nobody told.
-pub fn how_to_tell(untold: &[&Presented<'_>]) -> Vec<String> {
+pub fn how_to_tell(untold: &[&Presented<'_>], estate: &Estate) -> Vec<String> {
     let servers: Vec<_> = untold.iter().map(|one| server_name(&one.host)).collect();
     let servers = servers.join(", ");
-    [format!(
+    let export = format!(
         "Give an export of its certificates ({servers}) by --input; exchange-preflight explain inputs has the command."
-    )]
-    .into()
+    );
+    [export].into_iter().chain(mend_spelling(estate)).collect()
+}
+
+/// Servers of which a file tells (`EX99=certificates.json`, a column Server) and nobody else: neither plan nor directory, nor is it a
+/// source of a connector. The name is misspelt, or the server is an Edge or one of elsewhere.
+pub fn strangers(estate: &Estate) -> BTreeSet<String> {
+    let inputs = &estate.plan.inputs;
+    let of_exports = inputs.certificates.iter().flatten().map(|row| &row.server);
+    let of_logs = inputs.send_log.iter().flatten().filter_map(|session| session.server.as_ref());
+    let named: BTreeSet<_> = of_exports.chain(of_logs).collect();
+    let mut hosts: BTreeSet<_> = named.into_iter().map(|name| host_called(name, estate)).collect();
+    hosts.retain(|host| !estate.servers.contains_key(host) && !estate.organisation.servers.contains_key(host));
+    if !hosts.is_empty() {
+        let sources: BTreeSet<_> = outgoing(estate).into_iter().flat_map(|connector| connector.sources).collect();
+        hosts.retain(|host| !sources.contains(host));
+    }
+    hosts
+}
+
+/// What to do where something of a server is missing, and a file tells of one that nobody knows.
+pub fn mend_spelling(estate: &Estate) -> Option<String> {
+    let strangers: Vec<_> = strangers(estate).into_iter().collect();
+    (!strangers.is_empty()).then(|| {
+        format!(
+            "What was given tells of {} too, which neither the plan has nor the directory, as far as that was read. If it is one of \
+             these, spell it so (--input <SERVER>=<FILE>); if not, add it to the plan.",
+            strangers.join(", ")
+        )
+    })
 }
 
 /// Lets a send connector show this certificate, and its source servers take that up.

@@ -82,7 +82,9 @@ fn judge_one(
     };
     let worst = held.iter().max_by_key(|held| held.verdict)?;
     if worst.verdict < Verdict::Warn && !untold.is_empty() {
-        return Some(how_to_tell(&untold).into_iter().fold(new(Verdict::Unknown, said(&held)), Finding::remedy));
+        return Some(
+            how_to_tell(&untold, estate).into_iter().fold(new(Verdict::Unknown, said(&held)), Finding::remedy),
+        );
     }
     let Some(code) = worst.code else { return Some(new(worst.verdict, said(&held))) };
     let without = if worst.verdict == Verdict::Fail { WITHOUT } else { "" };

@@ -69,7 +69,7 @@ fn judge_one(
     }
     // A connector that names one is held against that elsewhere.
     if connector.pin.value().is_none() && !untold.is_empty() {
-        let how = how_to_tell(&untold);
+        let how = how_to_tell(&untold, estate);
         return Some(how.into_iter().fold(new(Verdict::Unknown, together(also)), Finding::remedy));
     }
     let shows = told.iter().filter_map(|one| {
@@ -474,6 +474,12 @@ mod tests {
             [format!("unknown send connector/{TO_CLOUD}")],
             "of EX02 nobody told"
         );
+        let remedy = |servers: [&str; 2]| {
+            let rows = servers.map(|server| row(server, 2, RootKind::ThirdParty, "1969-06-01T00:00:00Z"));
+            judged(&[cloud()], &rows, &[])[0].remedy.join("\n")
+        };
+        assert!(remedy(["EX01", "EX2"]).contains("tells of ex2 too"), "misspelt");
+        assert!(!remedy(["EX01", "EX01"]).contains("tells of"), "ex02 is known, and its file is missing");
         assert!(told(&[cloud()], &[], &[]).is_empty(), "said once, elsewhere");
     }
 
