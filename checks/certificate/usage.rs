@@ -114,7 +114,7 @@ fn judge_client(
             "what {} shows is not told, and the plan says that a peer demands clientAuth of it",
             hosts.join(", ")
         );
-        return Some(how_to_tell(&unseen).into_iter().fold(new(Verdict::Unknown, seen), Finding::remedy));
+        return Some(how_to_tell(&unseen, estate).into_iter().fold(new(Verdict::Unknown, seen), Finding::remedy));
     }
     let untold: Vec<_> = shown.iter().filter(|(_, one)| lacks(one).is_none()).collect();
     if untold.is_empty() {

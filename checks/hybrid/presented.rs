@@ -16,6 +16,7 @@ use crate::{
         },
         listeners::{quote, server_name},
         meta::{Basis, Fold, Meta, Tier},
+        outgoing::mend_spelling,
     },
 };
 use alloc::{format, string::String, vec, vec::Vec};
@@ -88,7 +89,7 @@ impl Check for Presented {
         let is_told = |sender: &Sender<'_>| !matches!(sender.shows, Shows::Untold) || !sender.sessions.is_empty();
         let is_anyone_told = routes.iter().flat_map(|route| &route.senders).any(is_told);
         if estate.plan.inputs.is_empty() || !is_anyone_told {
-            return vec![untold(&routes)];
+            return vec![mend_spelling(estate).into_iter().fold(untold(&routes), Finding::remedy)];
         }
         let look =
             Look { estate, certificates: &Certificates::seen(estate, evidence), now: estate_now(estate, evidence) };
@@ -140,18 +141,19 @@ impl Look<'_> {
                 if other.verdict > worst.verdict { other } else { worst }
             },
         );
-        worst.unwrap_or_else(|| Self::well(sender, route))
+        worst.unwrap_or_else(|| self.well(sender, route))
     }
 
     /// Nothing is wrong, as far as is known.
-    fn well(sender: &Sender<'_>, route: &Route<'_>) -> Finding {
+    fn well(&self, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
         let finding = |verdict, seen: String| Finding::new(&META, sender.subject.clone(), verdict, seen);
         let untold = |seen: &str| {
             let name = server_name(&sender.host);
-            finding(Verdict::Unknown, seen.into())
+            let finding = finding(Verdict::Unknown, seen.into())
                 .is(Trouble::ClientSideUntold(sender.subject.clone()))
                 .remedy(format!("Give its newest send log, or an export of its certificates (--input {name}=<FILE>):"))
-                .remedy(format!("    Get-TransportService {name} | fl SendProtocolLogPath"))
+                .remedy(format!("    Get-TransportService {name} | fl SendProtocolLogPath"));
+            mend_spelling(self.estate).into_iter().fold(finding, Finding::remedy)
         };
         match &sender.shows {
             Shows::Untold => {

@@ -18,9 +18,9 @@ use crate::{
         informants::are_settled,
         meta::Meta,
         organisation::{SearchOf, Told, searches},
-        outgoing::{Outgoing, outgoing, presented},
+        outgoing::{Outgoing, Presented, outgoing, presented, successor},
         selection::{By, Choice, Selected},
-        stock::{Source, Stock, Stocked, host_called, session_host, stocks},
+        stock::{Source, Stock, Stocked, session_host, stocks},
     },
 };
 use alloc::{
@@ -206,6 +206,11 @@ pub fn inbound(estate: &Estate) -> impl Iterator<Item = &InboundConnector> {
     all.filter(|connector| connector.is_enabled && connector.is_on_premises)
 }
 
+/// When an inbound connector of the tenant was last changed, if that was after this: what the tenant answered until then may be of the past.
+pub fn tenant_changed(when: Timestamp, estate: &Estate) -> Option<Timestamp> {
+    inbound(estate).filter_map(|connector| connector.changed).max().filter(|changed| *changed > when)
+}
+
 /// How a certificate fits the inbound connector that it fits best; `None` where none of them names a certificate.
 pub fn best_fit<'e>(client: &Client, estate: &'e Estate) -> Option<(Fit, &'e InboundConnector)> {
     let fits = inbound(estate).filter_map(|connector| {
@@ -277,7 +282,7 @@ impl Sender<'_> {
     /// It shows what its log has, and the tenant's connectors were changed after that: whether both still belong together is not
     /// known, since the Hybrid Configuration Wizard changes both.
     pub fn is_of_before(&self, estate: &Estate) -> bool {
-        matches!(self.shows, Shows::These(_, Teller::Log(when)) if connector_changed(when, estate).is_some())
+        matches!(self.shows, Shows::These(_, Teller::Log(when)) if tenant_changed(when, estate).is_some())
     }
 }
 
@@ -332,11 +337,7 @@ pub fn routes<'e>(estate: &'e Estate, evidence: &Evidence) -> Vec<Route<'e>> {
         session.remote_name.as_deref().is_some_and(is_exchange_online)
             || matches!(refusal(session), Some((Refusal::Domain | Refusal::Attribution, _)))
     };
-    let mut stocks = BTreeMap::clone(&stocks(estate, evidence));
-    for stock in stocks.values_mut().filter(|stock| stock.is_whole) {
-        // Of a log alone: the server had it once, and by its export has it no more.
-        stock.certificates.retain(|_, one| one.sources.iter().any(|source| *source != Source::Log));
-    }
+    let stocks = stocks(estate, evidence);
     let mut routes = Vec::new();
     let mut is_claimed = false;
     for connector in known.iter().filter(|connector| connector.is_enabled && connector.is_to_exchange_online()) {
@@ -393,12 +394,11 @@ fn route<'e>(
         own.sort_by_key(|session| session.when);
         let stock = stocks.get(&one.host);
         let selected = one.selected.as_ref();
-        let sure = selected.filter(|selected| selected.is_certain).and_then(Selected::one).map(Client::stocked);
         Sender {
             subject: Subject::Configured(one.host.clone(), connector.name.clone()),
-            shows: shows(&one.host, &own, selected, stock, estate),
-            since: own.last().and_then(|session| since(session, sure.as_ref(), estate)),
-            selected: sure,
+            shows: shows(&one, &own, estate),
+            since: own.last().and_then(|session| since(session, selected, estate)),
+            selected: selected.and_then(Selected::sure).map(Client::stocked),
             stock: stock.into_iter().flat_map(|stock| stock.certificates.values().map(Client::stocked)).collect(),
             sessions: own,
             is_named: named.contains(&one.host),
@@ -409,27 +409,20 @@ fn route<'e>(
 }
 
 /// A session of the log counts more than what Exchange is thought to select; where a certificate is supposed that was not there
-/// when the log was written, it is the other way round.
-fn shows(
-    host: &str,
-    sessions: &[&SendSession],
-    selected: Option<&Selected<'_>>,
-    stock: Option<&Stock>,
-    estate: &Estate,
-) -> Shows {
-    let supposed = estate.plan.inputs.supposed.as_ref();
-    let is_rehearsed = supposed.is_some_and(|supposed| supposed.on.iter().any(|on| host_called(on, estate) == host));
-    let sent = sessions.iter().rev().find_map(|session| Some((*session, session.sent.as_ref()?)));
-    let sure = selected.filter(|selected| selected.is_certain).and_then(Selected::one).map(Client::stocked);
+/// when the log was written, it is the other way round. What an export has no more still counts: whether a server shows another than
+/// it would choose is asked here.
+fn shows(one: &Presented<'_>, sessions: &[&SendSession], estate: &Estate) -> Shows {
+    let selected = one.selected.as_ref();
     // What is surely selected now, and was not there or not meant when the log was written, counts more than the log.
     let is_superseded = |session: &SendSession, sent: &LoggedCertificate| {
-        sure.as_ref().is_some_and(|sure| sure.thumbprint != sent.thumbprint)
-            && since(session, sure.as_ref(), estate).is_some()
+        let is_another = selected.and_then(Selected::sure).is_some_and(|sure| sure.thumbprint != sent.thumbprint);
+        is_another && since(session, selected, estate).is_some()
     };
-    let sent = sent.filter(|(session, sent)| !is_rehearsed && !is_superseded(session, sent));
+    let sent = sessions.iter().rev().find_map(|session| Some((*session, session.sent.as_ref()?)));
+    let sent = sent.filter(|(session, sent)| !one.is_supposed && !is_superseded(session, sent));
     if let Some((when, sent)) = sent.map(|(session, sent)| (session.when, sent)) {
         // What a log has cut short, an export or a port may tell.
-        let known = stock.and_then(|stock| stock.certificates.get(&sent.thumbprint)).map(Client::stocked);
+        let known = one.stock.and_then(|stock| stock.certificates.get(&sent.thumbprint)).map(Client::stocked);
         let logged = Client::logged(sent);
         let client = known.filter(|known| !known.names.is_empty()).unwrap_or(logged);
         return Shows::These(vec![client], Teller::Log(when));
@@ -446,18 +439,9 @@ fn shows(
 }
 
 /// What was changed after a session, as far as is known.
-fn since(session: &SendSession, selected: Option<&Client>, estate: &Estate) -> Option<Since> {
-    let is_newer = |selected: &&Client| {
-        session.sent.as_ref().is_none_or(|sent| sent.thumbprint != selected.thumbprint)
-            && selected.not_before.is_some_and(|begin| begin > session.when)
-    };
-    let certificate = selected.filter(is_newer).cloned().map(|selected| Since::Certificate(Box::new(selected)));
-    certificate.or_else(|| connector_changed(session.when, estate).map(Since::Connector))
-}
-
-/// When an inbound connector of the tenant was last changed, if that was after this.
-fn connector_changed(when: Timestamp, estate: &Estate) -> Option<Timestamp> {
-    inbound(estate).filter_map(|connector| connector.changed).max().filter(|changed| *changed > when)
+fn since(session: &SendSession, selected: Option<&Selected<'_>>, estate: &Estate) -> Option<Since> {
+    let certificate = successor(session, selected).map(|one| Since::Certificate(Box::new(Client::stocked(one))));
+    certificate.or_else(|| tenant_changed(session.when, estate).map(Since::Connector))
 }
 
 /// Is a selection sure enough to be judged? Where not all certificates of a server are known, one that its connector names and
@@ -577,7 +561,10 @@ pub(crate) mod testing {
 #[cfg(test)]
 mod tests {
     use super::{testing::*, *};
-    use crate::model::inputs::{Inputs, Supposed};
+    use crate::{
+        facts::export::ExportedCertificate,
+        model::inputs::{Inputs, Supposed},
+    };
 
     fn fits(pattern: &str, name: &str) -> Fit {
         fit(pattern, &[name.to_string()])
@@ -657,5 +644,23 @@ mod tests {
         assert_eq!(shown(logged(Inputs::default())), ["ex01 02 logged"], "a log alone tells of the connector");
         let unknown = Inputs { send_connectors: Some(vec![sender(None, &["EX01", "EX02"])]), ..Inputs::default() };
         assert_eq!(shown(logged(unknown)), ["ex01 02 logged", "ex02 ?"]);
+    }
+
+    #[test]
+    fn what_an_export_has_no_more_is_not_among_what_a_sender_has() {
+        let mail = ["mail.contoso.com"];
+        let had = |certificates: &[ExportedCertificate]| {
+            let estate = estate(Inputs {
+                send_connectors: Some(vec![sender(None, &["EX01"])]),
+                send_log: Some(vec![session("1970-01-01T00:00:00Z", 2, &mail, &[])]),
+                certificates: Some(certificates.to_vec()),
+                ..Inputs::default()
+            });
+            let routes = routes(&estate, &Evidence::default());
+            let stock = routes.iter().flat_map(|route| &route.senders).flat_map(|sender| &sender.stock);
+            stock.map(|one| one.thumbprint[..2].to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(had(&[held(1, &mail), held(3, &mail)]), ["01", "03"]);
+        assert_eq!(had(&[held(1, &mail), held(2, &mail)]), ["01", "02"]);
     }
 }

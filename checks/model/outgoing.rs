@@ -5,7 +5,7 @@ use crate::{
     facts::{
         connector::CertificateName,
         dns::{canonical_name, is_host_name},
-        protocol_log::SendSession,
+        protocol_log::{LoggedCertificate, SendSession},
     },
     model::{
         clocks::estate_now,
@@ -13,7 +13,7 @@ use crate::{
         estate::Estate,
         evidence::Evidence,
         finding::Subject,
-        hybrid::{inbound, is_exchange_online},
+        hybrid::{is_exchange_online, tenant_changed},
         listeners::server_name,
         organisation::Told,
         selection::{Selected, Wanted, select},
@@ -205,8 +205,7 @@ pub fn presented<'s>(
     let now = estate_now(estate, evidence);
     let pin = connector.pin.value().and_then(|pin| CertificateName::read(pin));
     let is_named = |one: &Stocked| pin.as_ref().is_some_and(|pin| pin.fits(&one.subject, &one.issuer));
-    let to_tenant = inbound(estate).filter(|_| connector.is_to_exchange_online());
-    let changed = to_tenant.filter_map(|connector| connector.changed).max();
+    let is_before_change = |session: &SendSession| tenant_changed(session.when, estate).is_some();
     let of = |host: &String| {
         let wanted = Wanted { pin: connector.pin.value().map(String::as_str), fqdn: connector.fqdn.as_deref(), host };
         let (stock, is_supposed) = (stocks.get(host), is_supposed(host, estate));
@@ -222,7 +221,7 @@ pub fn presented<'s>(
             stock,
             logged,
             stale,
-            is_answer_stale: last.is_some_and(|session| changed.is_some_and(|changed| changed > session.when)),
+            is_answer_stale: connector.is_to_exchange_online() && last.is_some_and(is_before_change),
             selected,
             is_supposed,
             loses_named: is_supposed && stock.is_some_and(|stock| stock.removed.iter().any(is_named)),
@@ -233,13 +232,16 @@ pub fn presented<'s>(
 
 /// Is it of the past what was shown there?
 fn is_stale(session: &SendSession, stock: Option<&Stock>, selected: Option<&Selected<'_>>) -> bool {
-    let Some(sent) = &session.sent else { return false };
-    let is_gone = stock.is_some_and(|stock| stock.gone.contains_key(&sent.thumbprint));
-    let certain = selected.filter(|selected| selected.is_certain).and_then(Selected::one);
-    let is_followed = certain.is_some_and(|one| {
-        one.thumbprint != sent.thumbprint && one.not_before.is_some_and(|since| since > session.when)
-    });
-    is_gone || is_followed
+    let is_gone = |sent: &LoggedCertificate| stock.is_some_and(|stock| stock.gone.contains_key(&sent.thumbprint));
+    session.sent.as_ref().is_some_and(is_gone) || successor(session, selected).is_some()
+}
+
+/// The certificate that is surely shown now, if that is another than this session's, and has begun to live since.
+pub fn successor<'s>(session: &SendSession, selected: Option<&Selected<'s>>) -> Option<&'s Stocked> {
+    let shown = selected.and_then(Selected::sure)?;
+    let is_another = session.sent.as_ref().is_none_or(|sent| sent.thumbprint != shown.thumbprint);
+    let is_younger = shown.not_before.is_some_and(|begin| begin > session.when);
+    (is_another && is_younger).then_some(shown)
 }
 
 /// What is said of servers, each thing once: `ex01.contoso.com, ex02.contoso.com: what both show; ex03.contoso.com: ...`.
@@ -256,13 +258,41 @@ pub fn together<'a>(told: impl IntoIterator<Item = (&'a str, String)>) -> String
 }
 
 /// How to learn what source servers show, where nobody told.
-pub fn how_to_tell(untold: &[&Presented<'_>]) -> Vec<String> {
+pub fn how_to_tell(untold: &[&Presented<'_>], estate: &Estate) -> Vec<String> {
     let servers: Vec<_> = untold.iter().map(|one| server_name(&one.host)).collect();
     let servers = servers.join(", ");
-    [format!(
+    let export = format!(
         "Give an export of its certificates ({servers}) by --input; exchange-preflight explain inputs has the command."
-    )]
-    .into()
+    );
+    [export].into_iter().chain(mend_spelling(estate)).collect()
+}
+
+/// Servers of which a file tells (`EX99=certificates.json`, a column Server) and nobody else: neither plan nor directory, nor is it a
+/// source of a connector. The name is misspelt, or the server is an Edge or one of elsewhere.
+pub fn strangers(estate: &Estate) -> BTreeSet<String> {
+    let inputs = &estate.plan.inputs;
+    let of_exports = inputs.certificates.iter().flatten().map(|row| &row.server);
+    let of_logs = inputs.send_log.iter().flatten().filter_map(|session| session.server.as_ref());
+    let named: BTreeSet<_> = of_exports.chain(of_logs).collect();
+    let mut hosts: BTreeSet<_> = named.into_iter().map(|name| host_called(name, estate)).collect();
+    hosts.retain(|host| !estate.servers.contains_key(host) && !estate.organisation.servers.contains_key(host));
+    if !hosts.is_empty() {
+        let sources: BTreeSet<_> = outgoing(estate).into_iter().flat_map(|connector| connector.sources).collect();
+        hosts.retain(|host| !sources.contains(host));
+    }
+    hosts
+}
+
+/// What to do where something of a server is missing, and a file tells of one that nobody knows.
+pub fn mend_spelling(estate: &Estate) -> Option<String> {
+    let strangers: Vec<_> = strangers(estate).into_iter().collect();
+    (!strangers.is_empty()).then(|| {
+        format!(
+            "What was given tells of {} too, which neither the plan has nor the directory, as far as that was read. If it is one of \
+             these, spell it so (--input <SERVER>=<FILE>); if not, add it to the plan.",
+            strangers.join(", ")
+        )
+    })
 }
 
 /// Lets a send connector show this certificate, and its source servers take that up.

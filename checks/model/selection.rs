@@ -87,6 +87,11 @@ impl<'s> Selected<'s> {
         if let Choice::One(one) = self.choice { Some(one) } else { None }
     }
 
+    /// The same, where nothing is left open either.
+    pub fn sure(&self) -> Option<&'s Stocked> {
+        self.one().filter(|_| self.is_certain)
+    }
+
     /// All of which one is shown.
     pub fn candidates(&self) -> Vec<&'s Stocked> {
         match &self.choice {

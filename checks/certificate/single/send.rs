@@ -1,0 +1,532 @@
+//! Which certificate goes out by the send connectors that face outside: the trap of KB 2888788, and source servers that differ.
+
+use super::META;
+use crate::{
+    facts::{export::Services, protocol_log::SendSession},
+    model::{
+        clocks::estate_now,
+        connectors::in_command,
+        estate::Estate,
+        evidence::Evidence,
+        finding::{Finding, Verdict},
+        listeners::quote,
+        organisation::ExchangeServer,
+        outgoing::{
+            Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, remove_unless_internal, spelt_in_command,
+            together,
+        },
+        selection::{By, bears, is_alive, names_of},
+        stock::{Standing, Stock, Stocked, stocks},
+    },
+};
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+use jiff::Timestamp;
+
+/// Each of them of which anybody tells.
+pub(super) fn judge(estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
+    let stocks = stocks(estate, evidence);
+    let connectors = outgoing(estate);
+    let outward = connectors.iter().filter(|connector| connector.is_enabled && connector.faces_outside(estate));
+    outward.filter_map(|connector| judge_one(connector, &stocks, estate, evidence)).collect()
+}
+
+/// The client's side of a send connector that faces outside. `None` where no export, log or supposition tells of any of its servers.
+fn judge_one(
+    connector: &Outgoing,
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
+    evidence: &Evidence,
+) -> Option<Finding> {
+    let presented = presented(connector, stocks, estate, evidence);
+    let (told, untold): (Vec<_>, Vec<_>) = presented.iter().partition(|one| one.is_told());
+    let new = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
+    if told.is_empty() {
+        // Which of those in the exports is shown hangs on whether the connector names one.
+        let is_left_open = !connector.pin.is_read() && presented.iter().any(Presented::is_chosen_from_all);
+        let untold = untold.iter().map(|one| (one.host.as_str(), one.why_untold()));
+        return is_left_open.then(|| {
+            new(Verdict::Unknown, together(untold)).remedy(
+                "Give an export of the send connectors by --input; exchange-preflight explain inputs has the command.",
+            )
+        });
+    }
+    let traps = told.iter().filter_map(|one| trap(connector, one)).collect::<Vec<_>>();
+    let also: Vec<_> = untold.iter().map(|one| (one.host.as_str(), one.why_untold())).collect();
+    if let Some(worst) = traps.iter().max_by_key(|trap| trap.verdict) {
+        let said = traps.iter().map(|trap| (trap.host, trap.said.clone())).chain(also);
+        let finding = new(worst.verdict, together(said)).code(worst.code);
+        let elsewhere = right_elsewhere(connector, &traps, stocks, estate_now(estate, evidence));
+        let steps = mend(connector, &traps, elsewhere, stocks, estate);
+        return Some(steps.into_iter().fold(finding, Finding::remedy));
+    }
+    if let Some(finding) = differ(connector, &told) {
+        return Some(finding);
+    }
+    // A connector that names one is held against that elsewhere.
+    if connector.pin.value().is_none() && !untold.is_empty() {
+        let how = how_to_tell(&untold, estate);
+        return Some(how.into_iter().fold(new(Verdict::Unknown, together(also)), Finding::remedy));
+    }
+    let shows = told.iter().filter_map(|one| {
+        let shown = one.shows()?;
+        let why = if one.was_shown().is_some() { "its log says".into() } else { one.selected.as_ref()?.words() };
+        let (called, stale) = (quote(shown.called()), one.stale_words());
+        Some((one.host.as_str(), format!("{} is shown ({called}): {why}{stale}", shown.thumbprint)))
+    });
+    let shows: Vec<_> = shows.collect();
+    let said = if shows.is_empty() {
+        "none of a private authority is in the way on its servers".to_string()
+    } else {
+        together(shows)
+    };
+    Some(new(Verdict::Pass, said))
+}
+
+/// What is wrong with what one source server of a send connector shows.
+struct Trap<'s> {
+    verdict: Verdict,
+    code: &'static str,
+    said: String,
+    host: &'s str,
+    /// The one that peers outside need not trust.
+    wrong: Option<&'s Stocked>,
+    /// The one to be shown instead.
+    right: Option<&'s Stocked>,
+}
+
+/// The trap of KB 2888788: a certificate that the server trusts, and the other end does not. It breaks mail where the other end looks
+/// at it; that Exchange Online does, and of others nobody knows.
+fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
+    let host = one.host.as_str();
+    let matters = if connector.is_to_exchange_online() { Verdict::Fail } else { Verdict::Warn };
+    let selected = one.selected.as_ref().filter(|_| one.is_chosen_from_all());
+    let fit: Vec<_> =
+        selected.iter().flat_map(|it| it.candidates().into_iter().chain(it.others.iter().copied())).collect();
+    let stands = |standing: Standing| move |one: &&Stocked| one.standing == standing;
+    let is_over = |one: &Stocked| selected.is_some_and(|selected| selected.is_expired(one));
+    let is_usable = |one: &&Stocked| one.has_key != Some(false) && !is_over(one);
+    let passed_over = fit
+        .iter()
+        .copied()
+        .filter(|one| one.serves_smtp != Some(false) && is_usable(one))
+        .find(stands(Standing::Public));
+    let public = |wrong: Option<&Stocked>| {
+        let others = one.stock.into_iter().flat_map(|stock| stock.certificates.values());
+        let alike = |other: &&Stocked| wrong.is_some_and(|wrong| names_of(wrong).any(|name| bears(other, &name)));
+        let usable = others.filter(is_usable).filter(stands(Standing::Public)).filter(alike);
+        passed_over.or_else(|| usable.max_by_key(|other| (other.not_before, &other.thumbprint)))
+    };
+    let name = |one: &Stocked| format!("{} of {}", one.thumbprint, quote(&one.issuer.text));
+    if let Some((session, said)) = one.logged.filter(|_| !one.is_answer_stale).and_then(refused) {
+        let wrong = one.was_shown();
+        let shown = wrong.map_or_else(String::new, |shown| format!(", having shown {}", name(shown)));
+        let is_untrusted = wrong.is_some_and(|one| matches!(one.standing, Standing::Private | Standing::SelfSigned));
+        let is_reply = session.replies.iter().any(|reply| reply == said);
+        let is_sure = is_reply || is_untrusted;
+        let whose = if is_sure {
+            ""
+        } else {
+            "; that is a remark of its own log, and may be about the other end's certificate"
+        };
+        let said = format!("refused{shown}: {}{whose}", quote(said));
+        return Some(Trap {
+            verdict: if is_sure { Verdict::Fail } else { Verdict::Warn },
+            code: "untrusted-refused",
+            said,
+            host,
+            wrong,
+            right: public(wrong),
+        });
+    }
+    if let Some(wrong) = one.was_shown().filter(|shown| shown.standing == Standing::Private) {
+        let said = format!("by its log it showed {}, which is of a private authority", name(wrong));
+        return Some(Trap {
+            verdict: matters,
+            code: "untrusted-first",
+            said,
+            host,
+            wrong: Some(wrong),
+            right: public(Some(wrong)),
+        });
+    }
+    let selected = selected?;
+    let chosen = selected.candidates();
+    if let Some(wrong) = chosen.iter().copied().find(stands(Standing::Private)) {
+        let is_sure = chosen.len() == 1 && (selected.is_certain || one.is_supposed);
+        let verdict = if is_sure { matters } else { Verdict::Warn };
+        let said = format!("it shows {}, which is of a private authority: {}", name(wrong), selected.words());
+        return Some(Trap {
+            verdict,
+            code: "untrusted-first",
+            said,
+            host,
+            wrong: Some(wrong),
+            right: public(Some(wrong)),
+        });
+    }
+    // Passed over for now: that counts where nothing but age decides between the two.
+    let by_name = matches!(selected.by, By::Name(_));
+    let first = chosen.first().copied().filter(|first| by_name && !first.is_self_signed)?;
+    if first.standing == Standing::Untold && passed_over.is_some() {
+        let said = format!("it shows {}, and who trusts that is not known: {}", name(first), selected.words());
+        return Some(Trap {
+            verdict: Verdict::Warn,
+            code: "untrusted-first",
+            said,
+            host,
+            wrong: Some(first),
+            right: passed_over,
+        });
+    }
+    let rival = selected.others.iter().copied().find(stands(Standing::Private))?;
+    let said = format!(
+        "it shows {}, and has {} beside it, which is of a private authority and will be shown when it is renewed: {}",
+        name(first),
+        name(rival),
+        selected.words()
+    );
+    Some(Trap {
+        verdict: Verdict::Warn,
+        code: "untrusted-competes",
+        said,
+        host,
+        wrong: Some(rival),
+        right: Some(first),
+    })
+}
+
+/// The word that somebody does not trust what it was shown.
+fn refused(session: &SendSession) -> Option<(&SendSession, &str)> {
+    // What the other end answered counts before what the server remarks.
+    let mut all = session.replies.iter().chain(&session.refusals).map(String::as_str);
+    all.find(|said| said.to_lowercase().contains("untrustedroot")).map(|said| (session, said))
+}
+
+/// Source servers that show different certificates: whoever tells the tenant by it, takes mail of one and not of the other.
+fn differ(connector: &Outgoing, told: &[&Presented<'_>]) -> Option<Finding> {
+    let shown: Vec<_> = told.iter().filter_map(|one| Some((one.host.as_str(), one.shows()?))).collect();
+    let all: BTreeSet<_> = shown.iter().map(|(_, one)| &one.thumbprint).collect();
+    let (_, newest) = shown.iter().max_by_key(|(_, one)| (one.not_before, &one.thumbprint))?;
+    if all.len() < 2 || shown.iter().any(|(_, one)| one.is_self_signed) {
+        return None;
+    }
+    let is_one_issuer = shown.iter().all(|(_, one)| one.issuer == newest.issuer);
+    let code = if is_one_issuer { "not-renewed-everywhere" } else { "two-certificates" };
+    let each =
+        shown.iter().map(|(host, one)| (*host, format!("it shows {} of {}", one.thumbprint, quote(&one.issuer.text))));
+    let finding = Finding::new(&META, connector.subject(), Verdict::Warn, together(each))
+        .expected("one certificate on all servers that send by a connector")
+        .code(code);
+    let behind =
+        shown.iter().filter(|(_, one)| one.thumbprint != newest.thumbprint).map(|(host, _)| spelt_in_command(host));
+    let finding = behind.fold(
+        finding.remedy("Import the newest one where the former is still shown, and answer No when asked to overwrite the default SMTP certificate:"),
+        |finding, host| finding.remedy(format!("    Enable-ExchangeCertificate -Server {host} -Thumbprint {} -Services SMTP", newest.thumbprint)),
+    );
+    let holder = shown.iter().find(|(_, one)| one.thumbprint == newest.thumbprint).map_or("<SERVER>", |(host, _)| host);
+    Some(pin_to(connector, holder, &newest.thumbprint).into_iter().fold(finding, Finding::remedy))
+}
+
+/// The right one, where another source server alone is known to have it; with that server.
+fn right_elsewhere<'s>(
+    connector: &Outgoing,
+    traps: &[Trap<'_>],
+    stocks: &'s BTreeMap<String, Stock>,
+    now: Timestamp,
+) -> Option<(&'s str, &'s Stocked)> {
+    let is_alike = |one: &Stocked| {
+        let mut wrong = traps.iter().filter_map(|trap| trap.wrong);
+        wrong.any(|wrong| names_of(wrong).any(|name| bears(one, &name)))
+    };
+    let is_right = |one: &Stocked| {
+        one.standing == Standing::Public
+            && one.has_key != Some(false)
+            && is_alive(one, now) != Some(false)
+            && is_alike(one)
+    };
+    let held = connector.sources.iter().filter_map(|host| stocks.get(host));
+    let all = held.flat_map(|stock| stock.certificates.values().map(|one| (stock.host.as_str(), one)));
+    all.filter(|(_, one)| is_right(one)).max_by_key(|(_, one)| (one.not_before, &one.thumbprint))
+}
+
+fn mend(
+    connector: &Outgoing,
+    traps: &[Trap<'_>],
+    elsewhere: Option<(&str, &Stocked)>,
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
+) -> Vec<String> {
+    let mut steps = Vec::new();
+    if traps.iter().all(|trap| trap.code == "untrusted-refused" && trap.verdict == Verdict::Warn) {
+        steps.push("If the other end's certificate is the one that is not trusted, import its root on every source server. If it is its own:".to_string());
+    }
+    let with_right = traps.iter().find_map(|trap| Some((trap, trap.right?)));
+    if let Some((trap, right)) = with_right {
+        let server = spelt_in_command(trap.host);
+        if right.serves_smtp == Some(false) {
+            steps.push("Give the right one the service SMTP, answering No when asked to overwrite the default SMTP certificate:".to_string());
+            steps.push(format!(
+                "    Enable-ExchangeCertificate -Server {server} -Thumbprint {} -Services SMTP",
+                right.thumbprint
+            ));
+        }
+        steps.push("Let the connector show the one that peers outside trust, whatever else there is:".to_string());
+        steps.extend(pin_to(connector, trap.host, &right.thumbprint));
+    } else if let Some((holder, right)) = elsewhere {
+        steps.push(format!(
+            "{} has the one that peers outside trust. Import that with its key where it is missing, and give it SMTP, answering No \
+             when asked to overwrite the default SMTP certificate:",
+            spelt_in_command(holder)
+        ));
+        for trap in traps {
+            let (server, thumbprint) = (spelt_in_command(trap.host), &right.thumbprint);
+            steps.push(format!(
+                "    Enable-ExchangeCertificate -Server {server} -Thumbprint {thumbprint} -Services SMTP"
+            ));
+        }
+        steps.push("Then let the connector show that one, whatever else there is:".to_string());
+        steps.extend(pin_to(connector, holder, &right.thumbprint));
+    } else {
+        steps.push("Have a certificate issued for the same names by a public authority, import it on every source server, and let the connector show that one:".to_string());
+        let host = traps.first().map_or("<SERVER>", |trap| trap.host);
+        steps.extend(pin_to(connector, host, "<THUMBPRINT>"));
+    }
+    let is_of_2010 = |host: &String| estate.organisation.servers.get(host).is_some_and(ExchangeServer::is_of_2010);
+    if estate.organisation.servers.is_empty() || connector.sources.iter().any(is_of_2010) {
+        steps.push(
+            "On Exchange 2010 see which servers send by it, and remove there the certificate that must not be shown:"
+                .to_string(),
+        );
+        steps.push(format!(
+            "    (Get-SendConnector {}).SourceTransportServers | % {{ Get-TransportServer $_.Name }}",
+            in_command(&connector.name)
+        ));
+    }
+    let is_private = |wrong: &&Stocked| wrong.standing == Standing::Private;
+    if traps.iter().any(|trap| trap.wrong.as_ref().is_some_and(is_private)) {
+        steps.push("A certificate keeps the services that it has: the other one stays a rival elsewhere until it is removed. Where no other connector names it:".to_string());
+    }
+    for trap in traps {
+        let Some(wrong) = trap.wrong.filter(is_private) else { continue };
+        let server = spelt_in_command(trap.host);
+        if wrong.is_internal {
+            steps.push(format!(
+                "{} is the internal transport certificate of {}: leave it there.",
+                wrong.thumbprint, trap.host
+            ));
+            continue;
+        }
+        if wrong.services.is_some_and(|services| services.0 & FEDERATION != 0) {
+            steps.push(format!("{} on {server} is used for federation as well: leave it there.", wrong.thumbprint));
+            continue;
+        }
+        let right = trap.right.map_or("<THUMBPRINT>", |right| right.thumbprint.as_str());
+        let others = wrong.services.map(other_services).unwrap_or_default();
+        if !others.is_empty() {
+            steps.push(format!(
+                "    Enable-ExchangeCertificate -Server {server} -Thumbprint {right} -Services {others}"
+            ));
+        }
+        steps.extend(remove_unless_internal(trap.host, &wrong.thumbprint, stocks, estate));
+        steps.push(format!("    Get-ExchangeCertificate -Server {server} | fl Thumbprint,Services"));
+    }
+    steps
+}
+
+/// The bit of the service Federation: such a certificate belongs to a trust with others.
+const FEDERATION: u32 = 32;
+
+/// What it is used for beside SMTP, as `-Services` takes it.
+fn other_services(services: Services) -> String {
+    let names =
+        Services::NAMES.iter().filter(|(bit, name)| services.0 & bit != 0 && *bit != FEDERATION && *name != "SMTP");
+    names.map(|(_, name)| *name).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        facts::{
+            export::{ExportedCertificate, RootKind},
+            protocol_log::LoggedCertificate,
+        },
+        model::{
+            connectors::testing::{estate, words},
+            organisation::{SendConnector, Told},
+        },
+    };
+    use alloc::vec;
+
+    const TO_CLOUD: &str = "Outbound to Office 365";
+
+    /// The evidence of these tests is of 1970.
+    fn row(server: &str, number: u8, root: RootKind, since: &str) -> ExportedCertificate {
+        ExportedCertificate {
+            server: server.into(),
+            thumbprint: hex::encode([number; 20]),
+            subject: "CN=mail.contoso.com".into(),
+            issuer: format!("CN={root:?} CA"),
+            domains: vec!["mail.contoso.com".into()],
+            services: Some(Services(24)),
+            not_before: since.parse().ok(),
+            not_after: "2030-01-01T00:00:00Z".parse().ok(),
+            has_private_key: Some(true),
+            root: Some(root),
+            ..ExportedCertificate::default()
+        }
+    }
+
+    fn connector(name: &str, smart_host: &str) -> SendConnector {
+        SendConnector {
+            name: name.into(),
+            smart_hosts: vec![smart_host.into()],
+            address_spaces: vec!["SMTP:*;1".into()],
+            fqdn: Some("mail.contoso.com".into()),
+            pin: Told::NotSet,
+            sources: vec!["EX01".into(), "EX02".into()],
+            is_enabled: true,
+            flags: 0,
+            tls_domain: None,
+        }
+    }
+
+    fn cloud() -> SendConnector {
+        connector(TO_CLOUD, "contoso-com.mail.protection.outlook.com")
+    }
+
+    fn judged(connectors: &[SendConnector], rows: &[ExportedCertificate], log: &[SendSession]) -> Vec<Finding> {
+        let (mut estate, evidence) = estate(&[("EX01", "10.0.0.1"), ("EX02", "10.0.0.2")]);
+        estate.organisation.send_connectors = connectors.to_vec();
+        estate.plan.inputs.certificates = (!rows.is_empty()).then(|| rows.to_vec());
+        estate.plan.inputs.send_log = (!log.is_empty()).then(|| log.to_vec());
+        judge(&estate, &evidence)
+    }
+
+    fn told(connectors: &[SendConnector], rows: &[ExportedCertificate], log: &[SendSession]) -> Vec<String> {
+        words(judged(connectors, rows, log))
+    }
+
+    #[test]
+    fn the_trap_is_named_and_the_right_one_pinned() {
+        let (public, private) = (RootKind::ThirdParty, RootKind::Enterprise);
+        let old = |server| row(server, 1, public, "1969-01-01T00:00:00Z");
+        let rows = [old("EX01"), row("EX01", 2, private, "1969-06-01T00:00:00Z"), old("EX02")];
+        let found = judged(&[cloud()], &rows, &[]);
+        let remedy = found[0].remedy.join("\n");
+        assert_eq!(words(found), [format!("fail send connector/{TO_CLOUD} untrusted-first")]);
+        let (right, wrong) = (hex::encode([1; 20]), hex::encode([2; 20]));
+        assert!(
+            remedy.contains(&format!("Get-ExchangeCertificate -Server ex01.contoso.com {right}; Set-SendConnector"))
+        );
+        assert!(remedy.contains("Invoke-Command ex02.contoso.com { Restart-Service MSExchangeTransport }"), "{remedy}");
+        let at = |step: String| remedy.find(&step).unwrap_or_else(|| panic!("{step} in {remedy}"));
+        let gives = format!("Enable-ExchangeCertificate -Server ex01.contoso.com -Thumbprint {right} -Services IIS");
+        assert!(at(gives) < at(format!("Remove-ExchangeCertificate -Server ex01.contoso.com -Thumbprint {wrong}")));
+        assert!(!remedy.contains("Services IIS,POP,IMAP") && !remedy.contains("-Services None"));
+        // Another peer may not look.
+        let gateway = connector("Internet", "gateway.fabrikam.example");
+        assert_eq!(told(&[gateway], &rows, &[]), ["warn send connector/Internet untrusted-first"]);
+        // Passed over for now.
+        let rows = [
+            row("EX01", 1, public, "1969-09-01T00:00:00Z"),
+            rows[1].clone(),
+            row("EX02", 1, public, "1969-09-01T00:00:00Z"),
+        ];
+        assert_eq!(told(&[cloud()], &rows, &[]), [format!("warn send connector/{TO_CLOUD} untrusted-competes")]);
+        let rows = [rows[0].clone(), rows[2].clone()];
+        assert_eq!(told(&[cloud()], &rows, &[]), [format!("pass send connector/{TO_CLOUD}")]);
+    }
+
+    #[test]
+    fn the_right_one_of_another_server_is_brought_and_pinned() {
+        let rows = [
+            row("EX01", 2, RootKind::Enterprise, "1969-06-01T00:00:00Z"),
+            row("EX02", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z"),
+        ];
+        let found = judged(&[cloud()], &rows, &[]);
+        let remedy = found[0].remedy.join("\n");
+        assert_eq!(words(found), [format!("fail send connector/{TO_CLOUD} untrusted-first")]);
+        let right = hex::encode([1; 20]);
+        let at = |step: String| remedy.find(&step).unwrap_or_else(|| panic!("{step} in {remedy}"));
+        let gives = format!("Enable-ExchangeCertificate -Server ex01.contoso.com -Thumbprint {right} -Services SMTP");
+        let pins = format!("Get-ExchangeCertificate -Server ex02.contoso.com {right}; Set-SendConnector");
+        assert!(at(gives) < at(pins), "{remedy}");
+        assert!(!remedy.contains("issued"), "{remedy}");
+        // One that has expired is not the right one.
+        let mut rows = rows;
+        rows[1].not_after = "1969-12-01T00:00:00Z".parse().ok();
+        assert!(judged(&[cloud()], &rows, &[])[0].remedy.join("\n").contains("issued for the same names"));
+    }
+
+    #[test]
+    fn what_servers_show_as_clients_is_one_certificate() {
+        let new = row("EX01", 2, RootKind::ThirdParty, "1969-06-01T00:00:00Z");
+        let rows = [new.clone(), row("EX02", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z")];
+        assert_eq!(told(&[cloud()], &rows, &[]), [format!("warn send connector/{TO_CLOUD} not-renewed-everywhere")]);
+        assert_eq!(
+            told(&[cloud()], &[new], &[]),
+            [format!("unknown send connector/{TO_CLOUD}")],
+            "of EX02 nobody told"
+        );
+        let remedy = |servers: [&str; 2]| {
+            let rows = servers.map(|server| row(server, 2, RootKind::ThirdParty, "1969-06-01T00:00:00Z"));
+            judged(&[cloud()], &rows, &[])[0].remedy.join("\n")
+        };
+        assert!(remedy(["EX01", "EX2"]).contains("tells of ex2 too"), "misspelt");
+        assert!(!remedy(["EX01", "EX01"]).contains("tells of"), "ex02 is known, and its file is missing");
+        assert!(told(&[cloud()], &[], &[]).is_empty(), "said once, elsewhere");
+    }
+
+    #[test]
+    fn a_log_tells_of_the_trap_as_well() {
+        let session = |server: &str, number: u8, refusals: &[&str]| SendSession {
+            server: Some(server.into()),
+            local: None,
+            connector: TO_CLOUD.into(),
+            remote: None,
+            remote_name: None,
+            when: "2026-11-22T10:00:00Z".parse().unwrap(),
+            sent: Some(LoggedCertificate { thumbprint: hex::encode([number; 20]), ..LoggedCertificate::default() }),
+            received: None,
+            refusals: refusals.iter().map(ToString::to_string).collect(),
+            replies: Vec::new(),
+        };
+        let refusal = "454 4.7.0 TLS channel could not be established: UntrustedRoot: Access Denied";
+        let log = [session("EX01", 7, &[refusal]), session("EX02", 1, &[])];
+        assert_eq!(
+            told(&[cloud()], &[], &log),
+            [format!("warn send connector/{TO_CLOUD} untrusted-refused")],
+            "who does not trust whom is not told"
+        );
+        let mut log = log;
+        log[0].replies = log[0].refusals.clone();
+        assert_eq!(told(&[cloud()], &[], &log), [format!("fail send connector/{TO_CLOUD} untrusted-refused")]);
+        assert_eq!(told(&[cloud()], &[], &log[1..]), [format!("unknown send connector/{TO_CLOUD}")]);
+        let rows = [
+            row("EX01", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z"),
+            row("EX01", 2, RootKind::GroupPolicy, "1968-01-01T00:00:00Z"),
+            row("EX02", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z"),
+        ];
+        // The certificate of a log that its export has no more was shown before.
+        let log = [session("EX01", 9, &[refusal])];
+        assert_eq!(told(&[cloud()], &rows[..1], &log), [format!("unknown send connector/{TO_CLOUD}")]);
+        assert_eq!(
+            told(&[cloud()], &[rows[0].clone(), rows[2].clone()], &log),
+            [format!("pass send connector/{TO_CLOUD}")]
+        );
+        // One that came after its last session is shown by now.
+        let mut before = session("EX01", 2, &[refusal]);
+        before.when = "1968-06-01T00:00:00Z".parse().unwrap();
+        assert_eq!(told(&[cloud()], &rows, &[before]), [format!("warn send connector/{TO_CLOUD} untrusted-competes")]);
+        let unread = SendConnector { pin: Told::Unread, ..cloud() };
+        assert_eq!(told(&[unread], &rows, &[]), [format!("unknown send connector/{TO_CLOUD}")]);
+        let log = [session("EX01", 2, &[])];
+        assert_eq!(told(&[cloud()], &rows, &log), [format!("fail send connector/{TO_CLOUD} untrusted-first")]);
+    }
+}
