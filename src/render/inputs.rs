@@ -20,7 +20,7 @@ const RECIPES: [Recipe; 5] = [
         ways: &[
             (
                 "Exchange Management Shell, 2013 and later; all servers but Edge",
-                "Get-ExchangeServer | Where-Object { $_.ServerRole -notmatch 'Edge' } | ForEach-Object { $s = $_.Fqdn; Get-ExchangeCertificate -Server $s | Select-Object @{n='Server';e={$s}},Thumbprint,Subject,Issuer,SerialNumber,@{n='NotBefore';e={$_.NotBefore.ToUniversalTime().ToString('o')}},@{n='NotAfter';e={$_.NotAfter.ToUniversalTime().ToString('o')}},@{n='CertificateDomains';e={@($_.CertificateDomains | ForEach-Object { \"$_\" })}},@{n='Services';e={\"$($_.Services)\"}},IsSelfSigned,HasPrivateKey,@{n='RootCAType';e={\"$($_.RootCAType)\"}},@{n='Status';e={\"$($_.Status)\"}},@{n='RawData';e={if ($_.RawData) {[Convert]::ToBase64String($_.RawData)}}} } | ConvertTo-Json -Depth 3 | Set-Content certificates.json -Encoding UTF8",
+                "@(foreach ($x in @(Get-ExchangeServer)) { if ($x.ServerRole -notmatch 'Edge') { $s = $x.Fqdn; Get-ExchangeCertificate -Server $s | Select-Object @{n='Server';e={$s}},Thumbprint,Subject,Issuer,SerialNumber,@{n='NotBefore';e={$_.NotBefore.ToUniversalTime().ToString('o')}},@{n='NotAfter';e={$_.NotAfter.ToUniversalTime().ToString('o')}},@{n='CertificateDomains';e={@($_.CertificateDomains | ForEach-Object { \"$_\" })}},@{n='Services';e={\"$($_.Services)\"}},IsSelfSigned,HasPrivateKey,@{n='RootCAType';e={\"$($_.RootCAType)\"}},@{n='Status';e={\"$($_.Status)\"}},@{n='RawData';e={if ($_.RawData) {[Convert]::ToBase64String($_.RawData)}}} } }) | ConvertTo-Json -Depth 3 | Set-Content certificates.json -Encoding UTF8",
             ),
             (
                 "on each Edge server",
@@ -28,7 +28,7 @@ const RECIPES: [Recipe; 5] = [
             ),
             (
                 "Exchange 2010, whose PowerShell has no ConvertTo-Json",
-                "Get-ExchangeServer | Where-Object { $_.ServerRole -notmatch 'Edge' } | ForEach-Object { $s = $_.Fqdn; Get-ExchangeCertificate -Server $s | Select-Object @{n='Server';e={$s}},Thumbprint,Subject,Issuer,SerialNumber,@{n='NotBefore';e={$_.NotBefore.ToUniversalTime().ToString('o')}},@{n='NotAfter';e={$_.NotAfter.ToUniversalTime().ToString('o')}},@{n='CertificateDomains';e={@($_.CertificateDomains | ForEach-Object { \"$_\" }) -join ' '}},@{n='Services';e={\"$($_.Services)\"}},IsSelfSigned,HasPrivateKey,@{n='RootCAType';e={\"$($_.RootCAType)\"}},@{n='Status';e={\"$($_.Status)\"}},@{n='RawData';e={if ($_.RawData) {[Convert]::ToBase64String($_.RawData)}}} } | Export-Csv certificates.csv -NoTypeInformation -Encoding UTF8",
+                "@(foreach ($x in @(Get-ExchangeServer)) { if ($x.ServerRole -notmatch 'Edge') { $s = $x.Fqdn; Get-ExchangeCertificate -Server $s | Select-Object @{n='Server';e={$s}},Thumbprint,Subject,Issuer,SerialNumber,@{n='NotBefore';e={$_.NotBefore.ToUniversalTime().ToString('o')}},@{n='NotAfter';e={$_.NotAfter.ToUniversalTime().ToString('o')}},@{n='CertificateDomains';e={@($_.CertificateDomains | ForEach-Object { \"$_\" }) -join ' '}},@{n='Services';e={\"$($_.Services)\"}},IsSelfSigned,HasPrivateKey,@{n='RootCAType';e={\"$($_.RootCAType)\"}},@{n='Status';e={\"$($_.Status)\"}},@{n='RawData';e={if ($_.RawData) {[Convert]::ToBase64String($_.RawData)}}} } }) | Export-Csv certificates.csv -NoTypeInformation -Encoding UTF8",
             ),
         ],
         holds: "names, dates and uses of certificates, and the certificates themselves; no key",
