@@ -255,6 +255,7 @@ impl<'s> Search<'s> {
         for pair in &self.pairs {
             changes.extend(self.of_pair(pair));
             changes.extend(self.left_behind(pair));
+            changes.extend(self.not_seen(pair));
         }
         for spot in self.before.spots().chain(self.after.spots()).collect::<BTreeSet<_>>() {
             changes.extend(self.of_spot(spot));
@@ -322,6 +323,19 @@ impl<'s> Search<'s> {
         let until = old.not_after.map(|end| format!(", until {}", day(end))).unwrap_or_default();
         let said = format!("it still shows the former one, {}{until}", old.short());
         behind.map(|spot| Change::new(Code::LeftBehind, &spot.place(), said.clone())).collect()
+    }
+
+    /// Places of which nobody knows what they show by now.
+    fn not_seen(&self, pair: &Pair) -> Vec<Change> {
+        let is_lost = |spot: &&Spot| {
+            !spot.is_internal()
+                && self.before.shows(spot, &pair.old.thumbprint)
+                && self.after.at(spot).next().is_none()
+                && !self.after.offers_no_tls(spot)
+        };
+        let said = format!("it showed the former one, {}, and no certificate was seen of it since", pair.old.short());
+        let lost = self.before.spots().filter(is_lost);
+        lost.map(|spot| Change::new(Code::NotSeen, &spot.place(), said.clone())).collect()
     }
 
     fn of_spot(&self, spot: &Spot) -> Vec<Change> {

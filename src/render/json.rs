@@ -329,7 +329,7 @@ struct JsonRenewalChange {
     class: &'static str,
     /// `renewed`; `names-lost`, `usage-lost`, `issuer-changed`, `key-changed`, `not-public`, `chain-shorter`, `left-behind`,
     /// `second-key-left-behind`, `starttls-gone`, `pin-stale`, `internal-replaced`, `tenant-mismatch`; `same-names`,
-    /// `old-still-there`.
+    /// `old-still-there`, `not-seen`.
     code: &'static str,
     /// The new certificate, a place (`host:port`, with ` (X-ANONYMOUSTLS)` where that command shows it), a connector, or a host.
     subject: String,

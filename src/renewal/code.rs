@@ -31,6 +31,8 @@ pub enum Code {
     TenantMismatch,
     /// It lacks usages of the former one.
     UsageLost,
+    /// A place showed the former one, and nothing was seen of it since.
+    NotSeen,
     /// A server has the former one still.
     OldStillThere,
     /// A connector names both.
@@ -51,7 +53,7 @@ pub struct Told {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Renewed,
         Self::ChainShorter,
         Self::InternalReplaced,
@@ -65,6 +67,7 @@ impl Code {
         Self::StarttlsGone,
         Self::TenantMismatch,
         Self::UsageLost,
+        Self::NotSeen,
         Self::OldStillThere,
         Self::SameNames,
     ];
@@ -85,6 +88,7 @@ impl Code {
             Self::StarttlsGone => "starttls-gone",
             Self::TenantMismatch => "tenant-mismatch",
             Self::UsageLost => "usage-lost",
+            Self::NotSeen => "not-seen",
             Self::OldStillThere => "old-still-there",
             Self::SameNames => "same-names",
         }
@@ -94,7 +98,7 @@ impl Code {
     pub const fn class(self) -> Class {
         match self {
             Self::Renewed => Class::Wanted,
-            Self::OldStillThere | Self::SameNames => Class::Left,
+            Self::NotSeen | Self::OldStillThere | Self::SameNames => Class::Left,
             _ => Class::Unwanted,
         }
     }
@@ -204,6 +208,12 @@ impl Code {
                 why: "Public authorities leave out clientAuth by now. Nothing breaks by it alone; who demands it of a client is told by certificate-usage.",
                 mends: &[],
                 checks: &["certificate-usage"],
+            },
+            Self::NotSeen => Told {
+                title: "It showed the former certificate, and no certificate was seen of it since",
+                why: "A server that does not answer, or that was left out, is not known to have been renewed. When it comes back it may show the former one.",
+                mends: &["Look again when it answers: exchange-preflight run, with the same servers, then compare"],
+                checks: &["smtp-reachable", "certificate-single"],
             },
             Self::OldStillThere => Told {
                 title: "The former certificate is still on the server",
