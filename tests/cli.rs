@@ -65,7 +65,7 @@ fn a_code_and_an_event_lead_to_the_checks_that_explain_them() {
 fn a_word_of_a_renewal_is_explained() {
     let output = program(&["explain", "Pin-Stale"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.starts_with("pin-stale  ") && text.contains("event 12014"), "{text}");
+    assert!(text.starts_with("pin-stale  ") && text.contains("12014"), "{text}");
     assert!(text.contains("TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\""), "{text}");
 }
 

@@ -8,7 +8,7 @@ use exchange_preflight::{
     recording::{Origin, Recording},
     rehearse::{Intention, Rehearsal},
     render::steps::{Step, steps},
-    renewal::Renewal,
+    renewal::{Code, Renewal},
     report::{Report, Strictness, unrehearsed},
     trust_file,
     wire::stores::Stores,
@@ -376,7 +376,13 @@ fn what_shows_it_is_restarted() {
                 .into(),
         ]
     );
-    at(&commands(&steps), "-Services SMTP,IIS,POP,IMAP");
+    // The new one is a wildcard's, which POP and IMAP are not given.
+    at(
+        &commands(&steps),
+        "Enable-ExchangeCertificate -Server ex02 -Thumbprint 2b09eec0a2295ac188a317239d4300d446b4406a -Services SMTP,IIS",
+    );
+    assert!(!commands(&steps).iter().any(|line| line.contains(",POP")));
+    at(&commands(&steps), "Get-PopSettings -Server ex02 | Format-List X509CertificateName");
 }
 
 /// A connector's name holds for every server that sends by it.
@@ -469,7 +475,7 @@ fn what_servers_know_one_another_by_is_replaced_before_it_is_removed() {
         let steps = advice(given.clone(), name, &[]);
         let commands = commands(&steps);
         let made: Vec<_> = commands.iter().filter(|line| line.starts_with("New-ExchangeCertificate")).collect();
-        assert_eq!(made, [&"New-ExchangeCertificate -Server ex01"], "{commands:#?}");
+        assert_eq!(made, [&"New-ExchangeCertificate -Server ex01 -Services SMTP"], "{commands:#?}");
         assert!(at(&commands, "New-ExchangeCertificate") < at(&commands, "Remove-ExchangeCertificate -Server ex01"));
     }
     let others = advice(pinned(), "wildcard-same-names", &[]);
@@ -494,6 +500,44 @@ fn the_next_run_is_made_as_the_last() {
     last.plan.servers.retain(|server| server.name.starts_with("ex02"));
     last.plan.stores.clear();
     assert_eq!(run(&last), format!("exchange-preflight run --domain contoso.com --server ex02.contoso.com {inputs}"));
+}
+
+/// The management shell of each server hangs on it.
+#[test]
+fn the_back_end_is_bound_by_itself() {
+    let mut all: Value = serde_json::from_str(&pinned().to_json()).unwrap();
+    let observations = all["observations"].as_array_mut().unwrap();
+    let at_port = |one: &&mut Value, port: u16| {
+        one["ask"]["to"]["host"] == "ex01.contoso.com" && one["ask"]["to"]["port"] == port
+    };
+    let chain =
+        observations.iter_mut().find(|one| at_port(one, 443)).unwrap()["reply"]["facts"]["https"]["tls"]["chain"]
+            .clone();
+    for one in observations.iter_mut().filter(|one| at_port(one, 444)) {
+        if let Some(shown) = one.pointer_mut("/reply/facts/https/tls/chain") {
+            *shown = chain.clone();
+        }
+    }
+    let steps = advice(Recording::parse(&all.to_string()).unwrap(), "wildcard-new-issuer", &[]);
+    let commands = commands(&steps);
+    let bound = at(&commands, "Get-WebBinding -Name 'Exchange Back End' -Port 444");
+    assert!(commands[bound].starts_with("Invoke-Command ex01.contoso.com {"), "{}", commands[bound]);
+    assert!(bound < at(&commands, "Remove-ExchangeCertificate -Server ex01"));
+    assert!(!commands.iter().any(|line| line.contains("ex02") && line.contains("Back End")));
+}
+
+/// A server that answers no more is not known to have been renewed.
+#[test]
+fn what_was_not_seen_again_is_still_to_be_done() {
+    let rehearsal = Rehearsal::of(recording(MEMBER), supposing("wildcard-same-names"), &stores()).unwrap();
+    let whole = Renewal::between(&rehearsal.before, &rehearsal.supposed).unwrap();
+    assert!(!whole.changes.iter().any(|change| change.code == Code::NotSeen), "{:?}", whole.changes);
+    let mut after = rehearsal.supposed;
+    after.evidence = after.evidence.iter().filter(|one| one.ask.to.host != "ex03.contoso.com").cloned().collect();
+    let renewal = Renewal::between(&rehearsal.before, &after).unwrap();
+    let left: Vec<_> = renewal.changes.iter().filter(|change| change.code == Code::NotSeen).collect();
+    assert_eq!(left.iter().map(|change| &*change.subject).collect::<Vec<_>>(), ["ex03.contoso.com:443"]);
+    assert!(!renewal.is_complete() && !renewal.reason().contains("everywhere"), "{}", renewal.reason());
 }
 
 /// What a website alone shows, Exchange Online never sees.

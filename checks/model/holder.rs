@@ -142,9 +142,7 @@ impl<'e> Holder<'e> {
             steps.push(format!("    Enable-ExchangeCertificate -Thumbprint <NEW> -Services {}", services.join(",")));
         }
         if duties.back_end {
-            steps.push(
-                "    (Get-WebBinding -Name 'Exchange Back End' -Port 444).AddSslCertificate('<NEW>', 'My')".into(),
-            );
+            steps.push(format!("    {}", bound_at_back_end("<NEW>")));
         }
         if duties.internal {
             let edge = if self.kind == Kind::Edge {
@@ -219,4 +217,9 @@ fn request(leaf: &Leaf<'_>) -> (String, String) {
     let common_name = leaf.certificate.subject.common_name.as_ref().map(|name| name.to_lowercase());
     let subject = common_name.filter(|name| is_name(&name)).or_else(|| names.first().filter(is_name).cloned());
     (subject.map_or_else(|| "<SUBJECT>".into(), |name| format!("\"CN={name}\"")), all)
+}
+
+/// Binds a certificate, by its thumbprint, to the site Exchange Back End, which Enable-ExchangeCertificate leaves alone.
+pub fn bound_at_back_end(thumbprint: &str) -> String {
+    format!("(Get-WebBinding -Name 'Exchange Back End' -Port 444).AddSslCertificate('{thumbprint}', 'My')")
 }

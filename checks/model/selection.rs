@@ -292,15 +292,16 @@ fn is_valid(one: &Stocked, now: Timestamp) -> bool {
 /// Can Exchange find a certificate by this name at all? What it reads must hold a common name that is a domain, perhaps with a
 /// leading `*.` (as seen of Exchange 2013).
 pub fn is_pinnable(name: &CertificateName) -> bool {
-    is_domain(DistinguishedName::read(&name.subject).common_name())
+    may_be_named(DistinguishedName::read(&name.subject).common_name())
 }
 
 /// May a connector name this certificate? See [`is_pinnable`].
 pub fn may_be_pinned(one: &Stocked) -> bool {
-    is_domain(one.subject.common_name())
+    may_be_named(one.subject.common_name())
 }
 
-fn is_domain(common_name: Option<&str>) -> bool {
+/// May a connector name a certificate of this common name?
+pub fn may_be_named(common_name: Option<&str>) -> bool {
     common_name.is_some_and(|name| is_host_name(name.strip_prefix("*.").unwrap_or(name)))
 }
 

@@ -7,20 +7,23 @@ use crate::{
 };
 use exchange_preflight_checks::{
     facts::{
+        certificate::Key,
         export::Services,
         smtp::Upgrade,
         web::{BACK_END_PORT, HTTPS_PORT},
     },
     model::{
-        certificates::Certificates,
+        certificates::{Certificates, Shown},
         connectors::{identity, in_command},
         estate::Estate,
         finding::Subject,
+        holder::bound_at_back_end,
         hybrid::is_pattern,
         listeners::{Service, server_name, servers_of_2010},
         organisation::ReceiveConnector,
         outgoing::{Outgoing, outgoing, spelt_in_command},
         plan::{ClockLimits, LogonWay, Plan, PlannedServer, ServerRole, SpnScope},
+        selection::may_be_named,
         stock::{Stock, Stocked, stocks},
     },
 };
@@ -71,9 +74,13 @@ pub fn steps(rehearsal: &Rehearsal, renewal: Option<&Renewal>, recording: &Path)
     let before = recording.to_str().filter(|path| is_plain(path)).unwrap_or("<BEFORE.JSON>");
     let parts = [
         guide.order_anew(),
+        guide.other_key(),
+        guide.unknown_servers(),
         guide.import(),
         guide.intermediates(),
         guide.enable(),
+        guide.back_end(),
+        guide.mail_clients(),
         guide.at_other_sources(),
         guide.name_at_receivers(),
         guide.name_at_senders(),
@@ -182,6 +189,16 @@ fn flags(plan: &Plan) -> String {
     flags
 }
 
+/// What a certificate is used for on a server.
+#[derive(Default)]
+struct Duties {
+    smtp: bool,
+    iis: bool,
+    pop: bool,
+    imap: bool,
+    back_end: bool,
+}
+
 struct Guide<'r> {
     rehearsal: &'r Rehearsal,
     renewal: &'r Renewal,
@@ -254,6 +271,10 @@ impl Guide<'_> {
         let may_serve = self.rehearsal.new.extended_usage.is_none_or(|usage| usage.server);
         lost.extend((!may_serve).then_some("it may not be a server's (serverAuth)"));
         lost.extend(self.is_dead().then_some("it has expired"));
+        let cannot_be_named = self.is_nameless() && self.is_told(Code::PinStale);
+        lost.extend(cannot_be_named.then_some(
+            "connectors name the former one, and cannot name this one, which has no common name that is a domain",
+        ));
         if lost.is_empty() {
             return Vec::new();
         }
@@ -271,6 +292,39 @@ impl Guide<'_> {
             names.join(",")
         );
         vec![Step::new(said, vec![request])]
+    }
+
+    /// No connector can name it.
+    fn is_nameless(&self) -> bool {
+        !may_be_named(Leaf::from(&self.rehearsal.new).subject.common_name())
+    }
+
+    /// Exchange takes keys of this kind late and only when told to. ("Exchange Server support for ECC certificates", Microsoft Learn.)
+    fn other_key(&self) -> Vec<Step> {
+        let is_rsa = |old: &Replaced| old.leaf.certificate.as_ref().is_none_or(|one| matches!(one.key, Key::Rsa(_)));
+        let is_new_kind = matches!(self.rehearsal.new.key, Key::Ec(_)) && self.rehearsal.replaced.iter().all(is_rsa);
+        let said = "It has an ECDSA key, and the former one has not. Exchange 2016 and 2019 take such certificates since the updates of \
+                    April 2024, and only where support of ECC certificates was switched on; 2013 and 2010 never do. Unless that is so \
+                    on every server, have one with an RSA key issued.";
+        if is_new_kind { vec![Step::new(said, Vec::new())] } else { Vec::new() }
+    }
+
+    /// A server that files alone tell of may be an Edge, which no shell but its own reaches.
+    fn unknown_servers(&self) -> Vec<Step> {
+        let others = self.other_sources();
+        let all = self.on.iter().chain(others);
+        let unknown: BTreeSet<_> =
+            all.filter(|host| !self.estate.servers.contains_key(*host)).map(|host| spelt_in_command(host)).collect();
+        if unknown.is_empty() {
+            return Vec::new();
+        }
+        let unknown: Vec<_> = unknown.into_iter().collect();
+        let said = format!(
+            "Neither the plan nor the directory knows {}. If that is an Edge server, do what is for it on itself, without -Server; if it \
+             is a slip in the name of a file, mend that first.",
+            unknown.join(", ")
+        );
+        vec![Step::new(said, Vec::new())]
     }
 
     fn import(&self) -> Vec<Step> {
@@ -424,7 +478,7 @@ impl Guide<'_> {
 
     fn enable(&self) -> Vec<Step> {
         let exchange: Vec<_> = self.on.iter().filter(|host| self.role(host) != ServerRole::Gateway).collect();
-        if exchange.is_empty() {
+        if exchange.iter().all(|host| self.services(host).is_empty()) {
             return Vec::new();
         }
         let answer = if self.rehearsal.supposition().is_internal {
@@ -440,33 +494,82 @@ impl Guide<'_> {
         let said = format!(
             "Give it its services{others}. Answer No when asked to overwrite the existing default SMTP certificate{answer}"
         );
-        vec![Step::new(said, exchange.iter().map(|host| self.enabled(host)).collect())]
+        let enabled = exchange.iter().filter(|host| !self.services(host).is_empty()).map(|host| self.enabled(host));
+        vec![Step::new(said, enabled.collect())]
     }
 
     /// What the former one is used for on a server. Unified Messaging and federation have commands of their own.
-    fn services(&self, host: &str) -> Vec<&'static str> {
+    fn duties(&self, host: &str) -> Duties {
         let olds: BTreeSet<&str> = self.rehearsal.replaced.iter().map(|old| old.leaf.thumbprint.as_str()).collect();
-        let here =
-            self.seen.shown.iter().filter(|shown| {
-                shown.listener.to.host == host && olds.contains(self.seen.leaf(shown).thumbprint.as_str())
-            });
-        let (mut smtp, mut iis, mut others) = (false, false, 0);
-        for shown in here {
-            smtp |= shown.listener.service == Service::Smtp && shown.upgrade != Some(Upgrade::AnonymousTls);
-            iis |=
-                shown.listener.service == Service::Web && [HTTPS_PORT, BACK_END_PORT].contains(&shown.listener.to.port);
+        let is_old =
+            |shown: &&Shown| shown.listener.to.host == host && olds.contains(self.seen.leaf(shown).thumbprint.as_str());
+        let mut duties = Duties::default();
+        for shown in self.seen.shown.iter().filter(is_old) {
+            let is_web = |port| shown.listener.service == Service::Web && shown.listener.to.port == port;
+            duties.smtp |= shown.listener.service == Service::Smtp && shown.upgrade != Some(Upgrade::AnonymousTls);
+            duties.iis |= is_web(HTTPS_PORT);
+            duties.back_end |= is_web(BACK_END_PORT);
         }
         let stocked = self.stocks.get(host).into_iter().flat_map(|stock| stock.certificates.values());
         for services in stocked.filter(|one| olds.contains(one.thumbprint.as_str())).filter_map(|one| one.services) {
-            smtp |= services.smtp();
-            iis |= services.iis();
-            others |= services.0;
+            let has = |name: &str| Services::NAMES.iter().any(|(bit, other)| *other == name && services.0 & bit != 0);
+            duties.smtp |= services.smtp();
+            duties.iis |= services.iis();
+            duties.pop |= has("POP");
+            duties.imap |= has("IMAP");
         }
         let sends = |connector: &&Outgoing| connector.sources.contains(host) && self.is_pinned(connector);
-        smtp |= self.outgoing.iter().any(|connector| sends(&connector));
-        let has = |name: &str| Services::NAMES.iter().any(|(bit, other)| *other == name && others & bit != 0);
-        let all = [("SMTP", smtp || !iis), ("IIS", iis), ("POP", has("POP")), ("IMAP", has("IMAP"))];
+        duties.smtp |= self.outgoing.iter().any(|connector| sends(&connector));
+        duties.smtp |= !duties.iis && !duties.back_end;
+        duties
+    }
+
+    /// The services that are given to it.
+    fn services(&self, host: &str) -> Vec<&'static str> {
+        let Duties { smtp, iis, pop, imap, .. } = self.duties(host);
+        let may_be_given = !self.is_wildcard();
+        let all = [("SMTP", smtp), ("IIS", iis), ("POP", pop && may_be_given), ("IMAP", imap && may_be_given)];
         all.into_iter().filter(|(_, is_its)| *is_its).map(|(name, _)| name).collect()
+    }
+
+    fn is_wildcard(&self) -> bool {
+        Leaf::from(&self.rehearsal.new).subject.common_name().is_some_and(|name| name.starts_with("*."))
+    }
+
+    /// POP and IMAP are given no wildcard; they look for one that bears the name that they are told. (Set-PopSettings, Microsoft Learn.)
+    fn mail_clients(&self) -> Vec<Step> {
+        let told = |host: &String| {
+            let Duties { pop, imap, .. } = self.duties(host);
+            let is_due = |is_its: bool| is_its && self.is_wildcard() && self.role(host) == ServerRole::Mailbox;
+            let of =
+                |what: &str| format!("Get-{what}Settings -Server {} | Format-List X509CertificateName", in_shell(host));
+            [is_due(pop).then(|| of("Pop")), is_due(imap).then(|| of("Imap"))].into_iter().flatten().collect::<Vec<_>>()
+        };
+        let commands: Vec<String> = self.on.iter().flat_map(told).collect();
+        if commands.is_empty() {
+            return Vec::new();
+        }
+        let said = "POP and IMAP are given no certificate of a wildcard; they look for the one that bears their X509CertificateName. \
+                    See that the new one bears it (Set-PopSettings, Set-ImapSettings):";
+        vec![Step::new(said, commands)]
+    }
+
+    /// What Enable-ExchangeCertificate leaves alone.
+    fn back_end(&self) -> Vec<Step> {
+        let hosts: Vec<_> = self.on.iter().filter(|host| self.duties(host).back_end).collect();
+        if hosts.is_empty() {
+            return Vec::new();
+        }
+        let command = |host: &&String| {
+            format!(
+                "Invoke-Command {} {{ Import-Module WebAdministration; {} }}",
+                spelt_in_command(host),
+                bound_at_back_end(self.thumbprint())
+            )
+        };
+        let said = "The site Exchange Back End (444) shows the former one, too, and Enable-ExchangeCertificate leaves that alone. Without \
+                    a certificate there OWA, ECP and the Management Shell stay away:";
+        vec![Step::new(said, hosts.iter().map(command).collect())]
     }
 
     fn is_pinned(&self, connector: &Outgoing) -> bool {
@@ -505,6 +608,9 @@ impl Guide<'_> {
     }
 
     fn name_at_receivers(&self) -> Vec<Step> {
+        if self.is_nameless() {
+            return Vec::new();
+        }
         let mut stale = self.named_as(Code::PinStale);
         // One of a server that keeps the former one goes on naming it.
         stale.retain(|connector| connector.host.as_ref().is_some_and(|host| self.will_have_it(host)));
@@ -522,6 +628,9 @@ impl Guide<'_> {
 
     fn name_at_senders(&self) -> Vec<Step> {
         let mut steps = Vec::new();
+        if self.is_nameless() {
+            return steps;
+        }
         let stale = self.senders_as(Code::PinStale);
         if !stale.is_empty() {
             let command = |connector: &&Outgoing| format!("{}; {}", self.fetched_inside(), naming(connector));
@@ -537,7 +646,7 @@ impl Guide<'_> {
     }
 
     fn replicate(&self) -> Vec<Step> {
-        if !self.is_told(Code::PinStale) {
+        if !self.is_told(Code::PinStale) || self.is_nameless() {
             return Vec::new();
         }
         let said =
@@ -581,8 +690,21 @@ impl Guide<'_> {
 
     /// A server cannot do without its internal transport certificate: another comes first.
     fn give_up_internal(&self) -> Vec<Step> {
-        if self.rehearsal.supposition().is_internal {
+        let hosts = self.without_internal();
+        if hosts.is_empty() {
             return Vec::new();
+        }
+        let command =
+            |host: &&str| format!("New-ExchangeCertificate{} -Services SMTP{}", self.at(host), self.itself(host));
+        let said = "Here the former one is the internal transport certificate as well, and cannot be removed before another is. Have \
+                    the server make one, and answer Yes, this once, when asked to overwrite the default SMTP certificate:";
+        vec![Step::new(said, hosts.iter().map(command).collect())]
+    }
+
+    /// Servers whose internal transport certificate is among what is removed.
+    fn without_internal(&self) -> BTreeSet<&str> {
+        if self.rehearsal.supposition().is_internal {
+            return BTreeSet::new();
         }
         let is_internal = |(host, thumbprint): &(&str, &str)| {
             let stocked = self.stocks.get(*host).and_then(|stock| stock.certificates.get(*thumbprint));
@@ -595,14 +717,7 @@ impl Guide<'_> {
                 || shown.any(|shown| self.seen.leaf(shown).thumbprint == *thumbprint)
         };
         let removed = self.removed_between().into_iter().chain(self.removed_last());
-        let hosts: BTreeSet<&str> = removed.filter(is_internal).map(|(host, _)| host).collect();
-        if hosts.is_empty() {
-            return Vec::new();
-        }
-        let command = |host: &&str| format!("New-ExchangeCertificate{}{}", self.at(host), self.itself(host));
-        let said = "Here the former one is the internal transport certificate as well, and cannot be removed before another is. Have \
-                    the server make one, and answer Yes, this once, when asked to overwrite the default SMTP certificate:";
-        vec![Step::new(said, hosts.iter().map(command).collect())]
+        removed.filter(is_internal).map(|(host, _)| host).collect()
     }
 
     /// Of two that bear the same names, the right one is certain only when the other is gone.
@@ -679,23 +794,28 @@ impl Guide<'_> {
     /// The services of Windows that show it on a server; the website takes it without.
     fn restarted(&self, host: &str) -> Vec<&'static str> {
         let has_front_end = self.role(host) == ServerRole::Mailbox && !self.of_2010.contains(host);
-        let given = self.services(host);
+        let Duties { pop, imap, .. } = self.duties(host);
         let parts = [
             (!self.rehearsal.supposition().is_for_web_alone, ["MSExchangeTransport", "MSExchangeFrontEndTransport"]),
-            (given.contains(&"POP"), ["MSExchangePOP3", "MSExchangePOP3BE"]),
-            (given.contains(&"IMAP"), ["MSExchangeIMAP4", "MSExchangeIMAP4BE"]),
+            (pop, ["MSExchangePOP3", "MSExchangePOP3BE"]),
+            (imap, ["MSExchangeIMAP4", "MSExchangeIMAP4BE"]),
         ];
         let needed = parts.into_iter().filter(|(is_needed, _)| *is_needed);
         needed.flat_map(|(_, [first, second])| [Some(first), has_front_end.then_some(second)]).flatten().collect()
     }
 
     fn edge(&self) -> Vec<Step> {
-        let edges: Vec<_> = self.of_role(ServerRole::Edge).map(|host| spelt_in_command(host)).collect();
+        // Edge and organisation know each other by the certificates that servers made themselves.
+        let changes_internal = !self.without_internal().is_empty();
+        let is_concerned =
+            |host: &&String| self.role(host) == ServerRole::Edge && (changes_internal || self.on.contains(*host));
+        let edges: Vec<_> =
+            self.estate.servers.keys().filter(is_concerned).map(|host| spelt_in_command(host)).collect();
         if edges.is_empty() {
             return Vec::new();
         }
         let said = format!(
-            "See whether {} is still in step with the organisation. If its default certificate changed, its subscription does not \
+            "See whether {} is still in step with the organisation. If its default certificate or that of a Mailbox server of its site changed, its subscription does not \
              hold any more (event 1036): make it anew, first on the Edge, then on a Mailbox server of its site:",
             edges.join(", ")
         );
