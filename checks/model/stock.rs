@@ -238,6 +238,20 @@ impl Stock {
         }
     }
 
+    /// An export is older than what was shown since, and than a certificate that went out and is younger than all that an authority
+    /// has issued in it.
+    fn find_outdated(&mut self) {
+        let of_export = |one: &&Stocked| one.sources.contains(&Source::Export) && !one.is_self_signed;
+        let latest = self.certificates.values().filter(of_export).filter_map(|one| one.not_before).max();
+        let is_younger = |one: &Stocked| {
+            let began = one.not_before.filter(|_| one.is_only_logged() && !one.is_self_signed);
+            began.zip(latest).is_some_and(|(began, latest)| began > latest)
+        };
+        let is_newer = |one: &Stocked| is_shown_since(one) || is_younger(one);
+        self.is_outdated = self.is_whole && self.certificates.values().any(is_newer);
+        self.is_whole &= !self.is_outdated;
+    }
+
     /// Where an export has all, what only a log names is no longer there: it neither is chosen nor competes.
     fn part_with_gone(&mut self) {
         if self.is_whole {
@@ -316,15 +330,14 @@ fn take(estate: &Estate, evidence: &Evidence) -> BTreeMap<String, Stock> {
     }
     for stock in stocks.values_mut() {
         stock.certificates.values_mut().for_each(|stocked| stocked.stand(&seen));
-        stock.is_outdated = stock.is_whole && stock.certificates.values().any(is_newer_than_export);
-        stock.is_whole &= !stock.is_outdated;
+        stock.find_outdated();
         stock.part_with_gone();
     }
     stocks
 }
 
 /// What SMTP shows and the export does not have came after the export.
-fn is_newer_than_export(one: &Stocked) -> bool {
+fn is_shown_since(one: &Stocked) -> bool {
     let is_told_by = |source| one.sources.contains(&source);
     let is_shown = is_told_by(Source::Wire) && one.serves_smtp == Some(true);
     is_shown && !is_told_by(Source::Export) && !is_told_by(Source::Supposed)
@@ -380,7 +393,7 @@ pub(crate) mod testing {
 #[cfg(test)]
 mod tests {
     use super::{testing::stock_of, *};
-    use alloc::vec;
+    use alloc::{format, vec};
 
     #[test]
     fn what_only_a_log_names_is_gone_where_an_export_has_all() {
@@ -396,5 +409,29 @@ mod tests {
         let removed = vec![hex::encode([1; 20])];
         stock.suppose(&Supposed { removed, ..Supposed::default() });
         assert_eq!((stock.certificates.len(), stock.removed.len()), (0, 1));
+    }
+
+    #[test]
+    fn a_log_of_a_younger_certificate_makes_an_export_old() {
+        let at = |day: &str| format!("2026-{day}T00:00:00Z").parse().ok();
+        let row = ExportedCertificate {
+            thumbprint: hex::encode([1; 20]),
+            not_before: at("03-01"),
+            ..ExportedCertificate::default()
+        };
+        for (began, is_outdated) in [(at("10-01"), true), (at("01-01"), false), (None, false)] {
+            let mut stock = stock_of(core::slice::from_ref(&row));
+            let logged = LoggedCertificate {
+                thumbprint: hex::encode([2; 20]),
+                subject: "CN=mail.contoso.com".into(),
+                issuer: "CN=R11".into(),
+                not_before: began,
+                ..LoggedCertificate::default()
+            };
+            stock.add(Stocked::logged(&logged), Source::Log);
+            stock.find_outdated();
+            stock.part_with_gone();
+            assert_eq!((stock.is_outdated, stock.gone.is_empty()), (is_outdated, is_outdated), "{began:?}");
+        }
     }
 }
