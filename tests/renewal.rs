@@ -1,6 +1,7 @@
 //! Renewals, rehearsed on recordings of the lab: what is foretold of each, that nothing is foretold where nothing changes, and
 //! what a person reads. The new certificates are of `fixtures/certs`, made with OpenSSL: `wildcard-same-names.pem` has the issuer
-//! and the subject of the one that it replaces, `wildcard-new-issuer.pem` another issuer, and `-alone` comes without it.
+//! and the subject of the one that it replaces, `wildcard-new-issuer.pem` another issuer, and `-alone` comes without it; `wildcard-ecdsa.pem` has another
+//! kind of key, and `wildcard-nameless.pem` no subject.
 
 use crate::judgement::root;
 use exchange_preflight::{
@@ -500,6 +501,26 @@ fn the_next_run_is_made_as_the_last() {
     last.plan.servers.retain(|server| server.name.starts_with("ex02"));
     last.plan.stores.clear();
     assert_eq!(run(&last), format!("exchange-preflight run --domain contoso.com --server ex02.contoso.com {inputs}"));
+}
+
+#[test]
+fn what_exchange_cannot_take_or_name_is_not_to_be_installed() {
+    let first = |name: &str| advice(pinned(), name, &[]).remove(0).said;
+    assert!(first("wildcard-ecdsa").starts_with("It has an ECDSA key"), "{}", first("wildcard-ecdsa"));
+    assert!(first("wildcard-nameless").starts_with("Do not install it: connectors name the former one"));
+    let nameless = advice(pinned(), "wildcard-nameless", &[]);
+    assert!(!commands(&nameless).iter().any(|line| line.contains("-TlsCertificateName")), "{nameless:#?}");
+    let usual = advice(pinned(), "wildcard-new-issuer", &[]);
+    assert!(usual[0].said.starts_with("Import it"), "{usual:#?}");
+}
+
+/// No shell but an Edge server's own reaches it, and a name in a file may be a slip.
+#[test]
+fn a_server_that_only_a_file_names_is_told_of() {
+    let mut given = pinned();
+    given.plan.inputs.certificates = Some(vec![exported("EX99", Services(24))]);
+    let steps = advice(given, "wildcard-new-issuer", &[]);
+    assert!(steps.iter().any(|step| step.said.contains("Neither the plan nor the directory knows ex99")), "{steps:#?}");
 }
 
 /// The management shell of each server hangs on it.
