@@ -6,7 +6,7 @@ mod lineage;
 mod side;
 
 use crate::{recording::Recording, render::text::count as counted};
-pub use code::Code;
+pub use code::{Code, Told};
 use exchange_preflight_checks::{
     facts::{
         certificate::{Certificate, ExtendedUsage},

@@ -1,7 +1,7 @@
 //! The checks themselves, for `list` and `explain`, and what `compare` tells of renewals. Their prose is in their Meta, and with the
 //! codes; here it is only laid out.
 
-use crate::renewal::{Class, Code};
+use crate::renewal::{Class, Code, Told};
 use exchange_preflight_checks::{CHECKS, model::meta::Meta};
 use std::io::{self, Write};
 use textwrap::Options;
@@ -24,8 +24,8 @@ pub fn list(out: &mut dyn Write) -> io::Result<()> {
 
 /// Explains every check that `about` names or points to, or what a renewal did by this name. False if there is none.
 pub fn explain(about: &str, out: &mut dyn Write) -> io::Result<bool> {
-    if let Some(code) = Code::called(about) {
-        of_renewal(code, out)?;
+    if let Some((code, told)) = Code::called(about).and_then(|code| Some((code, code.told()?))) {
+        of_renewal(code, told, out)?;
         return Ok(true);
     }
     let found: Vec<_> = CHECKS.iter().map(|check| check.meta()).filter(|meta| is_about(meta, about)).collect();
@@ -74,8 +74,7 @@ fn one(meta: &Meta, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// What `compare` and `rehearse` tell by a word.
-fn of_renewal(code: Code, out: &mut dyn Write) -> io::Result<()> {
-    let told = code.told();
+fn of_renewal(code: Code, told: &Told, out: &mut dyn Write) -> io::Result<()> {
     let class = match code.class() {
         Class::Wanted => "wanted",
         Class::Unwanted if code.is_harmless_alone() => "not wanted; it breaks nothing by itself",

@@ -115,123 +115,174 @@ impl Code {
     }
 
     /// What a person is told of it.
-    pub const fn told(self) -> Told {
-        match self {
-            Self::Renewed => Told {
-                title: "It shows the new certificate",
-                why: "This is what a renewal is for. A renewal is complete when every place is told so, and nothing else that breaks mail.",
-                mends: &[],
-                checks: &["certificate-current"],
-            },
-            Self::ChainShorter => Told {
-                title: "It sends fewer intermediates than before",
-                why: "Authorities change their intermediates, and Windows sends what is in the server's own store. Peers that do not fetch what is missing take the certificate for untrusted: UntrustedRoot, or 550 5.7.64 from Exchange Online.",
-                mends: &[
-                    "Import-Certificate -FilePath <INTERMEDIATE.CER> -CertStoreLocation Cert:\\LocalMachine\\CA   (on each server), then restart transport",
-                ],
-                checks: &["certificate-complete"],
-            },
-            Self::InternalReplaced => Told {
-                title: "The internal transport certificate is another",
-                why: "Servers of the organisation know one another by it, and Edge subscriptions hold it. Who answers Yes to \"overwrite the existing default SMTP certificate\" gives the public one this part: it has to be renewed with it from then on, and Edge subscriptions break (event 1036).",
-                mends: &[
-                    "New-ExchangeCertificate -Server <SERVER>   (and Yes, this once), restart transport, renew Edge subscriptions",
-                ],
-                checks: &["certificate-internal"],
-            },
-            Self::IssuerChanged => Told {
-                title: "Another authority signed the new certificate",
-                why: "Nothing breaks by it alone. Connectors that name the former issuer (TlsCertificateName has it) do, which is told as pin-stale.",
-                mends: &[],
-                checks: &["certificate-pinned", "certificate-trusted"],
-            },
-            Self::KeyChanged => Told {
-                title: "The new certificate has another kind of key, or of another length",
-                why: "Nothing breaks by it alone. A certificate with an ECDSA key serves no peer that offers RSA suites only, and Exchange takes ECDSA for SMTP since late updates of 2016 and 2019 only.",
-                mends: &[],
-                checks: &["certificate-strong"],
-            },
-            Self::LeftBehind => Told {
-                title: "It still shows the former certificate, while the new one is in use elsewhere",
-                why: "One server of several was forgotten, or its services were not restarted. When the former one ends, this one's mail stops, now and then, by the way mail takes.",
-                mends: &[
-                    "Import-ExchangeCertificate and Enable-ExchangeCertificate on that server, too, then restart MSExchangeTransport and MSExchangeFrontEndTransport",
-                ],
-                checks: &["certificate-single", "certificate-current"],
-            },
-            Self::NamesLost => Told {
-                title: "The new certificate lacks names that the former one bears",
-                why: "Peers and Exchange look for a connector's Fqdn among the names: where none is there, STARTTLS disappears (event 12014); clients of the website get a warning.",
-                mends: &["Have it issued anew with all names"],
-                checks: &["certificate-named"],
-            },
-            Self::NotPublic => Told {
-                title: "No public root leads to the new certificate, as one did to the former",
-                why: "Peers outside do not trust it: 454 4.7.0 UntrustedRoot where they look, and Exchange Online always does.",
-                mends: &["Have it issued by a public authority, or keep the former one where mail goes in and out"],
-                checks: &["certificate-trusted", "certificate-single"],
-            },
-            Self::PinStale => Told {
-                title: "A connector names the former certificate and not the new one",
-                why: "TlsCertificateName holds issuer and subject. Once the former one is gone nothing fits: a receive connector offers no STARTTLS (event 12014), a send connector shows no certificate (550 5.7.64 from Exchange Online).",
-                mends: &[
-                    "$c = Get-ExchangeCertificate -Server <SERVER> -Thumbprint <NEW>",
-                    "Set-SendConnector / Set-ReceiveConnector \"<NAME>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
-                ],
-                checks: &["certificate-pinned"],
-            },
-            Self::SecondKeyLeftBehind => Told {
-                title: "Beside the new certificate it shows one for another kind of key, which ends soon",
-                why: "A server may have one for RSA and one for ECDSA. Peers that take the second one meet one that has ended.",
-                mends: &["Renew that one, too, or remove it"],
-                checks: &["certificate-single", "certificate-current"],
-            },
-            Self::StarttlsGone => Told {
-                title: "It offers no STARTTLS any more",
-                why: "Exchange found no certificate for the connector: not enabled for SMTP, of another name than its Fqdn, or named by a TlsCertificateName that nothing fits (event 12014). Mail that demands TLS stays outside.",
-                mends: &[
-                    "Enable-ExchangeCertificate -Server <SERVER> -Thumbprint <NEW> -Services SMTP   (No to the default), then restart transport",
-                ],
-                checks: &["smtp-starttls", "certificate-pinned"],
-            },
-            Self::TenantMismatch => Told {
-                title: "Exchange Online looks for a name that the new certificate does not bear",
-                why: "The inbound connector's TlsSenderCertificateName is how Exchange Online knows whose mail it is: 550 5.7.64 TenantAttribution.",
-                mends: &[
-                    "Run the Hybrid Configuration Wizard again, or in the shell of Exchange Online:",
-                    "Set-InboundConnector \"<NAME>\" -TlsSenderCertificateName <NAME IT BEARS>",
-                ],
-                checks: &["hybrid-sender-name", "hybrid-presented"],
-            },
-            Self::UsageLost => Told {
-                title: "The new certificate is not allowed what the former one was",
-                why: "Public authorities leave out clientAuth by now. Nothing breaks by it alone; who demands it of a client is told by certificate-usage.",
-                mends: &[],
-                checks: &["certificate-usage"],
-            },
-            Self::NotSeen => Told {
-                title: "It showed the former certificate, and no certificate was seen of it since",
-                why: "A server that does not answer, or that was left out, is not known to have been renewed. When it comes back it may show the former one.",
-                mends: &["Look again when it answers: exchange-preflight run, with the same servers, then compare"],
-                checks: &["smtp-reachable", "certificate-single"],
-            },
-            Self::OldStillThere => Told {
-                title: "The former certificate is still on the server",
-                why: "That is right until all else is done: then it goes last. While it is there, Exchange may choose it again.",
-                mends: &["Remove-ExchangeCertificate -Server <SERVER> -Thumbprint <FORMER>   (last)"],
-                checks: &["certificate-single"],
-            },
-            Self::SameNames => Told {
-                title: "A connector names the former and the new certificate alike",
-                why: "Issuer and subject are the same, and TlsCertificateName has nothing else: which of both is shown is not certain before the former one is gone.",
-                mends: &[
-                    "See the steps of `rehearse`: the order matters, and transport must not run on any source server without a name",
-                ],
-                checks: &["certificate-pinned"],
-            },
-        }
+    pub fn told(self) -> Option<&'static Told> {
+        TOLD.iter().find(|(code, _)| *code == self).map(|(_, told)| told)
     }
 }
+
+/// What a person is told of each.
+static TOLD: [(Code, Told); 16] = [
+    (
+        Code::Renewed,
+        Told {
+            title: "It shows the new certificate",
+            why: "This is what a renewal is for. A renewal is complete when every place is told so, and nothing else that breaks mail.",
+            mends: &[],
+            checks: &["certificate-current"],
+        },
+    ),
+    (
+        Code::ChainShorter,
+        Told {
+            title: "It sends fewer intermediates than before",
+            why: "Authorities change their intermediates, and Windows sends what is in the server's own store. Peers that do not fetch what is missing take the certificate for untrusted: UntrustedRoot, or 550 5.7.64 from Exchange Online.",
+            mends: &[
+                "Import-Certificate -FilePath <INTERMEDIATE.CER> -CertStoreLocation Cert:\\LocalMachine\\CA   (on each server), then restart transport",
+            ],
+            checks: &["certificate-complete"],
+        },
+    ),
+    (
+        Code::InternalReplaced,
+        Told {
+            title: "The internal transport certificate is another",
+            why: "Servers of the organisation know one another by it, and Edge subscriptions hold it. Who answers Yes to \"overwrite the existing default SMTP certificate\" gives the public one this part: it has to be renewed with it from then on, and Edge subscriptions break (event 1036).",
+            mends: &[
+                "New-ExchangeCertificate -Server <SERVER>   (and Yes, this once), restart transport, renew Edge subscriptions",
+            ],
+            checks: &["certificate-internal"],
+        },
+    ),
+    (
+        Code::IssuerChanged,
+        Told {
+            title: "Another authority signed the new certificate",
+            why: "Nothing breaks by it alone. Connectors that name the former issuer (TlsCertificateName has it) do, which is told as pin-stale.",
+            mends: &[],
+            checks: &["certificate-pinned", "certificate-trusted"],
+        },
+    ),
+    (
+        Code::KeyChanged,
+        Told {
+            title: "The new certificate has another kind of key, or of another length",
+            why: "Nothing breaks by it alone. A certificate with an ECDSA key serves no peer that offers RSA suites only, and Exchange takes ECDSA for SMTP since late updates of 2016 and 2019 only.",
+            mends: &[],
+            checks: &["certificate-strong"],
+        },
+    ),
+    (
+        Code::LeftBehind,
+        Told {
+            title: "It still shows the former certificate, while the new one is in use elsewhere",
+            why: "One server of several was forgotten, or its services were not restarted. When the former one ends, this one's mail stops, now and then, by the way mail takes.",
+            mends: &[
+                "Import-ExchangeCertificate and Enable-ExchangeCertificate on that server, too, then restart MSExchangeTransport and MSExchangeFrontEndTransport",
+            ],
+            checks: &["certificate-single", "certificate-current"],
+        },
+    ),
+    (
+        Code::NamesLost,
+        Told {
+            title: "The new certificate lacks names that the former one bears",
+            why: "Peers and Exchange look for a connector's Fqdn among the names: where none is there, STARTTLS disappears (event 12014); clients of the website get a warning.",
+            mends: &["Have it issued anew with all names"],
+            checks: &["certificate-named"],
+        },
+    ),
+    (
+        Code::NotPublic,
+        Told {
+            title: "No public root leads to the new certificate, as one did to the former",
+            why: "Peers outside do not trust it: 454 4.7.0 UntrustedRoot where they look, and Exchange Online always does.",
+            mends: &["Have it issued by a public authority, or keep the former one where mail goes in and out"],
+            checks: &["certificate-trusted", "certificate-single"],
+        },
+    ),
+    (
+        Code::PinStale,
+        Told {
+            title: "A connector names the former certificate and not the new one",
+            why: "TlsCertificateName holds issuer and subject. Once the former one is gone nothing fits: a receive connector offers no STARTTLS (event 12014), a send connector shows no certificate (550 5.7.64 from Exchange Online).",
+            mends: &[
+                "$c = Get-ExchangeCertificate -Server <SERVER> -Thumbprint <NEW>",
+                "Set-SendConnector / Set-ReceiveConnector \"<NAME>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
+            ],
+            checks: &["certificate-pinned"],
+        },
+    ),
+    (
+        Code::SecondKeyLeftBehind,
+        Told {
+            title: "Beside the new certificate it shows one for another kind of key, which ends soon",
+            why: "A server may have one for RSA and one for ECDSA. Peers that take the second one meet one that has ended.",
+            mends: &["Renew that one, too, or remove it"],
+            checks: &["certificate-single", "certificate-current"],
+        },
+    ),
+    (
+        Code::StarttlsGone,
+        Told {
+            title: "It offers no STARTTLS any more",
+            why: "Exchange found no certificate for the connector: not enabled for SMTP, of another name than its Fqdn, or named by a TlsCertificateName that nothing fits (event 12014). Mail that demands TLS stays outside.",
+            mends: &[
+                "Enable-ExchangeCertificate -Server <SERVER> -Thumbprint <NEW> -Services SMTP   (No to the default), then restart transport",
+            ],
+            checks: &["smtp-starttls", "certificate-pinned"],
+        },
+    ),
+    (
+        Code::TenantMismatch,
+        Told {
+            title: "Exchange Online looks for a name that the new certificate does not bear",
+            why: "The inbound connector's TlsSenderCertificateName is how Exchange Online knows whose mail it is: 550 5.7.64 TenantAttribution.",
+            mends: &[
+                "Run the Hybrid Configuration Wizard again, or in the shell of Exchange Online:",
+                "Set-InboundConnector \"<NAME>\" -TlsSenderCertificateName <NAME IT BEARS>",
+            ],
+            checks: &["hybrid-sender-name", "hybrid-presented"],
+        },
+    ),
+    (
+        Code::UsageLost,
+        Told {
+            title: "The new certificate is not allowed what the former one was",
+            why: "Public authorities leave out clientAuth by now. Nothing breaks by it alone; who demands it of a client is told by certificate-usage.",
+            mends: &[],
+            checks: &["certificate-usage"],
+        },
+    ),
+    (
+        Code::NotSeen,
+        Told {
+            title: "It showed the former certificate, and no certificate was seen of it since",
+            why: "A server that does not answer, or that was left out, is not known to have been renewed. When it comes back it may show the former one.",
+            mends: &["Look again when it answers: exchange-preflight run, with the same servers, then compare"],
+            checks: &["smtp-reachable", "certificate-single"],
+        },
+    ),
+    (
+        Code::OldStillThere,
+        Told {
+            title: "The former certificate is still on the server",
+            why: "That is right until all else is done: then it goes last. While it is there, Exchange may choose it again.",
+            mends: &["Remove-ExchangeCertificate -Server <SERVER> -Thumbprint <FORMER>   (last)"],
+            checks: &["certificate-single"],
+        },
+    ),
+    (
+        Code::SameNames,
+        Told {
+            title: "A connector names the former and the new certificate alike",
+            why: "Issuer and subject are the same, and TlsCertificateName has nothing else: which of both is shown is not certain before the former one is gone.",
+            mends: &[
+                "See the steps of `rehearse`: the order matters, and transport must not run on any source server without a name",
+            ],
+            checks: &["certificate-pinned"],
+        },
+    ),
+];
 
 #[cfg(test)]
 mod tests {
@@ -245,7 +296,7 @@ mod tests {
         assert_eq!(words.len(), Code::ALL.len());
         for code in Code::ALL {
             assert_eq!(Code::called(code.word()), Some(code));
-            for id in code.told().checks {
+            for id in code.told().unwrap().checks {
                 assert!(CHECKS.iter().any(|check| check.meta().id == *id), "{} leads to {id}", code.word());
             }
         }
