@@ -46,8 +46,10 @@ static META: Meta = Meta {
     remedy: &[
         "See which one is in use, and which servers have it: Get-AuthConfig | fl *Thumbprint,*EffectiveDate",
         "Make the next one, answering No when asked to overwrite the default SMTP certificate: New-ExchangeCertificate -KeySize 2048 -PrivateKeyExportable $true -SubjectName \"CN=Microsoft Exchange Server Auth Certificate\" -FriendlyName \"Microsoft Exchange Server Auth Certificate\" -DomainName @()",
-        "Put it into service: Set-AuthConfig -NewCertificateThumbprint <NEW> -NewCertificateEffectiveDate (Get-Date); Set-AuthConfig -PublishCertificate; Set-AuthConfig -ClearPreviousCertificate",
-        "On every Mailbox server: Restart-Service MSExchangeServiceHost; iisreset. In a hybrid organisation run the Hybrid Configuration Wizard again",
+        "Name it as the next one, of a day by which every server has it; it then takes over by itself: Set-AuthConfig -NewCertificateThumbprint <NEW> -NewCertificateEffectiveDate (Get-Date).AddHours(49)",
+        "Only where the one in use has expired on every server, put the next one into service at once: Set-AuthConfig -NewCertificateThumbprint <NEW> -NewCertificateEffectiveDate (Get-Date); Set-AuthConfig -PublishCertificate; Set-AuthConfig -ClearPreviousCertificate",
+        "Then, on every Mailbox server: Restart-Service MSExchangeServiceHost; iisreset",
+        "In a hybrid organisation run the Hybrid Configuration Wizard again, once it has taken over",
     ],
     references: &[
         "Maintain (rotate) the Exchange Server Auth Certificate (Microsoft Learn)",
@@ -77,10 +79,10 @@ impl Check for OAuth {
         let told: BTreeMap<_, _> =
             peers(estate).into_iter().filter_map(|host| Some((host, published(host, estate, evidence)?))).collect();
         let all = told.values().filter_map(|told| if let Published::These(these) = told { Some(these) } else { None });
-        // What one server publishes and has begun to live, the others should know by now.
+        // What one server publishes and is alive, the others should know by now: AuthConfig is the organisation's.
         let now = estate_now(estate, evidence);
-        let begun = all.flatten().filter(|certificate| certificate.not_before <= now);
-        let newest = begun.max_by_key(|one| (one.not_before, &one.thumbprint));
+        let alive = all.flatten().filter(|certificate| certificate.not_before <= now && now <= certificate.not_after);
+        let newest = alive.max_by_key(|one| (one.not_before, &one.thumbprint));
         let findings = told.iter().map(|(host, told)| judge(host, told, newest, now));
         findings.chain(unresolved_peers(&META, estate, evidence)).collect()
     }
@@ -184,37 +186,63 @@ fn judge(host: &str, told: &Published, newest: Option<&Certificate>, now: Timest
         return remedy(new(Verdict::Warn, seen).code("not-yet-valid"), "not-yet-valid", host);
     };
     let (thumbprint, ends) = (&current.thumbprint, current.not_after.strftime("%Y-%m-%d"));
-    let (code, seen) = if current.not_after < now {
-        ("expired", format!("its Auth certificate {thumbprint} expired on {ends}: free/busy and calendars, not mail"))
-    } else if let Some(newest) = newest.filter(|newest| begun().all(|one| one.thumbprint != newest.thumbprint)) {
-        let since = newest.not_before.strftime("%Y-%m-%d");
-        let other = &newest.thumbprint;
-        ("differs", format!("it publishes {thumbprint}, and others {other} (since {since})"))
-    } else if last.duration_since(now) < (current.lifetime() / 3).min(days(MONTH)) {
-        ("ends-soon", format!("its Auth certificate {thumbprint} lives until {ends}, and none after it is published"))
-    } else {
-        return new(Verdict::Pass, format!("its Auth certificate {thumbprint} lives until {ends}"));
-    };
+    let is_over = current.not_after < now;
+    let (code, seen) =
+        if let Some(newest) = newest.filter(|newest| begun().all(|one| one.thumbprint != newest.thumbprint)) {
+            let since = newest.not_before.strftime("%Y-%m-%d");
+            let over = if is_over { format!(", which expired on {ends}") } else { String::new() };
+            let other = &newest.thumbprint;
+            ("differs", format!("it publishes {thumbprint}{over}, and others {other} (since {since})"))
+        } else if is_over {
+            let what = "free/busy and calendars, not mail";
+            ("expired", format!("its Auth certificate {thumbprint} expired on {ends}: {what}"))
+        } else if last.duration_since(now) < (current.lifetime() / 3).min(days(MONTH)) {
+            let said = format!("its Auth certificate {thumbprint} lives until {ends}, and none after it is published");
+            ("ends-soon", said)
+        } else {
+            return new(Verdict::Pass, format!("its Auth certificate {thumbprint} lives until {ends}"));
+        };
     remedy(new(Verdict::Warn, seen).code(code), code, host)
 }
 
 fn remedy(finding: Finding, code: &str, host: &str) -> Finding {
-    let take_up = format!("    Invoke-Command {host} {{ Restart-Service MSExchangeServiceHost; iisreset }}");
-    let look = vec![
-        "    Get-AuthConfig | fl CurrentCertificateThumbprint,NextCertificateThumbprint,NextCertificateEffectiveDate"
-            .to_string(),
-    ];
+    let [_, make, stage, at_once, restart, hybrid] = META.remedy else { return finding };
+    let look = |why: &str| {
+        let look =
+            "Get-AuthConfig | fl CurrentCertificateThumbprint,NextCertificateThumbprint,NextCertificateEffectiveDate";
+        vec![why.to_string(), format!("    {look}")]
+    };
+    let take_up = || format!("    Invoke-Command {host} {{ {} }}", command(restart));
     let steps = match code {
         "differs" | "not-yet-valid" => [
-            vec!["See which one is meant to be in use; if this server only has to take it up, let it:".to_string()],
-            look,
-            vec![take_up],
+            look("See which one is meant to be in use:"),
+            vec![
+                "If this server only has to take it up, let it. One that does not have it yet is given it by MSExchangeServiceHost of the others, in some hours:".to_string(),
+                take_up(),
+            ],
+        ]
+        .concat(),
+        "ends-soon" => [
+            look("See whether a next one is set already; then only wait:"),
+            vec![
+                "If none is, make it, answering No when asked to overwrite the default SMTP certificate:".to_string(),
+                format!("    {}", command(make)),
+                "Name it as the next one. Servers are given it meanwhile, and let it take over then by themselves; publish or clear nothing before:".to_string(),
+                format!("    {}", command(stage)),
+                format!("{hybrid}."),
+            ],
         ]
         .concat(),
         _ => [
-            vec!["Make the next one, answering No when asked to overwrite the default SMTP certificate, and put it into service:".to_string()],
-            META.remedy[1..3].iter().map(|step| format!("    {}", command(step))).collect(),
-            vec!["Then, on every Mailbox server:".to_string(), take_up, "In a hybrid organisation run the Hybrid Configuration Wizard again.".to_string()],
+            look("No server is seen to publish one that is alive. See whether a next one is set already; if so, only publish that (Set-AuthConfig -PublishCertificate):"),
+            vec![
+                "If none is, make it, answering No when asked to overwrite the default SMTP certificate, and put it into service at once:".to_string(),
+                format!("    {}", command(make)),
+                format!("    {}", command(at_once)),
+                "Then, on every Mailbox server:".to_string(),
+                take_up(),
+                format!("{hybrid}."),
+            ],
         ]
         .concat(),
     };
@@ -259,6 +287,10 @@ mod tests {
     }
 
     fn judged(ex01: HttpAnswer, ex02: HttpAnswer, now: Timestamp) -> Vec<String> {
+        words(found(ex01, ex02, now))
+    }
+
+    fn found(ex01: HttpAnswer, ex02: HttpAnswer, now: Timestamp) -> Vec<Finding> {
         let (estate, mut evidence) = estate(&[("EX01", "10.0.0.1"), ("EX02", "10.0.0.2")]);
         let needs = OAuth.needs(&estate, &evidence);
         assert_eq!(needs.len(), 2);
@@ -275,7 +307,7 @@ mod tests {
             observation
         });
         evidence_of_now.insert(later.unwrap());
-        words(OAuth.judge(&estate, &evidence_of_now))
+        OAuth.judge(&estate, &evidence_of_now)
     }
 
     #[test]
@@ -298,6 +330,28 @@ mod tests {
         let found = judged(publishes(OTHER), publishes(THIRD), now);
         let differing: Vec<_> = found.iter().filter(|word| word.ends_with("differs")).collect();
         assert_eq!((differing.len(), found.len()), (1, 2), "{found:?}");
+    }
+
+    #[test]
+    fn a_server_whose_own_has_expired_takes_up_what_others_publish() {
+        let now = Certificate::parse(ONE).unwrap().not_before + days(1);
+        assert!(Certificate::parse(OTHER).unwrap().not_after < now);
+        let found = found(publishes(OTHER), publishes(ONE), now);
+        let remedy = found[0].remedy.join("\n");
+        assert_eq!(words(found), ["pass ex02.contoso.com", "warn ex01.contoso.com differs"]);
+        assert!(remedy.contains("Invoke-Command ex01.contoso.com { Restart-Service MSExchangeServiceHost; iisreset }"));
+        assert!(!remedy.contains("Set-AuthConfig") && !remedy.contains("New-ExchangeCertificate"), "{remedy}");
+    }
+
+    #[test]
+    fn only_where_none_is_alive_it_is_put_into_service_at_once() {
+        let certificate = Certificate::parse(ONE).unwrap();
+        let remedy = |now| found(publishes(ONE), publishes(ONE), now)[0].remedy.join("\n");
+        let soon = remedy(certificate.not_after - days(3));
+        assert!(soon.contains("-NewCertificateEffectiveDate (Get-Date).AddHours(49)"), "{soon}");
+        assert!(!soon.contains("-PublishCertificate") && !soon.contains("-Clear"), "{soon}");
+        let late = remedy(certificate.not_after + days(3));
+        assert!(late.contains("(Get-Date); Set-AuthConfig -PublishCertificate; Set-AuthConfig -Clear"), "{late}");
     }
 
     #[test]
