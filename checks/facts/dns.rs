@@ -156,7 +156,41 @@ pub fn is_host_name(name: &str) -> bool {
     name.len() <= LONGEST_NAME && name.split('.').all(is_label)
 }
 
+/// May a public authority sign for it, by its last label? None does for a name of one label, or below one that is set aside for
+/// networks of one's own (Baseline Requirements, "Internal Name"; RFC 6762 appendix G, RFC 8375).
+pub fn may_be_public(name: &str) -> bool {
+    const OWN: [&str; 11] = [
+        "local",
+        "localdomain",
+        "localhost",
+        "lan",
+        "internal",
+        "intranet",
+        "private",
+        "corp",
+        "home",
+        "test",
+        "invalid",
+    ];
+    let name = canonical_name(name);
+    let last = name.rsplit_once('.').map(|(_, last)| last);
+    last.is_some_and(|last| !OWN.contains(&last)) && !name.ends_with(".home.arpa")
+}
+
 /// A name as this project compares it: lower case, without the dot at its end.
 pub fn canonical_name(name: &str) -> String {
     name.trim_end_matches('.').to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_ones_own_network_are_not_public() {
+        let public = ["mail.contoso.com", "*.contoso.com", "contoso.de."];
+        assert!(public.iter().all(|name| may_be_public(name)));
+        let own = ["ex01", "ex01.corp.local", "EX01.CONTOSO.LAN.", "nas.home.arpa"];
+        assert!(own.iter().all(|name| !may_be_public(name)));
+    }
 }

@@ -1,21 +1,28 @@
 //! By which connectors mail goes out, from which servers, and which certificate each shows there as a client. What a server
 //! shows as a client no port tells: it is known from a send log, or follows from an export of its certificates.
 
+mod commands;
+
+pub use commands::{
+    SYNC, enabled, fetched, holders, is_inside, listed, naming, of_exchange, of_windows, pin_to,
+    remove_unless_internal, restarted, spelt_in_command, synchronised,
+};
+
 use crate::{
     facts::{
         connector::CertificateName,
-        dns::{canonical_name, is_host_name},
+        dns::{canonical_name, may_be_public},
         protocol_log::{LoggedCertificate, SendSession},
     },
     model::{
         clocks::estate_now,
-        connectors::in_command,
         estate::Estate,
         evidence::Evidence,
         finding::Subject,
         hybrid::{is_exchange_online, tenant_changed},
         listeners::server_name,
         organisation::Told,
+        plan::ServerState,
         selection::{Selected, Wanted, select},
         stock::{Stock, Stocked, host_called, session_host},
     },
@@ -23,10 +30,11 @@ use crate::{
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
-    string::{String, ToString},
+    string::String,
     vec,
     vec::Vec,
 };
+use core::net::IpAddr;
 
 /// Bits of `msExchSmtpSendFlags`.
 const CLOUD_SERVICES_MAIL: i64 = 131_072;
@@ -74,10 +82,41 @@ impl Outgoing {
             || self.address_spaces.iter().any(is_tenant)
     }
 
-    /// Does mail leave the organisation by it? A smart host of one's own is no stranger, if DNS knows it as a server of the estate.
+    /// Does mail leave the organisation by it? A fax gateway takes none, and a smart host of one's own is no stranger: a server of the
+    /// estate, or one with a name or an address that only the company's own network knows.
     pub fn faces_outside(&self, estate: &Estate) -> bool {
-        let is_own = |host: &String| estate.servers.contains_key(host);
-        self.is_to_exchange_online() || self.smart_hosts.is_empty() || !self.smart_hosts.iter().all(is_own)
+        let is_smtp = |space: &String| space.split_once(':').is_none_or(|(kind, _)| kind.eq_ignore_ascii_case("smtp"));
+        let carries_mail = self.address_spaces.is_empty() || self.address_spaces.iter().any(is_smtp);
+        let is_outside = |host: &String| !is_own(host, estate);
+        let leads_outside = self.smart_hosts.is_empty() || self.smart_hosts.iter().any(is_outside);
+        self.is_to_exchange_online() || carries_mail && leads_outside
+    }
+
+    /// Does anybody look at what its servers show as clients? Exchange Online does; of others that is only known where the plan states
+    /// that a peer demands a client's certificate.
+    pub fn is_looked_at(&self, estate: &Estate) -> bool {
+        let is_demanded = |host: &String| estate.servers.get(host).is_some_and(|server| server.client_auth);
+        self.is_to_exchange_online() || self.sources.iter().any(is_demanded)
+    }
+}
+
+/// Is a smart host one of the company's own?
+fn is_own(host: &str, estate: &Estate) -> bool {
+    let host = canonical_name(host.trim());
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    match literal.strip_prefix("ipv6:").unwrap_or(literal).parse() {
+        Ok(IpAddr::V4(address)) => address.is_private() || address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => {
+            address.is_loopback() || address.is_unique_local() || address.is_unicast_link_local()
+        }
+        Err(_) => {
+            let mut domains = estate.forest.values().chain([&estate.plan.domain]);
+            let is_below = |domain: &String| {
+                !domain.is_empty()
+                    && (host == *domain || host.strip_suffix(domain.as_str()).is_some_and(|below| below.ends_with('.')))
+            };
+            estate.servers.contains_key(&host) || !may_be_public(&host) || domains.any(is_below)
+        }
     }
 }
 
@@ -151,6 +190,8 @@ pub struct Presented<'s> {
     pub is_supposed: bool,
     /// And that one is gone which the connector names.
     pub loses_named: bool,
+    /// Is it stated to work? What does not sends nothing.
+    pub state: ServerState,
 }
 
 impl<'s> Presented<'s> {
@@ -181,6 +222,15 @@ impl<'s> Presented<'s> {
     pub fn shows(&self) -> Option<&'s Stocked> {
         let chosen = || self.selected.as_ref().filter(|_| self.is_chosen_from_all()).and_then(Selected::one);
         self.was_shown().or_else(chosen)
+    }
+
+    /// What is said of one that sends nothing now. `is_ready`: it has what the connector is to show.
+    pub fn why_away(&self, is_ready: bool) -> String {
+        match self.state {
+            ServerState::Retired => "retired, as you stated; take it from the connector's sources".into(),
+            _ if is_ready => "in maintenance, as you stated".into(),
+            _ => "in maintenance, as you stated; before it returns, import there what the connector is to show".into(),
+        }
     }
 
     /// Why nothing is known of what it shows.
@@ -224,10 +274,16 @@ pub fn presented<'s>(
             is_answer_stale: connector.is_to_exchange_online() && last.is_some_and(is_before_change),
             selected,
             is_supposed,
+            state: estate.servers.get(host).map(|server| server.state).unwrap_or_default(),
             loses_named: is_supposed && stock.is_some_and(|stock| stock.removed.iter().any(is_named)),
         }
     };
     connector.sources.iter().map(of).collect()
+}
+
+/// Those that send now, and those that are stated not to.
+pub fn at_work<'p, 's>(presented: &'p [Presented<'s>]) -> (Vec<&'p Presented<'s>>, Vec<&'p Presented<'s>>) {
+    presented.iter().partition(|one| one.state == ServerState::Active)
 }
 
 /// Is it of the past what was shown there?
@@ -295,55 +351,9 @@ pub fn mend_spelling(estate: &Estate) -> Option<String> {
     })
 }
 
-/// Lets a send connector show this certificate, and its source servers take that up.
-pub fn pin_to(connector: &Outgoing, host: &str, thumbprint: &str) -> Vec<String> {
-    let (name, server) = (in_command(&connector.name), spelt_in_command(host));
-    let services =
-        if connector.is_proxied { "MSExchangeTransport,MSExchangeFrontEndTransport" } else { "MSExchangeTransport" };
-    let restart =
-        |host: &String| format!("    Invoke-Command {} {{ Restart-Service {services} }}", spelt_in_command(host));
-    let pin = format!(
-        "    $c = Get-ExchangeCertificate -Server {server} {thumbprint}; Set-SendConnector {name} -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\""
-    );
-    [pin, "Every source server has to have that certificate. Once controllers have replicated:".to_string()]
-        .into_iter()
-        .chain(connector.sources.iter().map(restart))
-        .collect()
-}
-
-/// Removes a certificate of a server, unless servers of the organisation know the server by it.
-pub fn remove_unless_internal(
-    host: &str,
-    thumbprint: &str,
-    stocks: &BTreeMap<String, Stock>,
-    estate: &Estate,
-) -> Vec<String> {
-    let is_internal =
-        stocks.get(host).and_then(|stock| stock.certificates.get(thumbprint)).is_some_and(|one| one.is_internal);
-    if is_internal {
-        return vec![format!("{thumbprint} is the internal transport certificate of {host}: leave it there.")];
-    }
-    let is_known = estate
-        .organisation
-        .servers
-        .get(host)
-        .is_some_and(|server| matches!(server.internal_certificate.value(), Some(Ok(_))));
-    let server = spelt_in_command(host);
-    let remove = format!("    Remove-ExchangeCertificate -Server {server} -Thumbprint {thumbprint}");
-    if is_known {
-        return vec![remove];
-    }
-    vec![
-        format!(
-            "Unless it is the internal transport certificate of {server}, which certificate-internal tells a user of the domain:"
-        ),
-        remove,
-    ]
-}
-
-/// A host as a command takes it. What is no name is left for the reader to fill in.
-pub fn spelt_in_command(host: &str) -> &str {
-    if is_host_name(host) && host.parse::<core::net::IpAddr>().is_err() { host } else { "<SERVER>" }
+/// Is it stated not to work now, or not any more? Then it sends nothing, whatever it has.
+pub fn is_away(host: &str, estate: &Estate) -> bool {
+    estate.servers.get(host).is_some_and(|server| server.state != ServerState::Active)
 }
 
 /// Does a rehearsal suppose something of this server?
@@ -361,4 +371,49 @@ fn last_session<'e>(connector: &str, host: &str, estate: &'e Estate) -> Option<&
             && session_host(session, estate).as_deref() == Some(host)
     };
     sessions.filter(is_its).max_by_key(|session| session.when)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::connectors::testing::estate;
+
+    #[test]
+    fn what_leads_to_the_company_itself_does_not_face_outside() {
+        let (estate, _) = estate(&[("EX01", "10.0.0.1")]);
+        let faces = |smart_hosts: &[&str], spaces: &[&str]| {
+            let all = |names: &[&str]| names.iter().map(|name| String::from(*name)).collect();
+            let connector = Outgoing {
+                name: "Out".into(),
+                pin: Told::NotSet,
+                fqdn: None,
+                sources: BTreeSet::new(),
+                smart_hosts: all(smart_hosts),
+                address_spaces: all(spaces),
+                tls_domain: None,
+                is_enabled: true,
+                is_cloud: false,
+                is_proxied: false,
+            };
+            connector.faces_outside(&estate)
+        };
+        let outside = [&[][..], &["gateway.fabrikam.com"], &["[203.0.113.7]"], &["[10.1.2.3]", "gateway.fabrikam.com"]];
+        assert!(outside.iter().all(|hosts| faces(hosts, &["SMTP:*;1"])));
+        let own = [
+            "[10.20.30.40]",
+            "10.1.2.3",
+            "[fd00::1]",
+            "ex01.contoso.com",
+            "sap01.contoso.com",
+            "relay.corp.local",
+            "relay",
+        ];
+        for host in own {
+            assert!(!faces(&[host], &["SMTP:*;1"]), "{host}");
+        }
+        assert!(
+            !faces(&["gateway.fabrikam.com"], &["FAX:*;1"]) && faces(&["gateway.fabrikam.com"], &["FAX:*;1", "*;1"])
+        );
+        assert!(faces(&["contoso-com.mail.protection.outlook.com"], &["FAX:*;1"]));
+    }
 }

@@ -7,8 +7,10 @@ use crate::{
         connectors::in_command,
         estate::Estate,
         finding::Finding,
-        listeners::server_name,
-        outgoing::{Presented, outgoing, remove_unless_internal, spelt_in_command},
+        outgoing::{
+            Presented, SYNC, fetched, holders, is_away, is_inside, naming, of_windows, outgoing,
+            remove_unless_internal, spelt_in_command, synchronised,
+        },
         selection::Choice,
         stock::Stock,
     },
@@ -16,7 +18,7 @@ use crate::{
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
-    string::String,
+    string::{String, ToString},
     vec,
     vec::Vec,
 };
@@ -64,7 +66,9 @@ pub(super) fn one_of_two(
     let hybrid = as_sent_by_hybrid(estate).filter(|c| c.pin.value().is_some_and(names_it));
     let sources: BTreeSet<_> = senders.iter().copied().chain(&hybrid).flat_map(|sender| &sender.sources).collect();
     let is_hybrid = hybrid.is_some();
-    let all = alike.iter().map(|one| one.host).chain(sources.iter().map(|host| host.as_str()));
+    let (away, sources): (Vec<_>, Vec<_>) =
+        sources.into_iter().map(String::as_str).partition(|host| is_away(host, estate));
+    let all = alike.iter().map(|one| one.host).chain(sources.iter().copied());
     let lacking: BTreeSet<_> = all.filter(|host| !has_new(host)).collect();
     if !lacking.is_empty() {
         let lacking: Vec<_> = lacking.into_iter().map(spelt_in_command).collect();
@@ -73,41 +77,55 @@ pub(super) fn one_of_two(
             lacking.join(", ")
         ));
     }
-    let server = alike.first().map_or("<SERVER>", |one| server_name(spelt_in_command(one.host)));
-    let remove = |finding: Finding| {
-        let each = alike.iter().flat_map(|one| {
-            let old = one.certificates.keys().filter(|thumbprint| *thumbprint != new);
-            old.map(|old| remove_unless_internal(one.host, old, stocks, estate))
-        });
-        each.flatten().fold(finding, Finding::remedy)
-    };
+    let removals: Vec<_> = alike
+        .iter()
+        .flat_map(|one| one.certificates.keys().filter(|thumbprint| *thumbprint != new).map(|old| (one.host, *old)))
+        .flat_map(|(host, old)| remove_unless_internal(host, old, stocks, estate))
+        .collect();
     if senders.is_empty() && !is_hybrid {
         let finding = finding.remedy("Once every service that needs it has the new one, remove the old one, and let both transport services look again:");
-        return remove(finding).remedy("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport");
+        return removals
+            .into_iter()
+            .fold(finding, Finding::remedy)
+            .remedy("    Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport");
     }
-    // Exchange refuses to remove a certificate that a send connector names.
-    let sources: Vec<_> = sources.into_iter().map(|host| spelt_in_command(host)).collect();
-    let sources = if sources.is_empty() { String::new() } else { format!(" ({})", sources.join(", ")) };
     let names: Vec<_> = match senders.as_slice() {
         [] => vec![in_command("")],
         senders => senders.iter().map(|sender| in_command(&sender.name)).collect(),
     };
-    let each = |finding: Finding, value: &str| {
-        names.iter().fold(finding, |finding, name| {
-            finding.remedy(format!("    Set-SendConnector {name} -TlsCertificateName {value}"))
-        })
+    let set = |name: &String| format!("Set-SendConnector {name}");
+    let hosts = alike.iter().map(|one| one.host).chain(holders(new, stocks));
+    let fetched = fetched(new, hosts, estate);
+    let synchronised = || [SYNC.to_string()].into_iter().chain(synchronised(sources.iter().copied(), estate));
+    let on_each = |command: &str, of_front_end: &str| -> Vec<String> {
+        let of = |host: &&str| {
+            let front_end = if is_inside(host, estate) { of_front_end } else { "" };
+            of_windows(&format!("{command}{front_end}"), host, estate)
+        };
+        if sources.is_empty() { vec![format!("    {command}{of_front_end}")] } else { sources.iter().map(of).collect() }
     };
-    let finding = finding
-        .remedy("A send connector or the hybrid configuration names it too, and Exchange keeps what is named. Once every service that needs it has the new one:")
-        .remedy(format!("On every source server{sources} keep mail from going out meanwhile:"))
-        .remedy("    Stop-Service MSExchangeTransport")
-        .remedy("Take the name away, let controllers replicate, and remove the old one:");
-    let finding = each(finding, "$null").remedy("    repadmin /syncall /AdeP");
-    let finding = remove(finding)
-        .remedy("Name the new one again, and start what was stopped:")
-        .remedy(format!("    $c = Get-ExchangeCertificate -Server {server} {new}"));
-    each(finding, "\"<I>$($c.Issuer)<S>$($c.Subject)\"")
-        .remedy("    Start-Service MSExchangeTransport; Restart-Service MSExchangeFrontEndTransport")
+    let mut steps = vec![
+        "A send connector or the hybrid configuration names it too, and Exchange keeps what is named. Once every service that needs it has the new one, go on only if this shows it:".to_string(),
+        format!("    $c = $null; {fetched}; $c | fl Thumbprint,Subject,Issuer"),
+        "On every source server keep mail from going out meanwhile:".to_string(),
+    ];
+    steps.extend(on_each("Stop-Service MSExchangeTransport", ""));
+    steps.push("Take the name away, let controllers replicate, and remove the old one:".into());
+    steps.extend(names.iter().map(|name| format!("    {} -TlsCertificateName $null", set(name))));
+    steps.extend(synchronised());
+    steps.extend(removals);
+    steps.push("Name the new one again, let controllers replicate, and start what was stopped:".into());
+    steps.extend(names.iter().map(|name| naming(&fetched, &set(name))));
+    steps.extend(synchronised());
+    steps.extend(on_each("Start-Service MSExchangeTransport", "; Restart-Service MSExchangeFrontEndTransport"));
+    if !away.is_empty() {
+        let away: Vec<_> = away.into_iter().map(spelt_in_command).collect();
+        steps.push(format!(
+            "Before {} returns, let it have the new one, too, and no longer the old one.",
+            away.join(", ")
+        ));
+    }
+    steps.into_iter().fold(finding, Finding::remedy)
 }
 
 #[cfg(test)]

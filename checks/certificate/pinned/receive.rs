@@ -22,6 +22,7 @@ use crate::{
         finding::{Finding, Trouble, Verdict},
         listeners::{Listener, peer_listeners, quote, server_name},
         organisation::ReceiveConnector,
+        outgoing::naming,
         selection::{Wanted, select},
         stock::{Stock, stocks},
     },
@@ -225,10 +226,8 @@ fn list_command(host: &str) -> String {
 }
 
 fn pin_command(connector: &ReceiveConnector, host: &str) -> String {
-    let identity = identity(connector);
-    format!(
-        "    $c = Get-ExchangeCertificate -Server {host} <THUMBPRINT>; Set-ReceiveConnector {identity} -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\""
-    )
+    let fetched = format!("$c = Get-ExchangeCertificate -Server {host} <THUMBPRINT>");
+    naming(&fetched, &format!("Set-ReceiveConnector {}", identity(connector)))
 }
 
 fn connector_host(connector: &ReceiveConnector) -> &str {

@@ -17,8 +17,11 @@ use crate::{
         hybrid::Refusal,
         listeners::quote,
         organisation::{Organisation, Told},
-        outgoing::{Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, spelt_in_command, together},
-        selection::{Choice, Selected, bears, is_pinnable, may_be_pinned},
+        outgoing::{
+            Outgoing, Presented, at_work, enabled, holders, how_to_tell, is_away, listed, outgoing, pin_to, presented,
+            restarted, spelt_in_command, together,
+        },
+        selection::{Choice, Selected, bears, is_pinnable, may_be_pinned, names_of},
         stock::{Standing, Stock, Stocked, host_called, stocks},
     },
 };
@@ -58,7 +61,12 @@ fn judge_one(
     let Some(name) = CertificateName::read(pin) else { return Some(malformed(subject, pin)) };
     let new = |verdict, seen: String| Finding::new(&META, subject.clone(), verdict, seen);
     let presented = presented(connector, stocks, estate, evidence);
-    let (told, mut untold): (Vec<_>, Vec<_>) = presented.iter().partition(|one| one.is_told());
+    let (at_work, away) = at_work(&presented);
+    if at_work.is_empty() && !away.is_empty() {
+        let away = away.iter().map(|one| (one.host.as_str(), one.why_away(false)));
+        return Some(new(Verdict::Skip, format!("it names {}; {}", quote(pin), together(away))));
+    }
+    let (told, mut untold): (Vec<_>, Vec<_>) = at_work.into_iter().partition(|one| one.is_told());
     if told.is_empty() {
         let seen =
             format!("it names {}; what Exchange presents as a client is seen only in exports and logs", quote(pin));
@@ -78,7 +86,11 @@ fn judge_one(
     let said = |held: &[Held<'_>]| {
         let said = held.iter().map(|held| (held.host, held.said.clone()));
         let untold = untold.iter().map(|one| (one.host.as_str(), one.why_untold()));
-        format!("it names {}; {}", quote(pin), together(said.chain(untold)))
+        let away = away.iter().map(|one| {
+            let is_ready = one.is_chosen_from_all() && hold(connector, &name, one).verdict == Verdict::Pass;
+            (one.host.as_str(), one.why_away(is_ready))
+        });
+        format!("it names {}; {}", quote(pin), together(said.chain(untold).chain(away)))
     };
     let worst = held.iter().max_by_key(|held| held.verdict)?;
     if worst.verdict < Verdict::Warn && !untold.is_empty() {
@@ -101,7 +113,8 @@ fn judge_one(
         return Some(one_of_two(finding, &all, &name, stocks, estate));
     }
     let in_trouble: Vec<_> = held.iter().filter(|held| held.code == Some(code)).collect();
-    Some(mend(connector, &name, &told, &in_trouble, code).into_iter().fold(finding, Finding::remedy))
+    let at = At { connector, stocks, estate };
+    Some(at.mend(&name, &told, &in_trouble, code).into_iter().fold(finding, Finding::remedy))
 }
 
 /// What a pin comes to on one source server.
@@ -193,11 +206,12 @@ fn is_refused(session: &SendSession) -> bool {
 const WITHOUT: &str = ". Then TLS fails (NoCredentials) and mail waits, or goes without a certificate, for which Exchange Online refuses it with 550 5.7.64";
 
 /// The one to be named: what a rehearsal supposes; else the newest that is alive, that SMTP may show on every source server, that
-/// bears the connector's name and that the other end trusts. With a server that has it.
+/// bears the connector's name and that the other end trusts. With a server that has it. `at_work`: so many servers send by it.
 fn right_one<'s>(
     connector: &Outgoing,
     name: &CertificateName,
     told: &[&Presented<'s>],
+    at_work: usize,
 ) -> Option<(&'s str, &'s Stocked)> {
     let supposed = told.iter().find_map(|one| Some((one.stock?.host.as_str(), one.stock?.supposed()?)));
     if let Some(supposed) = supposed.filter(|(_, one)| may_be_pinned(one)) {
@@ -219,51 +233,92 @@ fn right_one<'s>(
                 .and_then(|stock| stock.certificates.get(&one.thumbprint))
                 .is_some_and(|one| looks_right(held, one))
         };
-        told.len() == connector.sources.len() && told.iter().copied().all(|held| has_it(&held))
+        told.len() == at_work && told.iter().copied().all(|held| has_it(&held))
     });
     let newest = of_first.max_by_key(|one| (one.not_before, &one.thumbprint))?;
     Some((first.stock?.host.as_str(), newest))
 }
 
-fn mend(
-    connector: &Outgoing,
-    name: &CertificateName,
-    told: &[&Presented<'_>],
-    in_trouble: &[&Held<'_>],
-    code: &str,
-) -> Vec<String> {
-    let host = in_trouble.first().map_or("<SERVER>", |held| held.host);
-    let server = spelt_in_command(host);
-    let (holder, right) = right_one(connector, name, told)
-        .map_or((host, "<THUMBPRINT>"), |(holder, one)| (holder, one.thumbprint.as_str()));
-    if connector.name.is_empty() {
-        return vec![
-            "Run the Hybrid Configuration Wizard again, and choose the certificate that is in service on its page of transport certificates:".into(),
-            format!("    Get-ExchangeCertificate -Server {server} | fl Thumbprint,Issuer,Subject,Services,NotAfter"),
-        ];
+/// The one of another source server that fits and is valid, where the connector names the right one, and these servers alone lack it.
+fn renewed_elsewhere<'s>(told: &[&'s Presented<'_>], in_trouble: &[&Held<'_>]) -> Option<(&'s str, &'s Stocked)> {
+    let is_well = |one: &&&'s Presented<'_>| in_trouble.iter().all(|held| held.host != one.host);
+    let valid = told.iter().filter(is_well).filter_map(|one| {
+        let selected = one.selected.as_ref().filter(|_| one.is_chosen_from_all())?;
+        let chosen = selected.one().filter(|chosen| selected.is_valid(chosen) && chosen.serves_smtp != Some(false))?;
+        Some((one.host.as_str(), chosen))
+    });
+    let (holder, right) = valid.max_by_key(|(_, one)| (one.not_before, &one.thumbprint))?;
+    // What a server in trouble has that is younger may be the one to be named.
+    let is_younger = |held: &&Held<'_>| {
+        let stock = told.iter().find(|one| one.host == held.host).and_then(|one| one.stock);
+        let mut others = stock.into_iter().flat_map(|stock| stock.certificates.values());
+        others.any(|one| {
+            one.has_key != Some(false)
+                && one.not_before > right.not_before
+                && names_of(right).any(|name| bears(one, &name))
+        })
+    };
+    (!in_trouble.iter().any(|held| is_younger(held))).then_some((holder, right))
+}
+
+/// A connector in trouble, and what is known around it.
+struct At<'a> {
+    connector: &'a Outgoing,
+    stocks: &'a BTreeMap<String, Stock>,
+    estate: &'a Estate,
+}
+
+impl At<'_> {
+    fn mend(
+        &self,
+        name: &CertificateName,
+        told: &[&Presented<'_>],
+        in_trouble: &[&Held<'_>],
+        code: &str,
+    ) -> Vec<String> {
+        let (connector, estate) = (self.connector, self.estate);
+        let host = in_trouble.first().map_or("<SERVER>", |held| held.host);
+        if connector.name.is_empty() {
+            return vec![
+                "Run the Hybrid Configuration Wizard again, and choose the certificate that is in service on its page of transport certificates:".into(),
+                listed(host, estate),
+            ];
+        }
+        let mut steps = vec!["See which certificates its servers have:".to_string(), listed(host, estate)];
+        if code == "pin-without-smtp" {
+            steps.push("Give the one that is named the service SMTP, answering No when asked to overwrite the default SMTP certificate:".into());
+            let named = |held: &&Held<'_>| enabled(held.host, held.chosen.unwrap_or("<THUMBPRINT>"), estate);
+            steps.extend(in_trouble.iter().map(named));
+            return steps;
+        }
+        if ["pin-not-valid", "pin-fits-none"].contains(&code)
+            && let Some((holder, renewed)) = renewed_elsewhere(told, in_trouble)
+        {
+            steps.push(format!(
+                "The connector's name is right: {} has {} by it. Import that with its key where it is missing, and answer No when asked \
+                 to overwrite the default SMTP certificate:",
+                spelt_in_command(holder),
+                renewed.thumbprint
+            ));
+            steps.extend(in_trouble.iter().map(|held| enabled(held.host, &renewed.thumbprint, estate)));
+            steps.extend(in_trouble.iter().map(|held| restarted(connector, held.host, estate)));
+            return steps;
+        }
+        if code == "cannot-be-pinned" {
+            steps.push(
+                "Have one issued whose common name is one of its names (CN=mail.contoso.com), and import it.".into(),
+            );
+        }
+        let at_work = connector.sources.iter().filter(|host| !is_away(host, estate)).count();
+        let right = right_one(connector, name, told, at_work).filter(|_| code != "cannot-be-pinned");
+        let thumbprint = right.map_or("<THUMBPRINT>", |(_, one)| one.thumbprint.as_str());
+        // Which one it is nobody knows; then one of its servers has it, or will.
+        let sources = connector.sources.iter().map(String::as_str).filter(|_| right.is_none());
+        let first = right.map_or(host, |(holder, _)| holder);
+        let holders = [first].into_iter().chain(holders(thumbprint, self.stocks)).chain(sources);
+        steps.extend(pin_to("Name the one that is to be shown", connector, thumbprint, holders, estate));
+        steps
     }
-    let mut steps = vec![
-        "See which certificates its servers have:".to_string(),
-        format!("    Get-ExchangeCertificate -Server {server} | fl Thumbprint,Issuer,Subject,Services,NotAfter"),
-    ];
-    if code == "pin-without-smtp" {
-        steps.push("Give the one that is named the service SMTP, answering No when asked to overwrite the default SMTP certificate:".into());
-        steps.extend(in_trouble.iter().map(|held| {
-            let (server, chosen) = (spelt_in_command(held.host), held.chosen.unwrap_or("<THUMBPRINT>"));
-            format!("    Enable-ExchangeCertificate -Server {server} -Thumbprint {chosen} -Services SMTP")
-        }));
-        return steps;
-    }
-    if code == "cannot-be-pinned" {
-        steps.push(
-            "Have one issued whose common name is one of its names (CN=mail.contoso.com), and name that one:".into(),
-        );
-        steps.extend(pin_to(connector, host, "<THUMBPRINT>"));
-        return steps;
-    }
-    steps.push("Name the one that is to be shown:".into());
-    steps.extend(pin_to(connector, holder, right));
-    steps
 }
 
 fn hybrid_subject() -> Subject {

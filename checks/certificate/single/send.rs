@@ -2,7 +2,11 @@
 
 use super::META;
 use crate::{
-    facts::{export::Services, protocol_log::SendSession},
+    facts::{
+        dns::{is_host_name, may_be_public},
+        export::Services,
+        protocol_log::SendSession,
+    },
     model::{
         clocks::estate_now,
         connectors::in_command,
@@ -12,8 +16,8 @@ use crate::{
         listeners::quote,
         organisation::ExchangeServer,
         outgoing::{
-            Outgoing, Presented, how_to_tell, outgoing, pin_to, presented, remove_unless_internal, spelt_in_command,
-            together,
+            Outgoing, Presented, at_work, enabled, holders, how_to_tell, of_exchange, outgoing, pin_to, presented,
+            remove_unless_internal, restarted, spelt_in_command, together,
         },
         selection::{By, bears, is_alive, names_of},
         stock::{Standing, Stock, Stocked, stocks},
@@ -23,6 +27,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
     string::{String, ToString},
+    vec,
     vec::Vec,
 };
 use jiff::Timestamp;
@@ -43,48 +48,72 @@ fn judge_one(
     evidence: &Evidence,
 ) -> Option<Finding> {
     let presented = presented(connector, stocks, estate, evidence);
-    let (told, untold): (Vec<_>, Vec<_>) = presented.iter().partition(|one| one.is_told());
+    let (at_work, away) = at_work(&presented);
+    let (told, untold): (Vec<_>, Vec<_>) = at_work.into_iter().partition(|one| one.is_told());
     let new = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
+    let is_looked_at = connector.is_looked_at(estate);
+    // Where nobody looks, it is nothing to speak of that nobody tells.
+    let open = if is_looked_at { Verdict::Unknown } else { Verdict::Skip };
+    let of_untold = || untold.iter().map(|one| (one.host.as_str(), one.why_untold()));
     if told.is_empty() {
         // Which of those in the exports is shown hangs on whether the connector names one.
-        let is_left_open = !connector.pin.is_read() && presented.iter().any(Presented::is_chosen_from_all);
-        let untold = untold.iter().map(|one| (one.host.as_str(), one.why_untold()));
+        let is_left_open = !connector.pin.is_read() && untold.iter().any(|one| one.is_chosen_from_all());
         return is_left_open.then(|| {
-            new(Verdict::Unknown, together(untold)).remedy(
+            new(open, together(of_untold())).remedy(
                 "Give an export of the send connectors by --input; exchange-preflight explain inputs has the command.",
             )
         });
     }
-    let traps = told.iter().filter_map(|one| trap(connector, one)).collect::<Vec<_>>();
-    let also: Vec<_> = untold.iter().map(|one| (one.host.as_str(), one.why_untold())).collect();
+    let of_away = || {
+        let shown: BTreeSet<_> = told.iter().filter_map(|one| Some(&one.shows()?.thumbprint)).collect();
+        let has = |one: &Presented<'_>, thumbprint: &String| {
+            one.stock.is_some_and(|stock| stock.certificates.contains_key(thumbprint))
+        };
+        let is_ready = move |one: &Presented<'_>| shown.iter().all(|thumbprint| has(one, thumbprint));
+        away.iter().map(move |one| (one.host.as_str(), one.why_away(is_ready(one))))
+    };
+    let traps = told.iter().filter_map(|one| trap(connector, one, is_looked_at)).collect::<Vec<_>>();
     if let Some(worst) = traps.iter().max_by_key(|trap| trap.verdict) {
-        let said = traps.iter().map(|trap| (trap.host, trap.said.clone())).chain(also);
+        let said = traps.iter().map(|trap| (trap.host, trap.said.clone())).chain(of_untold()).chain(of_away());
         let finding = new(worst.verdict, together(said)).code(worst.code);
         let elsewhere = right_elsewhere(connector, &traps, stocks, estate_now(estate, evidence));
         let steps = mend(connector, &traps, elsewhere, stocks, estate);
         return Some(steps.into_iter().fold(finding, Finding::remedy));
     }
-    if let Some(finding) = differ(connector, &told) {
-        return Some(finding);
+    if let Some(differing) = differing(&told).filter(|_| is_looked_at) {
+        return Some(differ(connector, &differing, of_away(), stocks, estate));
     }
+    let shows = told.iter().filter_map(|one| Some((one.host.as_str(), shown(one)?)));
+    let shows: Vec<_> = shows.chain(of_away()).collect();
+    let seldom = if is_looked_at { "" } else { "; peers of this connector seldom look at it" };
     // A connector that names one is held against that elsewhere.
     if connector.pin.value().is_none() && !untold.is_empty() {
         let how = how_to_tell(&untold, estate);
-        return Some(how.into_iter().fold(new(Verdict::Unknown, together(also)), Finding::remedy));
+        if is_looked_at {
+            return Some(how.into_iter().fold(new(open, together(of_untold())), Finding::remedy));
+        }
+        return Some(new(open, format!("{}{seldom}", together(shows.into_iter().chain(of_untold())))));
     }
-    let shows = told.iter().filter_map(|one| {
-        let shown = one.shows()?;
-        let why = if one.was_shown().is_some() { "its log says".into() } else { one.selected.as_ref()?.words() };
-        let (called, stale) = (quote(shown.called()), one.stale_words());
-        Some((one.host.as_str(), format!("{} is shown ({called}): {why}{stale}", shown.thumbprint)))
-    });
-    let shows: Vec<_> = shows.collect();
     let said = if shows.is_empty() {
         "none of a private authority is in the way on its servers".to_string()
     } else {
-        together(shows)
+        format!("{}{seldom}", together(shows))
     };
     Some(new(Verdict::Pass, said))
+}
+
+/// What one server shows, and why.
+fn shown(one: &Presented<'_>) -> Option<String> {
+    let name = |one: &Stocked| format!("{} ({})", one.thumbprint, quote(one.called()));
+    let stale = one.stale_words();
+    if let Some(shown) = one.shows() {
+        let why = if one.was_shown().is_some() { "its log says".into() } else { one.selected.as_ref()?.words() };
+        return Some(format!("{} is shown: {why}{stale}", name(shown)));
+    }
+    let selected = one.selected.as_ref().filter(|_| one.is_chosen_from_all())?;
+    let any: Vec<_> = selected.candidates().into_iter().map(name).collect();
+    let any = if any.is_empty() { "none".to_string() } else { format!("one of {}", any.join(", ")) };
+    Some(format!("{any} is shown: {}{stale}", selected.words()))
 }
 
 /// What is wrong with what one source server of a send connector shows.
@@ -100,8 +129,8 @@ struct Trap<'s> {
 }
 
 /// The trap of KB 2888788: a certificate that the server trusts, and the other end does not. It breaks mail where the other end looks
-/// at it; that Exchange Online does, and of others nobody knows.
-fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
+/// at it; that Exchange Online does, and others seldom.
+fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>, is_looked_at: bool) -> Option<Trap<'s>> {
     let host = one.host.as_str();
     let matters = if connector.is_to_exchange_online() { Verdict::Fail } else { Verdict::Warn };
     let selected = one.selected.as_ref().filter(|_| one.is_chosen_from_all());
@@ -124,16 +153,23 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
     let name = |one: &Stocked| format!("{} of {}", one.thumbprint, quote(&one.issuer.text));
     if let Some((session, said)) = one.logged.filter(|_| !one.is_answer_stale).and_then(refused) {
         let wrong = one.was_shown();
-        let shown = wrong.map_or_else(String::new, |shown| format!(", having shown {}", name(shown)));
         let is_untrusted = wrong.is_some_and(|one| matches!(one.standing, Standing::Private | Standing::SelfSigned));
         let is_reply = session.replies.iter().any(|reply| reply == said);
-        let is_sure = is_reply || is_untrusted;
-        let whose = if is_sure {
-            ""
+        let is_sure = is_reply || is_untrusted && connector.is_to_exchange_online();
+        let (said, shown) =
+            (quote(said), wrong.map_or_else(String::new, |shown| format!("having shown {}", name(shown))));
+        let said = if is_sure {
+            let shown = if shown.is_empty() { shown } else { format!(", {shown}") };
+            format!("refused{shown}: {said}")
         } else {
-            "; that is a remark of its own log, and may be about the other end's certificate"
+            // Which certificate its own log means it does not say.
+            let shown = if shown.is_empty() { shown } else { format!("; {shown}, it may mean that, too") };
+            let received = session.received.as_ref().filter(|received| !received.subject.is_empty());
+            let theirs = received.map_or_else(String::new, |received| format!(", {}", quote(&received.subject)));
+            format!(
+                "its own log remarks {said}: likeliest of the other end's certificate{theirs}, whose root the server may lack{shown}"
+            )
         };
-        let said = format!("refused{shown}: {}{whose}", quote(said));
         return Some(Trap {
             verdict: if is_sure { Verdict::Fail } else { Verdict::Warn },
             code: "untrusted-refused",
@@ -142,6 +178,9 @@ fn trap<'s>(connector: &Outgoing, one: &'s Presented<'s>) -> Option<Trap<'s>> {
             wrong,
             right: public(wrong),
         });
+    }
+    if !is_looked_at {
+        return None;
     }
     if let Some(wrong) = one.was_shown().filter(|shown| shown.standing == Standing::Private) {
         let said = format!("by its log it showed {}, which is of a private authority", name(wrong));
@@ -207,29 +246,43 @@ fn refused(session: &SendSession) -> Option<(&SendSession, &str)> {
     all.find(|said| said.to_lowercase().contains("untrustedroot")).map(|said| (session, said))
 }
 
-/// Source servers that show different certificates: whoever tells the tenant by it, takes mail of one and not of the other.
-fn differ(connector: &Outgoing, told: &[&Presented<'_>]) -> Option<Finding> {
+/// Source servers that show different certificates, each with its own; none where they agree.
+fn differing<'p>(told: &[&'p Presented<'_>]) -> Option<Vec<(&'p str, &'p Stocked)>> {
     let shown: Vec<_> = told.iter().filter_map(|one| Some((one.host.as_str(), one.shows()?))).collect();
     let all: BTreeSet<_> = shown.iter().map(|(_, one)| &one.thumbprint).collect();
-    let (_, newest) = shown.iter().max_by_key(|(_, one)| (one.not_before, &one.thumbprint))?;
-    if all.len() < 2 || shown.iter().any(|(_, one)| one.is_self_signed) {
-        return None;
-    }
-    let is_one_issuer = shown.iter().all(|(_, one)| one.issuer == newest.issuer);
+    (all.len() > 1 && !shown.iter().any(|(_, one)| one.is_self_signed)).then_some(shown)
+}
+
+/// Whoever tells the tenant by its certificate takes mail of one server and not of the other.
+fn differ<'p>(
+    connector: &Outgoing,
+    shown: &[(&'p str, &'p Stocked)],
+    away: impl Iterator<Item = (&'p str, String)>,
+    stocks: &BTreeMap<String, Stock>,
+    estate: &Estate,
+) -> Finding {
+    let newest = shown.iter().map(|(_, one)| *one).max_by_key(|one| (one.not_before, &one.thumbprint));
+    let is_one_issuer = newest.is_some_and(|newest| shown.iter().all(|(_, one)| one.issuer == newest.issuer));
     let code = if is_one_issuer { "not-renewed-everywhere" } else { "two-certificates" };
     let each =
         shown.iter().map(|(host, one)| (*host, format!("it shows {} of {}", one.thumbprint, quote(&one.issuer.text))));
-    let finding = Finding::new(&META, connector.subject(), Verdict::Warn, together(each))
+    let finding = Finding::new(&META, connector.subject(), Verdict::Warn, together(each.chain(away)))
         .expected("one certificate on all servers that send by a connector")
         .code(code);
-    let behind =
-        shown.iter().filter(|(_, one)| one.thumbprint != newest.thumbprint).map(|(host, _)| spelt_in_command(host));
-    let finding = behind.fold(
-        finding.remedy("Import the newest one where the former is still shown, and answer No when asked to overwrite the default SMTP certificate:"),
-        |finding, host| finding.remedy(format!("    Enable-ExchangeCertificate -Server {host} -Thumbprint {} -Services SMTP", newest.thumbprint)),
-    );
-    let holder = shown.iter().find(|(_, one)| one.thumbprint == newest.thumbprint).map_or("<SERVER>", |(host, _)| host);
-    Some(pin_to(connector, holder, &newest.thumbprint).into_iter().fold(finding, Finding::remedy))
+    let thumbprint = newest.map_or("<THUMBPRINT>", |newest| &newest.thumbprint);
+    let behind: Vec<_> = shown.iter().filter(|(_, one)| one.thumbprint != thumbprint).map(|(host, _)| *host).collect();
+    let mut steps = vec![
+        "Import the newest one where the former is still shown, and answer No when asked to overwrite the default SMTP certificate:".to_string(),
+    ];
+    steps.extend(behind.iter().map(|host| enabled(host, thumbprint, estate)));
+    if connector.pin.value().is_some() {
+        steps.extend(pin_to("Then name it", connector, thumbprint, holders(thumbprint, stocks), estate));
+    } else {
+        // The connector names none, and need not: of those that bear its name the newest is shown.
+        steps.push("Then let them look again:".to_string());
+        steps.extend(behind.iter().map(|host| restarted(connector, host, estate)));
+    }
+    steps.into_iter().fold(finding, Finding::remedy)
 }
 
 /// The right one, where another source server alone is known to have it; with that server.
@@ -262,39 +315,41 @@ fn mend(
     estate: &Estate,
 ) -> Vec<String> {
     let mut steps = Vec::new();
-    if traps.iter().all(|trap| trap.code == "untrusted-refused" && trap.verdict == Verdict::Warn) {
-        steps.push("If the other end's certificate is the one that is not trusted, import its root on every source server. If it is its own:".to_string());
-    }
     let with_right = traps.iter().find_map(|trap| Some((trap, trap.right?)));
+    if traps.iter().all(|trap| trap.code == "untrusted-refused" && trap.verdict == Verdict::Warn) {
+        steps.push("Look at the certificate of the other end first: import its root, and what stands between, on every source server.".to_string());
+        if let Some((_, right)) = with_right {
+            let why = "If that is well and its own is refused, let the connector show the one that peers outside trust";
+            steps.extend(pin_to(why, connector, &right.thumbprint, holders(&right.thumbprint, stocks), estate));
+        }
+        return steps;
+    }
     if let Some((trap, right)) = with_right {
-        let server = spelt_in_command(trap.host);
         if right.serves_smtp == Some(false) {
             steps.push("Give the right one the service SMTP, answering No when asked to overwrite the default SMTP certificate:".to_string());
-            steps.push(format!(
-                "    Enable-ExchangeCertificate -Server {server} -Thumbprint {} -Services SMTP",
-                right.thumbprint
-            ));
+            steps.push(enabled(trap.host, &right.thumbprint, estate));
         }
-        steps.push("Let the connector show the one that peers outside trust, whatever else there is:".to_string());
-        steps.extend(pin_to(connector, trap.host, &right.thumbprint));
+        let why = "Let the connector show the one that peers outside trust, whatever else there is";
+        let holders = [trap.host].into_iter().chain(holders(&right.thumbprint, stocks));
+        steps.extend(pin_to(why, connector, &right.thumbprint, holders, estate));
     } else if let Some((holder, right)) = elsewhere {
         steps.push(format!(
             "{} has the one that peers outside trust. Import that with its key where it is missing, and give it SMTP, answering No \
              when asked to overwrite the default SMTP certificate:",
             spelt_in_command(holder)
         ));
-        for trap in traps {
-            let (server, thumbprint) = (spelt_in_command(trap.host), &right.thumbprint);
-            steps.push(format!(
-                "    Enable-ExchangeCertificate -Server {server} -Thumbprint {thumbprint} -Services SMTP"
-            ));
-        }
-        steps.push("Then let the connector show that one, whatever else there is:".to_string());
-        steps.extend(pin_to(connector, holder, &right.thumbprint));
+        steps.extend(traps.iter().map(|trap| enabled(trap.host, &right.thumbprint, estate)));
+        let why = "Then let the connector show that one, whatever else there is";
+        let holders = [holder].into_iter().chain(holders(&right.thumbprint, stocks));
+        steps.extend(pin_to(why, connector, &right.thumbprint, holders, estate));
     } else {
-        steps.push("Have a certificate issued for the same names by a public authority, import it on every source server, and let the connector show that one:".to_string());
-        let host = traps.first().map_or("<SERVER>", |trap| trap.host);
-        steps.extend(pin_to(connector, host, "<THUMBPRINT>"));
+        steps.push(format!(
+            "Have a certificate issued {} by a public authority, and import it on every source server.",
+            for_whom(traps)
+        ));
+        let sources = connector.sources.iter().map(String::as_str);
+        let holders = traps.iter().map(|trap| trap.host).chain(sources);
+        steps.extend(pin_to("Then let the connector show that one", connector, "<THUMBPRINT>", holders, estate));
     }
     let is_of_2010 = |host: &String| estate.organisation.servers.get(host).is_some_and(ExchangeServer::is_of_2010);
     if estate.organisation.servers.is_empty() || connector.sources.iter().any(is_of_2010) {
@@ -314,6 +369,15 @@ fn mend(
     for trap in traps {
         let Some(wrong) = trap.wrong.filter(is_private) else { continue };
         let server = spelt_in_command(trap.host);
+        let inside = names_inside(wrong, trap.right);
+        if let Some(name) = inside.first() {
+            steps.push(format!(
+                "{} on {server} bears {} as well, by which it serves inside: leave it there.",
+                wrong.thumbprint,
+                quote(name)
+            ));
+            continue;
+        }
         if wrong.is_internal {
             steps.push(format!(
                 "{} is the internal transport certificate of {}: leave it there.",
@@ -328,14 +392,38 @@ fn mend(
         let right = trap.right.map_or("<THUMBPRINT>", |right| right.thumbprint.as_str());
         let others = wrong.services.map(other_services).unwrap_or_default();
         if !others.is_empty() {
-            steps.push(format!(
-                "    Enable-ExchangeCertificate -Server {server} -Thumbprint {right} -Services {others}"
-            ));
+            let rest = format!("-Thumbprint {right} -Services {others}");
+            steps.push(of_exchange("Enable-ExchangeCertificate", &rest, trap.host, estate));
         }
         steps.extend(remove_unless_internal(trap.host, &wrong.thumbprint, stocks, estate));
-        steps.push(format!("    Get-ExchangeCertificate -Server {server} | fl Thumbprint,Services"));
+        steps.push(of_exchange("Get-ExchangeCertificate", "| fl Thumbprint,Services", trap.host, estate));
     }
     steps
+}
+
+/// For which names a public authority is asked: those of the wrong ones that it may sign for.
+fn for_whom(traps: &[Trap<'_>]) -> String {
+    let names: BTreeSet<_> = traps.iter().filter_map(|trap| trap.wrong).flat_map(hosts_of).collect();
+    let is_own = names.iter().any(|name| !may_be_public(name));
+    let public: Vec<_> = names.iter().filter(|name| may_be_public(name)).map(|name| quote(name)).collect();
+    match (public.is_empty(), is_own) {
+        (true, _) => {
+            "for a name that mail comes to from outside, as no name of the company's own network can have one,".into()
+        }
+        (false, false) => "for the same names".into(),
+        (false, true) => format!("for {} alone", public.join(", ")),
+    }
+}
+
+/// The names by which somebody inside may look for a certificate, and which the other one does not bear.
+fn names_inside(wrong: &Stocked, right: Option<&Stocked>) -> Vec<String> {
+    let is_missed = |name: &String| right.map_or_else(|| !may_be_public(name), |right| !bears(right, name));
+    hosts_of(wrong).filter(is_missed).collect()
+}
+
+/// The names of hosts and domains among all that a certificate bears.
+fn hosts_of(one: &Stocked) -> impl Iterator<Item = String> {
+    names_of(one).filter(|name| is_host_name(name.strip_prefix("*.").unwrap_or(name)))
 }
 
 /// The bit of the service Federation: such a certificate belongs to a trust with others.
