@@ -36,7 +36,7 @@ static META: Meta = Meta {
     healthy: "the certificate that a port shows has the issuer and the subject that its connector names, and no other on that server has",
     why: "TlsCertificateName names a certificate by issuer and subject. After a renewal by another authority it names none that is there, and STARTTLS disappears (event 12014); mail that demands TLS then waits outside. Where two certificates fit, Exchange shows the one that it finds first, which may be the old one.",
     remedy: &[
-        "Name the certificate that is to be shown: $c = Get-ExchangeCertificate <THUMBPRINT>; Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
+        "Name the certificate that is to be shown: $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }",
         "Then, on each server, Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport",
         "Same issuer and subject as before: remove the old certificate once the new one has the service SMTP, and restart both services",
     ],

@@ -37,7 +37,7 @@ static META: Meta = Meta {
     healthy: "every SMTP server that is reached by a name shows the same certificate for it (one for RSA, one for ECDSA); and where mail goes out, none that peers do not trust is shown or competes with the right one",
     why: "Two certificates for one name are the trap of KB 2888788: Exchange picks one by rules that nobody has in mind, and mail to the cloud stops when it is the one that the cloud does not trust. One server of several that was forgotten at a renewal shows itself in the same way. Which one a server shows as a client, its ports do not tell: an export of its certificates does, and a send log (--input).",
     remedy: &[
-        "Pin the right one: $c = Get-ExchangeCertificate <THUMBPRINT>; Set-SendConnector \"<NAME>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
+        "Pin the right one: $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-SendConnector \"<NAME>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }",
         "Restart MSExchangeTransport on each source server; then, if it is not the internal transport certificate, give its other services to the good one and Remove-ExchangeCertificate. Services cannot be taken off a certificate.",
         "Exchange 2010: Get-ExchangeCertificate -Server <SERVER> | fl Thumbprint,Services; remove the certificate that must not be chosen",
     ],
@@ -157,7 +157,7 @@ fn two(subject: Subject, name: &str, mut kind: Vec<&(&Certificate, BTreeSet<Stri
     }
     finding
         .remedy("Decide which of them peers outside trust (certificate-trusted says), and pin that one on the connectors that face outside:")
-        .remedy("    $c = Get-ExchangeCertificate <THUMBPRINT>; Set-SendConnector \"<NAME>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"")
+        .remedy("    $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-SendConnector \"<NAME>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }")
         .remedy("Restart MSExchangeTransport on each source server. Services cannot be taken off a certificate; if the other one is not the internal transport certificate, give its services to the good one and remove it.")
 }
 

@@ -11,7 +11,7 @@ use crate::{
         holder::Holder,
         listeners::{Facing, Service, quote},
         meta::{Basis, Fold, Meta, Tier},
-        outgoing::{Outgoing, how_to_tell, outgoing, presented},
+        outgoing::{Outgoing, at_work, how_to_tell, outgoing, presented},
         stock::{Stock, Stocked, stocks},
     },
 };
@@ -81,14 +81,15 @@ fn judge_client(
     evidence: &Evidence,
 ) -> Option<Finding> {
     let presented = presented(connector, stocks, estate, evidence);
-    let shown: Vec<_> = presented.iter().filter_map(|one| Some((one.host.as_str(), one.shows()?))).collect();
+    let (at_work, _) = at_work(&presented);
+    let shown: Vec<_> = at_work.iter().filter_map(|one| Some((one.host.as_str(), one.shows()?))).collect();
     let inputs = &estate.plan.inputs;
     if shown.is_empty() && inputs.certificates.is_none() && inputs.send_log.is_none() {
         return None;
     }
     let new = |verdict, seen: String| Finding::new(&META, connector.subject(), verdict, seen);
     let is_demanded = |host: &str| estate.servers.get(host).is_some_and(|server| server.client_auth);
-    let unseen: Vec<_> = presented.iter().filter(|one| one.shows().is_none() && is_demanded(&one.host)).collect();
+    let unseen: Vec<_> = at_work.into_iter().filter(|one| one.shows().is_none() && is_demanded(&one.host)).collect();
     if shown.is_empty() && unseen.is_empty() {
         return None;
     }

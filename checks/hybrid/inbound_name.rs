@@ -35,7 +35,7 @@ static META: Meta = Meta {
     healthy: "port 25 of each smart host shows a certificate with TlsDomain among its names, and sends a chain to a public root",
     why: "Exchange Online hands mail over only to whom proves the name in TlsDomain by a certificate of a public authority, sent with its intermediates. After a renewal with other names, or by an inner authority, mail from the cloud waits there and comes back after a day.",
     remedy: &[
-        "Show the certificate that has the name: $c = Get-ExchangeCertificate <THUMBPRINT>; Set-ReceiveConnector \"<SERVER>\\<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"; Restart-Service MSExchangeFrontEndTransport",
+        "Show the certificate that has the name: $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-ReceiveConnector \"<SERVER>\\<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }; Restart-Service MSExchangeFrontEndTransport",
         "Or ask for a name that it has, in Exchange Online: Set-OutboundConnector \"<CONNECTOR>\" -TlsDomain <NAME>",
         "Or run the Hybrid Configuration Wizard again, which sets both sides.",
     ],
@@ -207,7 +207,7 @@ fn judge_chain(
             .code("name")
             .suspects(bad)
             .remedy(format!("Let {} show the certificate that has the name, with SMTP, named on the connector that Exchange Online meets:", told(host)))
-            .remedy("    $c = Get-ExchangeCertificate <THUMBPRINT>; Set-ReceiveConnector \"<SERVER>\\<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"")
+            .remedy("    $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-ReceiveConnector \"<SERVER>\\<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }")
             .remedy("    Restart-Service MSExchangeFrontEndTransport")
             .remedy("Or ask for a name that it has, in Exchange Online (the Hybrid Configuration Wizard does both):")
             .remedy(format!("    Set-OutboundConnector {} -TlsDomain {own}", in_command(&connector.name)));

@@ -16,7 +16,7 @@ use crate::{
         },
         listeners::{quote, server_name},
         meta::{Basis, Fold, Meta, Tier},
-        outgoing::mend_spelling,
+        outgoing::{is_away, listed, mend_spelling, pin_to, restarted, returns},
     },
 };
 use alloc::{format, string::String, vec, vec::Vec};
@@ -35,7 +35,7 @@ static META: Meta = Meta {
     remedy: &[
         "Log what is sent: Set-SendConnector \"<CONNECTOR>\" -ProtocolLoggingLevel Verbose",
         "Find the logs of every source server: (Get-SendConnector \"<CONNECTOR>\").SourceTransportServers | % { Get-TransportService $_.Name } | fl Name,SendProtocolLogPath (Get-FrontendTransportService where FrontendProxyEnabled; Get-TransportServer on Exchange 2010)",
-        "Show the one that is meant: $c = Get-ExchangeCertificate <THUMBPRINT>; Set-SendConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"; Restart-Service MSExchangeTransport",
+        "Show the one that is meant: $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-SendConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }; Restart-Service MSExchangeTransport",
         "Send the chain: put the intermediate into the store Intermediate Certification Authorities of every source server (certutil -addstore CA <INTERMEDIATE.CER>), and restart MSExchangeTransport",
         "Run the Hybrid Configuration Wizard again.",
     ],
@@ -86,8 +86,10 @@ impl Check for Presented {
             return vec![Finding::new(&META, Subject::Estate, Verdict::Skip, seen)];
         }
         let routes = routes(estate, evidence);
-        let is_told = |sender: &Sender<'_>| !matches!(sender.shows, Shows::Untold) || !sender.sessions.is_empty();
-        let is_anyone_told = routes.iter().flat_map(|route| &route.senders).any(is_told);
+        let is_told = |sender: &&Sender<'_>| !matches!(sender.shows, Shows::Untold) || !sender.sessions.is_empty();
+        let at_work = |sender: &&Sender<'_>| !is_away(&sender.host, estate);
+        let is_anyone_told =
+            routes.iter().flat_map(|route| &route.senders).filter(at_work).any(|sender| is_told(&sender));
         if estate.plan.inputs.is_empty() || !is_anyone_told {
             return vec![mend_spelling(estate).into_iter().fold(untold(&routes), Finding::remedy)];
         }
@@ -128,11 +130,14 @@ impl Look<'_> {
     }
 
     fn judge(&self, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
+        if is_away(&sender.host, self.estate) {
+            return self.away(sender, route);
+        }
         let troubles = [
             self.refused(sender, route),
             self.changed_since(sender),
             self.expired(sender),
-            self.self_signed(sender),
+            self.self_signed(sender, route),
             self.another(sender, route),
             self.unsent(sender),
         ];
@@ -142,6 +147,24 @@ impl Look<'_> {
             },
         );
         worst.unwrap_or_else(|| self.well(sender, route))
+    }
+
+    /// It sends nothing now, whatever its log says of before.
+    fn away(&self, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
+        let has = |thumbprint: &String| sender.stock.iter().any(|one| one.thumbprint == *thumbprint);
+        let others = route.senders.iter().filter(|other| !is_away(&other.host, self.estate));
+        let mut shown = others.flat_map(|other| match &other.shows {
+            Shows::These(clients, _) => clients.as_slice(),
+            Shows::Untold | Shows::Nothing => &[],
+        });
+        let seen = if !returns(&sender.host, self.estate) {
+            "retired, as you stated; take it from the connector's sources"
+        } else if shown.all(|client| has(&client.thumbprint)) {
+            "in maintenance, as you stated: it sends nothing now"
+        } else {
+            "in maintenance, as you stated; before it returns, import there what the others show"
+        };
+        Finding::new(&META, sender.subject.clone(), Verdict::Skip, seen)
     }
 
     /// Nothing is wrong, as far as is known.
@@ -162,13 +185,11 @@ impl Look<'_> {
             Shows::Nothing => {
                 let pin = route.connector.pin.value().map_or(String::new(), |pin| format!(": it names {}", quote(pin)));
                 let seen = format!("none of its certificates fits what the connector asks for{pin}");
-                finding(Verdict::Fail, seen)
+                let finding = finding(Verdict::Fail, seen)
                     .code("none")
                     .suspects(Trouble::PinStale(route.connector.subject()))
-                    .suspects(Trouble::PinStale(sender.subject.clone()))
-                    .remedy("Name one that it has:")
-                    .remedy(pin_anew(sender, route, None))
-                    .remedy("    Restart-Service MSExchangeTransport")
+                    .suspects(Trouble::PinStale(sender.subject.clone()));
+                pin_anew(finding, "Name one that it has", (sender, route), None, self.estate)
             }
             Shows::These(clients, teller) => {
                 let by = match teller {
@@ -226,20 +247,22 @@ impl Look<'_> {
         let finding = client
             .iter()
             .fold(finding, |finding, client| finding.suspects(Trouble::ChainUnsent(client.thumbprint.clone())));
-        Some(Self::mend_refused(finding, sender, route))
+        Some(self.mend_refused(finding, sender, route))
     }
 
-    fn mend_refused(finding: Finding, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
+    fn mend_refused(&self, finding: Finding, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
         match finding.code {
             Some("refused-domain") => finding.remedy("Have the domain of the certificate, or the sender's, accepted by the tenant; hybrid-sender-domain says which."),
             Some("chain-suspected" | "refused-certificate") => chain_remedy(
                 finding.remedy("Name and domain are what the tenant asks for, or the certificate itself was not taken: likeliest is that it is sent without its chain."),
                 sender,
             ),
-            Some("refused-without-certificate") => finding
-                .remedy("Let the connector demand TLS and name a certificate; the Hybrid Configuration Wizard does both:")
-                .remedy(format!("    Set-SendConnector {} -RequireTLS $true", in_command(&route.connector.name)))
-                .remedy(pin_anew(sender, route, None)),
+            Some("refused-without-certificate") => {
+                let finding = finding
+                    .remedy("Let the connector demand TLS and name a certificate; the Hybrid Configuration Wizard does both:")
+                    .remedy(format!("    Set-SendConnector {} -RequireTLS $true", in_command(&route.connector.name)));
+                pin_anew(finding, "Name one that the tenant knows", (sender, route), None, self.estate)
+            }
             _ => finding
                 .remedy("Run the Hybrid Configuration Wizard again; or hold what it shows against the tenant's connectors, and give them both (--input):")
                 .remedy("    Get-InboundConnector | ConvertTo-Json -Depth 4 | Out-File inbound.json")
@@ -314,7 +337,7 @@ impl Look<'_> {
     }
 
     /// Exchange Online knows nobody by a certificate that no authority signed.
-    fn self_signed(&self, sender: &Sender<'_>) -> Option<Finding> {
+    fn self_signed(&self, sender: &Sender<'_>, route: &Route<'_>) -> Option<Finding> {
         let Shows::These(clients, _) = &sender.shows else { return None };
         let client = clients.iter().find(|client| client.is_self_signed)?;
         let is_asked = inbound(self.estate).any(|connector| connector.certificate_name.is_some());
@@ -324,22 +347,12 @@ impl Look<'_> {
         let finding = Finding::new(&META, sender.subject.clone(), verdict, seen).code("self-signed");
         let better =
             sender.stock.iter().find(|other| is_known_by(other, self.estate) == Some(true) && !other.is_self_signed);
-        Some(
-            finding
-                .suspects(Trouble::CertificateBad(client.thumbprint.clone()))
-                .remedy("Name the certificate of a public authority on the connector:")
-                .remedy(match better {
-                    Some(better) => format!(
-                        "    Get-ExchangeCertificate -Server {} {}",
-                        server_name(&sender.host),
-                        better.thumbprint
-                    ),
-                    None => format!(
-                        "    Get-ExchangeCertificate -Server {} | fl Thumbprint,Issuer,Subject,Services,NotAfter",
-                        server_name(&sender.host)
-                    ),
-                }),
-        )
+        let finding = finding.suspects(Trouble::CertificateBad(client.thumbprint.clone()));
+        let why = "Name the certificate of a public authority on the connector";
+        Some(match better {
+            Some(better) => pin_anew(finding, why, (sender, route), Some(better), self.estate),
+            None => finding.remedy(format!("{why}, once it is there:")).remedy(listed(&sender.host, self.estate)),
+        })
     }
 
     /// It shows another certificate than its connector or the hybrid configuration names, or than follows from those that it has.
@@ -382,10 +395,13 @@ impl Look<'_> {
             .suspects(Trouble::SenderName(route.connector.subject()))
             .suspects(Trouble::PinStale(route.connector.subject()));
         Some(match code {
-            "another" => finding
-                .remedy("Let it look again; if it then still shows the same, name the one that is meant:")
-                .remedy("    Restart-Service MSExchangeTransport")
-                .remedy(pin_anew(sender, route, selected)),
+            "another" => {
+                let finding = finding
+                    .remedy("Let it look again:")
+                    .remedy(restarted(&route.connector, &sender.host, self.estate));
+                let why = "If it then still shows the same, name the one that is meant";
+                pin_anew(finding, why, (sender, route), selected, self.estate)
+            }
             _ => finding.remedy("Run the Hybrid Configuration Wizard again, and choose the certificate that is shown: it writes its name down, and sets both sides by it."),
         })
     }
@@ -433,13 +449,21 @@ fn told(client: &Client) -> String {
     format!("{name}({})", client.thumbprint)
 }
 
-fn pin_anew(sender: &Sender<'_>, route: &Route<'_>, meant: Option<&Client>) -> String {
+/// Names another certificate on the connector: the one that is meant, where that is known.
+fn pin_anew(
+    finding: Finding,
+    why: &str,
+    (sender, route): (&Sender<'_>, &Route<'_>),
+    meant: Option<&Client>,
+    estate: &Estate,
+) -> Finding {
     let thumbprint = meant.map_or("<THUMBPRINT>", |client| &client.thumbprint);
-    format!(
-        "    $c = Get-ExchangeCertificate -Server {} {thumbprint}; Set-SendConnector {} -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
-        server_name(&sender.host),
-        in_command(&route.connector.name)
-    )
+    let has_it = |other: &&Sender<'_>| {
+        meant.is_none_or(|meant| other.stock.iter().any(|one| one.thumbprint == meant.thumbprint))
+    };
+    let others = route.senders.iter().filter(has_it).map(|other| other.host.as_str());
+    let holders = [sender.host.as_str()].into_iter().chain(others);
+    pin_to(why, &route.connector, thumbprint, holders, estate).into_iter().fold(finding, Finding::remedy)
 }
 
 fn chain_remedy(finding: Finding, sender: &Sender<'_>) -> Finding {
@@ -454,7 +478,12 @@ mod tests {
     use super::*;
     use crate::{
         facts::export::ExportedCertificate,
-        model::{connectors::testing::words, hybrid::testing::*, inputs::Inputs},
+        model::{
+            connectors::testing::words,
+            hybrid::testing::*,
+            inputs::Inputs,
+            plan::{PlannedServer, ServerRole, ServerState},
+        },
     };
 
     const MAIL: [&str; 1] = ["mail.contoso.com"];
@@ -558,6 +587,24 @@ mod tests {
             ..Inputs::default()
         };
         assert_eq!(judge(inputs), ["fail ex01 none"]);
+    }
+
+    #[test]
+    fn what_is_in_maintenance_sends_nothing() {
+        let refused = session("1969-12-31T10:00:00Z", 1, &MAIL, &[REFUSED]);
+        let mut estate = estate(logged(None, vec![refused]));
+        estate.plan.inputs.send_connectors = Some(vec![sender(None, &["EX01", "EX02"])]);
+        let said =
+            |estate: &Estate| words(Presented.judge(estate, &Evidence::default())).join(" | ").replace(CLOUD, "");
+        assert_eq!(said(&estate), "fail ex01/ chain-suspected | unknown ex02/");
+        let mut ex01 = PlannedServer::new("ex01".into(), ServerRole::Mailbox);
+        ex01.state = ServerState::Maintenance;
+        estate.servers.insert("ex01".into(), ex01);
+        assert_eq!(said(&estate), "unknown estate untold", "of the other nobody tells");
+        let mut ex02 = session("1969-12-31T10:00:00Z", 2, &MAIL, &[]);
+        ex02.server = Some("EX02".into());
+        estate.plan.inputs.send_log.as_mut().unwrap().push(ex02);
+        assert_eq!(said(&estate), "pass ex02/ | skip ex01/");
     }
 
     #[test]

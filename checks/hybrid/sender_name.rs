@@ -12,8 +12,9 @@ use crate::{
             Client, Fit, Route, Sender, Shows, best_fit, fit, inbound, is_accepted, is_pattern, nothing_to_judge,
             routes, suspects_client_side,
         },
-        listeners::{quote, server_name},
+        listeners::quote,
         meta::{Basis, Fold, Meta, Tier},
+        outgoing::pin_to,
     },
 };
 use alloc::{
@@ -36,7 +37,7 @@ static META: Meta = Meta {
     remedy: &[
         "Run the Hybrid Configuration Wizard again, and choose the certificate on its transport certificate page: it sets both sides.",
         "Or, in Exchange Online: Set-InboundConnector \"<CONNECTOR>\" -TlsSenderCertificateName <NAME>. It counts after up to an hour.",
-        "Or show the certificate that fits: $c = Get-ExchangeCertificate <THUMBPRINT>; Set-SendConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"; Restart-Service MSExchangeTransport",
+        "Or show the certificate that fits: $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-SendConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }; Restart-Service MSExchangeTransport",
         "Exchange 2010 knows no TlsCertificateName of send connectors; there the connector's Fqdn chooses: Set-SendConnector \"<CONNECTOR>\" -Fqdn <NAME>",
     ],
     references: &[
@@ -311,15 +312,11 @@ fn mend(
         .remedy(format!("    {}", set_inbound(estate, own.map_or("<NAME>", String::as_str))))
         .remedy("It counts after up to an hour.");
     let Some(better) = better else { return finding };
-    finding
-        .remedy(format!("Or show the one that fits; on {} (Exchange 2010 knows no such parameter, there the connector's Fqdn chooses):", sender.host))
-        .remedy(format!(
-            "    $c = Get-ExchangeCertificate -Server {} {}; Set-SendConnector {} -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
-            server_name(&sender.host),
-            better.thumbprint,
-            in_command(&route.connector.name)
-        ))
-        .remedy("    Restart-Service MSExchangeTransport")
+    let has_it = |other: &&Sender<'_>| other.stock.iter().any(|one| one.thumbprint == better.thumbprint);
+    let holders = route.senders.iter().filter(has_it).map(|other| other.host.as_str());
+    let holders = [sender.host.as_str()].into_iter().chain(holders);
+    let why = "Or show the one that fits (Exchange 2010 knows no such parameter, there the connector's Fqdn chooses)";
+    pin_to(why, &route.connector, &better.thumbprint, holders, estate).into_iter().fold(finding, Finding::remedy)
 }
 
 /// Of several connectors that name certificates nobody knows which one is meant.
@@ -334,7 +331,12 @@ mod tests {
     use super::*;
     use crate::{
         facts::export::ExportedCertificate,
-        model::{connectors::testing::words, hybrid::testing::*, inputs::Inputs},
+        model::{
+            connectors::testing::words,
+            hybrid::testing::*,
+            inputs::Inputs,
+            plan::{PlannedServer, ServerRole},
+        },
     };
 
     fn judge(asked: &[&str], names: &[&str], change: impl FnOnce(&mut Inputs)) -> Vec<String> {
@@ -439,10 +441,23 @@ mod tests {
             send_log: Some(vec![session("1970-01-01T00:00:00Z", 1, &["smtp.contoso.com"], &[])]),
             ..Inputs::default()
         };
-        let remedy = SenderName.judge(&estate(inputs), &Evidence::default())[0].remedy.join("\n");
-        let set = "Set-InboundConnector \"Inbound from Contoso\" -TlsSenderCertificateName smtp.contoso.com";
-        assert!(remedy.contains(set), "{remedy}");
-        let pin = "Get-ExchangeCertificate -Server ex01 0303030303030303030303030303030303030303; Set-SendConnector \"Outbound to Office 365\"";
-        assert!(remedy.contains(pin), "{remedy}");
+        let mut estate = estate(inputs);
+        let remedy = |estate: &Estate| SenderName.judge(estate, &Evidence::default())[0].remedy.join("\n");
+        let (set, right) = (
+            "Set-InboundConnector \"Inbound from Contoso\" -TlsSenderCertificateName smtp.contoso.com",
+            "0303030303030303030303030303030303030303",
+        );
+        let unknown = remedy(&estate);
+        assert!(unknown.contains(set), "{unknown}");
+        assert!(
+            unknown.contains(&format!("# the file of {right}")) && unknown.contains("is an Edge server"),
+            "{unknown}"
+        );
+        estate.servers.insert("ex01".into(), PlannedServer::new("ex01".into(), ServerRole::Mailbox));
+        let known = remedy(&estate);
+        let pin = format!(
+            "Get-ExchangeCertificate -Server ex01 {right}; if ($c) {{ Set-SendConnector \"Outbound to Office 365\""
+        );
+        assert!(known.contains(&pin), "{known}");
     }
 }

@@ -174,7 +174,7 @@ impl<'e> Holder<'e> {
         match self.kind {
             Kind::Exchange | Kind::Edge if self.duties.smtp => vec![
                 "Let the connector show the right one by name:".to_string(),
-                "    $c = Get-ExchangeCertificate <THUMBPRINT>; Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"".to_string(),
+                "    $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }".to_string(),
             ],
             Kind::Exchange if self.duties.web => vec![
                 "Give the websites the right one:".to_string(),

@@ -356,6 +356,11 @@ pub fn is_away(host: &str, estate: &Estate) -> bool {
     estate.servers.get(host).is_some_and(|server| server.state != ServerState::Active)
 }
 
+/// Is it only in maintenance?
+pub fn returns(host: &str, estate: &Estate) -> bool {
+    estate.servers.get(host).is_some_and(|server| server.state == ServerState::Maintenance)
+}
+
 /// Does a rehearsal suppose something of this server?
 pub fn is_supposed(host: &str, estate: &Estate) -> bool {
     let supposed = estate.plan.inputs.supposed.iter().flat_map(|supposed| &supposed.on);

@@ -38,7 +38,7 @@ static META: Meta = Meta {
         "    Get-ReceiveConnector <SERVER>\\* | fl Identity,Bindings,AuthMechanism,TlsCertificateName",
         "    Get-ExchangeCertificate -Server <SERVER> | fl Thumbprint,Subject,Issuer,Services,NotAfter",
         "Name one that is there:",
-        "    $c = Get-ExchangeCertificate <THUMBPRINT>; Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
+        "    $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }",
         "Then Restart-Service MSExchangeTransport,MSExchangeFrontEndTransport",
     ],
     references: &[
@@ -224,6 +224,6 @@ fn name_certificate(finding: Finding, listener: &Listener, estate: &Estate) -> F
         .remedy(format!("    Get-ReceiveConnector {host}\\* | fl Identity,Bindings,AuthMechanism,TlsCertificateName"))
         .remedy(format!("    Get-ExchangeCertificate -Server {host} | fl Thumbprint,Subject,Issuer,Services,NotAfter"))
         .remedy("If it names another, name the one with the service SMTP that is to be shown, and restart:")
-        .remedy("    $c = Get-ExchangeCertificate <THUMBPRINT>; Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"")
+        .remedy("    $c = $null; $c = Get-ExchangeCertificate <THUMBPRINT>; if ($c) { Set-ReceiveConnector \"<CONNECTOR>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }")
         .remedy(format!("    Restart-Service {service}"))
 }

@@ -9,7 +9,7 @@ use crate::{
         finding::Finding,
         outgoing::{
             Presented, SYNC, fetched, holders, is_away, is_inside, naming, of_windows, outgoing,
-            remove_unless_internal, spelt_in_command, synchronised,
+            remove_unless_internal, returns, spelt_in_command, synchronised,
         },
         selection::Choice,
         stock::Stock,
@@ -118,8 +118,8 @@ pub(super) fn one_of_two(
     steps.extend(names.iter().map(|name| naming(&fetched, &set(name))));
     steps.extend(synchronised());
     steps.extend(on_each("Start-Service MSExchangeTransport", "; Restart-Service MSExchangeFrontEndTransport"));
+    let away: Vec<_> = away.into_iter().filter(|host| returns(host, estate)).map(spelt_in_command).collect();
     if !away.is_empty() {
-        let away: Vec<_> = away.into_iter().map(spelt_in_command).collect();
         steps.push(format!(
             "Before {} returns, let it have the new one, too, and no longer the old one.",
             away.join(", ")
@@ -135,6 +135,7 @@ mod tests {
         connectors::testing::estate,
         finding::{Subject, Verdict},
         organisation::{SendConnector, Told},
+        plan::{PlannedServer, ServerRole},
     };
 
     const PIN: &str = "<S>CN=mail.contoso.com";
@@ -182,5 +183,40 @@ mod tests {
         ];
         assert!(order.map(at).is_sorted(), "{named}");
         assert!(!named.contains("Other"));
+        assert!(named.contains("$c = $null; ") && named.contains("if ($c) { Set-SendConnector \"Out\""), "{named}");
+    }
+
+    #[test]
+    fn an_edge_is_stopped_and_started_on_itself() {
+        const EDGE: &str = "edge01.contoso.com";
+        let (old, new) = (hex::encode([1; 20]), hex::encode([2; 20]));
+        let certificates = BTreeMap::from([(new.as_str(), Some(Timestamp::UNIX_EPOCH)), (old.as_str(), None)]);
+        let (mut estate, _) = estate(&[("EX01", "10.0.0.1")]);
+        estate.servers.insert(EDGE.into(), PlannedServer::new(EDGE.into(), ServerRole::Edge));
+        estate.organisation.send_connectors = vec![SendConnector {
+            name: "Out".into(),
+            smart_hosts: Vec::new(),
+            address_spaces: Vec::new(),
+            fqdn: None,
+            pin: Told::Is(PIN.into()),
+            sources: vec!["edge01".into()],
+            is_enabled: true,
+            flags: 0,
+            tls_domain: None,
+        }];
+        let name = CertificateName::read(PIN).unwrap();
+        let finding = Finding::new(&META, Subject::Estate, Verdict::Warn, "");
+        let alike = [Alike { host: EDGE, certificates }];
+        let remedy = one_of_two(finding, &alike, &name, &BTreeMap::new(), &estate).remedy.join("\n");
+        let at = |step: &str| remedy.find(step).unwrap_or_else(|| panic!("{step} in {remedy}"));
+        let order = [
+            "    Stop-Service MSExchangeTransport    # on edge01",
+            "Start-EdgeSynchronization",
+            "    Remove-ExchangeCertificate -Thumbprint 0101",
+            "X509Certificate2 '<NEW.CER>'; if ($c) {",
+            "    Start-Service MSExchangeTransport    # on edge01",
+        ];
+        assert!(order.map(at).is_sorted(), "{remedy}");
+        assert!(!remedy.contains("FrontEnd") && !remedy.contains("-Server"), "{remedy}");
     }
 }

@@ -365,6 +365,7 @@ mod tests {
             connectors::testing::{estate, words},
             inputs::Supposed,
             organisation::SendConnector,
+            plan::ServerState,
         },
     };
 
@@ -448,6 +449,45 @@ mod tests {
             !both.contains("-Server ex01.contoso.com -Thumbprint") && !both.contains(&format!("-Thumbprint {second}"))
         );
         assert!(both.contains("internal transport certificate"), "whether it is that one nobody told: {both}");
+    }
+
+    #[test]
+    fn a_server_that_alone_lacks_the_renewed_one_is_given_it_under_the_same_name() {
+        let renewed = row("EX01", 2, PUBLIC, "1969-06-01T00:00:00Z");
+        let old = row("EX02", 1, PUBLIC, "1969-01-01T00:00:00Z");
+        let expired = ExportedCertificate { not_after: "1969-12-01T00:00:00Z".parse().ok(), ..old.clone() };
+        let elsewhere = ExportedCertificate { issuer: "CN=Old CA".into(), ..old };
+        for (lacking, code) in [(expired, "pin-not-valid"), (elsewhere, "pin-fits-none")] {
+            let rows = vec![renewed.clone(), lacking];
+            let found = found(THE_PIN, |estate| estate.plan.inputs.certificates = Some(rows.clone()));
+            assert_eq!(found[0].code, Some(code));
+            let (remedy, new) = (found[0].remedy.join("\n"), hex::encode([2; 20]));
+            let gives = format!("Enable-ExchangeCertificate -Server ex02.contoso.com -Thumbprint {new} -Services SMTP");
+            assert!(remedy.contains(&gives) && !remedy.contains("Set-SendConnector"), "{remedy}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_maintenance_closes_no_gate() {
+        let expired = |server| ExportedCertificate {
+            not_after: "1969-12-01T00:00:00Z".parse().ok(),
+            ..row(server, 1, PUBLIC, "1969-01-01T00:00:00Z")
+        };
+        let renewed = row("EX01", 2, PUBLIC, "1969-06-01T00:00:00Z");
+        let said = |rows: &[ExportedCertificate], state: ServerState| {
+            found(THE_PIN, |estate| {
+                estate.plan.inputs.certificates = Some(rows.to_vec());
+                estate.servers.get_mut("ex02.contoso.com").unwrap().state = state;
+            })
+        };
+        let rows = [renewed.clone(), expired("EX02")];
+        assert_eq!(words(said(&rows, ServerState::Active)), ["fail send connector/Out pin-not-valid"]);
+        let away = said(&rows, ServerState::Maintenance);
+        assert!(away[0].seen.contains("before it returns, import there"), "{}", away[0].seen);
+        assert_eq!(words(away), ["pass send connector/Out"]);
+        assert_eq!(words(said(&[renewed], ServerState::Maintenance)), ["pass send connector/Out"], "no export of EX02");
+        let remedy = said(&[expired("EX01"), expired("EX02")], ServerState::Maintenance)[0].remedy.join("\n");
+        assert!(remedy.contains("(ex02.contoso.com before it returns)") && !remedy.contains("Invoke-Command ex02"));
     }
 
     #[test]

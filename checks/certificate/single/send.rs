@@ -369,7 +369,8 @@ fn mend(
     for trap in traps {
         let Some(wrong) = trap.wrong.filter(is_private) else { continue };
         let server = spelt_in_command(trap.host);
-        let inside = names_inside(wrong, trap.right);
+        let right = trap.right.or(elsewhere.map(|(_, right)| right));
+        let inside = names_inside(wrong, right);
         if let Some(name) = inside.first() {
             steps.push(format!(
                 "{} on {server} bears {} as well, by which it serves inside: leave it there.",
@@ -389,7 +390,7 @@ fn mend(
             steps.push(format!("{} on {server} is used for federation as well: leave it there.", wrong.thumbprint));
             continue;
         }
-        let right = trap.right.map_or("<THUMBPRINT>", |right| right.thumbprint.as_str());
+        let right = right.map_or("<THUMBPRINT>", |right| right.thumbprint.as_str());
         let others = wrong.services.map(other_services).unwrap_or_default();
         if !others.is_empty() {
             let rest = format!("-Thumbprint {right} -Services {others}");
@@ -447,9 +448,9 @@ mod tests {
         model::{
             connectors::testing::{estate, words},
             organisation::{SendConnector, Told},
+            plan::ServerState,
         },
     };
-    use alloc::vec;
 
     const TO_CLOUD: &str = "Outbound to Office 365";
 
@@ -509,17 +510,19 @@ mod tests {
         let remedy = found[0].remedy.join("\n");
         assert_eq!(words(found), [format!("fail send connector/{TO_CLOUD} untrusted-first")]);
         let (right, wrong) = (hex::encode([1; 20]), hex::encode([2; 20]));
-        assert!(
-            remedy.contains(&format!("Get-ExchangeCertificate -Server ex01.contoso.com {right}; Set-SendConnector"))
-        );
+        assert!(remedy.contains(&format!(
+            "Get-ExchangeCertificate -Server ex01.contoso.com {right}; if ($c) {{ Set-SendConnector"
+        )));
         assert!(remedy.contains("Invoke-Command ex02.contoso.com { Restart-Service MSExchangeTransport }"), "{remedy}");
         let at = |step: String| remedy.find(&step).unwrap_or_else(|| panic!("{step} in {remedy}"));
         let gives = format!("Enable-ExchangeCertificate -Server ex01.contoso.com -Thumbprint {right} -Services IIS");
         assert!(at(gives) < at(format!("Remove-ExchangeCertificate -Server ex01.contoso.com -Thumbprint {wrong}")));
         assert!(!remedy.contains("Services IIS,POP,IMAP") && !remedy.contains("-Services None"));
-        // Another peer may not look.
+        // Another peer does not look.
         let gateway = connector("Internet", "gateway.fabrikam.example");
-        assert_eq!(told(&[gateway], &rows, &[]), ["warn send connector/Internet untrusted-first"]);
+        let found = judged(&[gateway], &rows, &[]);
+        assert!(found[0].seen.contains(&wrong) && found[0].seen.contains("seldom look"), "{}", found[0].seen);
+        assert_eq!(words(found), ["pass send connector/Internet"]);
         // Passed over for now.
         let rows = [
             row("EX01", 1, public, "1969-09-01T00:00:00Z"),
@@ -543,13 +546,72 @@ mod tests {
         let right = hex::encode([1; 20]);
         let at = |step: String| remedy.find(&step).unwrap_or_else(|| panic!("{step} in {remedy}"));
         let gives = format!("Enable-ExchangeCertificate -Server ex01.contoso.com -Thumbprint {right} -Services SMTP");
-        let pins = format!("Get-ExchangeCertificate -Server ex02.contoso.com {right}; Set-SendConnector");
+        let pins = format!("Get-ExchangeCertificate -Server ex02.contoso.com {right}; if ($c) {{ Set-SendConnector");
         assert!(at(gives) < at(pins), "{remedy}");
         assert!(!remedy.contains("issued"), "{remedy}");
         // One that has expired is not the right one.
         let mut rows = rows;
         rows[1].not_after = "1969-12-01T00:00:00Z".parse().ok();
         assert!(judged(&[cloud()], &rows, &[])[0].remedy.join("\n").contains("issued for the same names"));
+    }
+
+    #[test]
+    fn it_matters_where_somebody_looks() {
+        let (public, private) = (RootKind::ThirdParty, RootKind::Enterprise);
+        let by_mx = SendConnector { smart_hosts: Vec::new(), ..connector("Internet", "") };
+        let (old, new) = ("1969-01-01T00:00:00Z", "1969-06-01T00:00:00Z");
+        let said = |rows: &[ExportedCertificate], is_demanded: bool| {
+            let (mut estate, evidence) = estate(&[("EX01", "10.0.0.1"), ("EX02", "10.0.0.2")]);
+            estate.organisation.send_connectors = vec![by_mx.clone()];
+            estate.plan.inputs.certificates = Some(rows.to_vec());
+            estate.servers.get_mut("ex01.contoso.com").unwrap().client_auth = is_demanded;
+            words(judge(&estate, &evidence)).concat()
+        };
+        let trap = [row("EX01", 1, public, old), row("EX01", 2, private, new), row("EX02", 1, public, old)];
+        assert_eq!(said(&trap, false), "pass send connector/Internet");
+        assert_eq!(said(&trap, true), "warn send connector/Internet untrusted-first");
+        let competes = [row("EX01", 1, public, new), row("EX01", 2, private, old), row("EX02", 1, public, new)];
+        assert_eq!(said(&competes, false), "pass send connector/Internet");
+        assert_eq!(said(&competes, true), "warn send connector/Internet untrusted-competes");
+        let each_its_own = [row("EX01", 1, public, old), row("EX02", 2, public, new)];
+        assert_eq!(said(&each_its_own, false), "pass send connector/Internet");
+        assert_eq!(said(&each_its_own, true), "warn send connector/Internet not-renewed-everywhere");
+        assert_eq!(said(&each_its_own[..1], false), "skip send connector/Internet", "of EX02 nobody told");
+        assert_eq!(said(&each_its_own[..1], true), "unknown send connector/Internet");
+    }
+
+    #[test]
+    fn what_serves_inside_stays_and_no_authority_is_asked_for_its_names() {
+        let private = ExportedCertificate {
+            domains: vec!["mail.contoso.com".into(), "ex01.corp.local".into()],
+            ..row("EX01", 2, RootKind::Enterprise, "1969-06-01T00:00:00Z")
+        };
+        let remedy = |rows: &[ExportedCertificate]| judged(&[cloud()], rows, &[])[0].remedy.join("\n");
+        let alone = remedy(core::slice::from_ref(&private));
+        assert!(alone.contains("issued for \"mail.contoso.com\" alone by a public authority"), "{alone}");
+        assert!(alone.contains("\"ex01.corp.local\" as well") && !alone.contains("Remove-Exchange"), "{alone}");
+        let beside = remedy(&[private, row("EX01", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z")]);
+        assert!(beside.contains("leave it there") && !beside.contains("Remove-Exchange"), "{beside}");
+    }
+
+    #[test]
+    fn what_is_in_maintenance_does_not_count() {
+        let (mut estate, evidence) = estate(&[("EX01", "10.0.0.1"), ("EX02", "10.0.0.2")]);
+        estate.organisation.send_connectors = vec![cloud()];
+        estate.servers.get_mut("ex02.contoso.com").unwrap().state = ServerState::Maintenance;
+        let said = |rows: &[ExportedCertificate]| {
+            let mut estate = estate.clone();
+            estate.plan.inputs.certificates = Some(rows.to_vec());
+            let found = judge(&estate, &evidence);
+            (found[0].seen.clone(), words(found).concat())
+        };
+        let new = row("EX01", 2, RootKind::ThirdParty, "1969-06-01T00:00:00Z");
+        let old = row("EX02", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z");
+        for rows in [&[new.clone(), old][..], core::slice::from_ref(&new)] {
+            let (seen, word) = said(rows);
+            assert_eq!(word, format!("pass send connector/{TO_CLOUD}"));
+            assert!(seen.contains("ex02.contoso.com: in maintenance") && seen.contains("before it returns"), "{seen}");
+        }
     }
 
     #[test]
@@ -592,6 +654,21 @@ mod tests {
             [format!("warn send connector/{TO_CLOUD} untrusted-refused")],
             "who does not trust whom is not told"
         );
+        // Its own log may mean the other end's certificate, whatever it showed itself.
+        let partner = connector("Partner", "gateway.fabrikam.example");
+        let to_partner = log.clone().map(|session| SendSession { connector: "Partner".into(), ..session });
+        let private = [
+            row("EX01", 7, RootKind::Enterprise, "1969-01-01T00:00:00Z"),
+            row("EX02", 1, RootKind::Enterprise, "1969-01-01T00:00:00Z"),
+        ];
+        let found = judged(core::slice::from_ref(&partner), &private, &to_partner);
+        assert!(found[0].seen.contains("likeliest of the other end's certificate"), "{}", found[0].seen);
+        let remedy = found[0].remedy.join("\n");
+        assert!(remedy.starts_with("Look at the certificate of the other end first") && !remedy.contains("Remove-"));
+        assert_eq!(words(found), ["warn send connector/Partner untrusted-refused"]);
+        let to_cloud = [private[0].clone(), row("EX02", 1, RootKind::ThirdParty, "1969-01-01T00:00:00Z")];
+        let found = told(&[cloud()], &to_cloud, &log);
+        assert_eq!(found, [format!("fail send connector/{TO_CLOUD} untrusted-refused")]);
         let mut log = log;
         log[0].replies = log[0].refusals.clone();
         assert_eq!(told(&[cloud()], &[], &log), [format!("fail send connector/{TO_CLOUD} untrusted-refused")]);

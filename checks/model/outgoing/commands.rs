@@ -2,7 +2,7 @@
 //! domain: no shell of the organisation reaches it, it has no front end, and of connectors it learns by its subscription alone
 //! ("Edge subscriptions in Exchange Server", Microsoft Learn).
 
-use super::{Outgoing, is_away};
+use super::{Outgoing, is_away, returns};
 use crate::{
     facts::dns::is_host_name,
     model::{connectors::in_command, estate::Estate, organisation::ExchangeServer, plan::ServerRole, stock::Stock},
@@ -29,11 +29,14 @@ pub fn pin_to<'h>(
     estate: &Estate,
 ) -> Vec<String> {
     let set = format!("Set-SendConnector {}", in_command(&connector.name));
-    let away: Vec<_> = connector.sources.iter().filter(|host| is_away(host, estate)).map(String::as_str).collect();
+    let away: Vec<_> = connector.sources.iter().filter(|host| returns(host, estate)).map(String::as_str).collect();
     let away = if away.is_empty() { String::new() } else { format!(" ({} before it returns)", away.join(", ")) };
+    let fetched = fetched(thumbprint, holders, estate);
+    let is_plain = thumbprint.starts_with('<') || fetched.contains(thumbprint);
+    let whose = if is_plain { String::new() } else { format!("    # the file of {thumbprint}") };
     let steps = vec![
         format!("{why}; every source server has to have it first, with its key{away}:"),
-        naming(&fetched(thumbprint, holders, estate), &set),
+        naming(&fetched, &set) + &whose,
         "Once controllers have replicated:".to_string(),
     ];
     steps.into_iter().chain(taken_up(connector, estate)).collect()
@@ -242,7 +245,7 @@ mod tests {
     #[test]
     fn of_a_server_that_nobody_knows_it_is_said_that_it_may_be_an_edge() {
         let steps = pin_to("Name it", &connector(&["edge09"]), "0101", ["edge09"], &with_edge());
-        assert!(steps[1].contains("'<NEW.CER>'"), "{steps:?}");
+        assert!(steps[1].contains("'<NEW.CER>'") && steps[1].ends_with("    # the file of 0101"), "{steps:?}");
         assert_eq!(steps[3], "    Restart-Service MSExchangeTransport    # on edge09 itself");
         assert!(steps[4].starts_with("Whether edge09 is an Edge server nobody tells"), "{steps:?}");
     }
