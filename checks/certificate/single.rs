@@ -1,7 +1,8 @@
 //! `certificate-single`: is one name served by one certificate, on every server, and shown as a client the right one of several?
 //!
-//! What ports show for a name is judged here; what goes out as a client, in `send`.
+//! What ports show for a name is judged here; what goes out as a client, in `send`. What mends that is in `mend`.
 
+mod mend;
 mod send;
 
 use crate::{

@@ -258,7 +258,7 @@ fn renewed_elsewhere<'s>(told: &[&'s Presented<'_>], in_trouble: &[&Held<'_>]) -
                 && names_of(right).any(|name| bears(one, &name))
         })
     };
-    (!in_trouble.iter().any(|held| is_younger(held))).then_some((holder, right))
+    (!in_trouble.iter().any(is_younger)).then_some((holder, right))
 }
 
 /// A connector in trouble, and what is known around it.
