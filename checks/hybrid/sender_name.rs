@@ -14,7 +14,7 @@ use crate::{
         },
         listeners::quote,
         meta::{Basis, Fold, Meta, Tier},
-        outgoing::pin_to,
+        outgoing::{is_away, pin_to},
     },
 };
 use alloc::{
@@ -100,7 +100,11 @@ fn judge(route: &Route<'_>, estate: &Estate) -> Finding {
         let seen = "its source servers are not known";
         return suspects_client_side(Finding::new(&META, subject, Verdict::Unknown, seen), route);
     }
-    let words = route.senders.iter().map(|sender| word(sender, route, estate));
+    let mut at_work = route.senders.iter().filter(|sender| !is_away(&sender.host, estate)).peekable();
+    if at_work.peek().is_none() {
+        return Finding::new(&META, subject, Verdict::Skip, "its source servers send nothing now, as you stated");
+    }
+    let words = at_work.map(|sender| word(sender, route, estate));
     let Some(worst) = words.reduce(|worst, word| if word.verdict > worst.verdict { word } else { worst }) else {
         return Finding::new(&META, subject, Verdict::Unknown, "its source servers are not known");
     };
@@ -335,7 +339,7 @@ mod tests {
             connectors::testing::words,
             hybrid::testing::*,
             inputs::Inputs,
-            plan::{PlannedServer, ServerRole},
+            plan::{PlannedServer, ServerRole, ServerState},
         },
     };
 
@@ -412,6 +416,17 @@ mod tests {
         assert_eq!(judge(&mail, &mail, only_thumbprint), ["unknown cloud"]);
         let two_servers = |inputs: &mut Inputs| inputs.send_connectors = Some(vec![sender(None, &["EX01", "EX02"])]);
         assert_eq!(judge(&mail, &mail, two_servers), ["unknown cloud"], "one of them is not known");
+        let mut estate = estate(Inputs {
+            send_connectors: Some(vec![sender(None, &["EX01", "EX02"])]),
+            inbound: Some(vec![comes_in(Some("mail.contoso.com"), &[])]),
+            send_log: Some(vec![session("1970-01-01T00:00:00Z", 1, &mail, &[])]),
+            ..Inputs::default()
+        });
+        let ex02 =
+            PlannedServer { state: ServerState::Maintenance, ..PlannedServer::new("ex02".into(), ServerRole::Mailbox) };
+        estate.servers.insert("ex02".into(), ex02);
+        let words = words(SenderName.judge(&estate, &Evidence::default()));
+        assert_eq!(words, ["pass send connector/Outbound to Office 365"], "that one sends nothing now");
     }
 
     #[test]

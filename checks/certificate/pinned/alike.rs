@@ -105,7 +105,9 @@ pub(super) fn one_of_two(
         if sources.is_empty() { vec![format!("    {command}{of_front_end}")] } else { sources.iter().map(of).collect() }
     };
     let mut steps = vec![
-        "A send connector or the hybrid configuration names it too, and Exchange keeps what is named. Once every service that needs it has the new one, go on only if this shows it:".to_string(),
+        format!(
+            "A send connector or the hybrid configuration names it too, and Exchange keeps what is named. Once every service that needs it has the new one, go on only if this shows {new}:"
+        ),
         format!("    $c = $null; {fetched}; $c | fl Thumbprint,Subject,Issuer"),
         "On every source server keep mail from going out meanwhile:".to_string(),
     ];
