@@ -206,8 +206,8 @@ static TOLD: [(Code, Told); 16] = [
             title: "A connector names the former certificate and not the new one",
             why: "TlsCertificateName holds issuer and subject. Once the former one is gone nothing fits: a receive connector offers no STARTTLS (event 12014), a send connector shows no certificate (550 5.7.64 from Exchange Online).",
             mends: &[
-                "$c = Get-ExchangeCertificate -Server <SERVER> -Thumbprint <NEW>",
-                "Set-SendConnector / Set-ReceiveConnector \"<NAME>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\"",
+                "$c = $null; $c = Get-ExchangeCertificate -Server <SERVER> -Thumbprint <NEW>",
+                "if ($c) { Set-SendConnector \"<NAME>\" -TlsCertificateName \"<I>$($c.Issuer)<S>$($c.Subject)\" }   (or Set-ReceiveConnector)",
             ],
             checks: &["certificate-pinned"],
         },
