@@ -21,6 +21,9 @@ pub struct SendSession {
     /// Where it went (`remote-endpoint`).
     #[serde(default)]
     pub remote: Option<IpAddr>,
+    /// It went to port 717, where a front end takes what it is to send on (`FrontendProxyEnabled`).
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub is_to_front_end: bool,
     /// What the other end calls itself: the name in its banner.
     #[serde(default)]
     pub remote_name: Option<String>,

@@ -544,6 +544,7 @@ pub(crate) mod testing {
             local: Some([10, 0, 0, 1].into()),
             connector: CLOUD.into(),
             remote: None,
+            is_to_front_end: false,
             remote_name: Some("DB5EUR01FT003.mail.protection.outlook.com".into()),
             when: instant(when),
             sent: Some(sent),

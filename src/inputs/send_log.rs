@@ -41,6 +41,9 @@ const LONGEST_NAME: usize = 256;
 const LONGEST_SUBJECT: usize = 1024;
 const MOST_NAMES: usize = 500;
 
+/// Where a front end takes what it is to send on ("Mail flow and the transport pipeline", Microsoft Learn).
+const FRONT_END: u16 = 717;
+
 /// Is it a protocol log? Its first line says so.
 pub fn is_log(text: &str) -> bool {
     let first = text.trim_start().lines().next().unwrap_or_default().to_ascii_lowercase();
@@ -174,6 +177,7 @@ fn says(session: &SendSession) -> impl Ord + use<> {
         session.server.clone(),
         session.local,
         session.connector.clone(),
+        session.is_to_front_end,
         parent,
         thumbprint(&session.sent),
         session.refusals.is_empty(),
@@ -204,6 +208,7 @@ impl Open {
         let session = &mut first.session;
         session.local = session.local.or(second.session.local);
         session.remote = session.remote.or(second.session.remote);
+        session.is_to_front_end |= second.session.is_to_front_end;
         session.remote_name = session.remote_name.take().or(second.session.remote_name);
         session.sent = session.sent.take().or(second.session.sent);
         session.received = session.received.take().or(second.session.received);
@@ -326,6 +331,7 @@ impl File<'_> {
                 local: None,
                 connector: row.connector.chars().take(LONGEST_NAME).collect(),
                 remote: None,
+                is_to_front_end: false,
                 remote_name: None,
                 when,
                 sent: None,
@@ -339,6 +345,7 @@ impl File<'_> {
         });
         open.session.local = open.session.local.or_else(|| address(row.local));
         open.session.remote = open.session.remote.or_else(|| address(row.remote));
+        open.session.is_to_front_end |= row.remote.parse().is_ok_and(|at: SocketAddr| at.port() == FRONT_END);
         open.take(row.event, &row.data, row.context).map_err(Wrong::Row)?;
         if open.has_ended {
             ended.extend(self.open.remove(row.id));
@@ -534,6 +541,7 @@ mod tests {
             local: "10.0.0.22".parse().ok(),
             connector: connector.into(),
             remote: "192.0.2.36".parse().ok(),
+            is_to_front_end: false,
             remote_name: Some(remote.into()),
             when: Timestamp::from_second(second).unwrap(),
             sent: Some(LoggedCertificate { thumbprint: format!("{second:040x}"), ..LoggedCertificate::default() }),
@@ -550,6 +558,13 @@ mod tests {
         assert_eq!(kept.len(), 1 + MOST_QUIET);
         assert!(kept[0].connector == "Cloud" && kept[0].remote.is_some() && kept[0].remote_name.is_some());
         assert!(kept[1..].iter().all(|session| session.remote.is_none() && session.remote_name.is_none()));
+    }
+
+    #[test]
+    fn what_goes_to_a_front_end_is_known_by_its_port() {
+        let (sessions, _) = read(&[NEW, &NEW.replace(":25,", ":717,").replace(",08D", ",18D")]);
+        let count = |is_it: bool| sessions.iter().filter(|session| session.is_to_front_end == is_it).count();
+        assert!(count(true) > 0 && count(true) == count(false), "{sessions:?}");
     }
 
     #[test]

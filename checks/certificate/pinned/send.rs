@@ -521,6 +521,7 @@ mod tests {
                 local: None,
                 connector: "OUT".into(),
                 remote: None,
+                is_to_front_end: false,
                 remote_name: None,
                 when: "2026-11-22T10:00:00Z".parse().unwrap(),
                 sent: Some(sent.clone()),

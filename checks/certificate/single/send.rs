@@ -488,6 +488,7 @@ mod tests {
             local: None,
             connector: TO_CLOUD.into(),
             remote: None,
+            is_to_front_end: false,
             remote_name: None,
             when: "2026-11-22T10:00:00Z".parse().unwrap(),
             sent: Some(LoggedCertificate { thumbprint: hex::encode([number; 20]), ..LoggedCertificate::default() }),
