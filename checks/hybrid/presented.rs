@@ -300,10 +300,10 @@ impl Look<'_> {
         connectors.chain(changes).filter(|when| *when <= last).max()
     }
 
-    /// Name and domain are what the tenant asks for.
+    /// Name and domain are known to be what the tenant asks for.
     fn is_all_right(&self, client: &Client) -> bool {
         let accepted = self.estate.plan.inputs.accepted_domains.as_ref();
-        let is_accepted = |name: &String| accepted.is_none_or(|accepted| is_accepted(name, accepted));
+        let is_accepted = |name: &String| accepted.is_some_and(|accepted| is_accepted(name, accepted));
         is_known_by(client, self.estate) == Some(true) && client.names.iter().any(is_accepted)
     }
 
@@ -499,6 +499,7 @@ mod tests {
         Inputs {
             send_connectors: Some(vec![sender(pin, &["EX01"])]),
             inbound: Some(vec![comes_in(Some("mail.contoso.com"), &[])]),
+            accepted_domains: Some(accepted(&["contoso.com"])),
             send_log: Some(sessions),
             ..Inputs::default()
         }
@@ -523,6 +524,8 @@ mod tests {
         let mut fresh = logged(None, vec![at("1969-12-31T10:00:00Z", &[REFUSED])]);
         fresh.inbound.as_mut().unwrap()[0].changed = Some(instant("1969-12-31T09:30:00Z"));
         assert_eq!(refused(fresh.clone()), ["warn ex01 chain-suspected"]);
+        let untold = Inputs { accepted_domains: None, ..logged(None, vec![at("1969-12-31T10:00:00Z", &[REFUSED])]) };
+        assert_eq!(refused(untold), ["fail ex01 refused"], "whether the domain is the tenant's is not known");
         let mut mended = fresh.clone();
         mended.inbound.as_mut().unwrap()[0].changed = Some(instant("1969-12-31T10:30:00Z"));
         assert_eq!(refused(mended), ["unknown ex01 log-too-old"], "nobody tried again");
