@@ -13,7 +13,7 @@ use crate::{
         finding::{Finding, Subject, Trouble, Verdict},
         hybrid::is_settled,
         meta::{Basis, Fold, Meta, Tier},
-        outgoing::{Outgoing, outgoing},
+        outgoing::{Outgoing, TENANTS, outgoing},
         outside::{Found, Leads, MOST_HOSTS, Met, Roots, asks, leads, left_out, look},
     },
 };
@@ -99,18 +99,10 @@ fn domains(connector: &Outgoing) -> Vec<String> {
     if !connector.smart_hosts.is_empty() {
         return Vec::new();
     }
-    let domain = |space: &String| {
-        let space = space.split(';').next()?;
-        let domain = canonical_name(space.split_once(':').map_or(space, |(_, domain)| domain).trim());
-        let domain = domain.strip_prefix("*.").map_or(domain.clone(), ToString::to_string);
-        (domain.ends_with(TENANTS) && is_host_name(&domain)).then_some(domain)
-    };
-    let all: BTreeSet<_> = connector.address_spaces.iter().filter_map(domain).collect();
+    let is_tenants = |domain: &String| domain.ends_with(TENANTS) && is_host_name(domain);
+    let all: BTreeSet<_> = connector.domains().filter(is_tenants).collect();
     all.into_iter().take(MOST_HOSTS).collect()
 }
-
-/// Where every tenant has its own domain (`contoso.mail.onmicrosoft.com`).
-const TENANTS: &str = ".onmicrosoft.com";
 
 /// The hosts that it dials, as far as they are known; and how many more are not asked. A domain without MX is its own host (RFC 5321
 /// section 5.1).

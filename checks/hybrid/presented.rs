@@ -11,8 +11,8 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         hybrid::{
-            Client, Fit, Refusal, Route, Sender, Shows, Since, Teller, best_fit, inbound, is_accepted, is_known,
-            is_known_by, is_settled, refusal, routes,
+            Client, Fit, GOES_NOWHERE, NOT_KNOWN, Refusal, Route, Sender, Shows, Since, Teller, Tenant, best_fit,
+            goes_nowhere, inbound, is_accepted, is_known, is_known_by, is_settled, refusal, routes, strange,
         },
         listeners::{quote, server_name},
         meta::{Basis, Fold, Meta, Tier},
@@ -71,7 +71,9 @@ impl Check for Presented {
             return Vec::new();
         }
         let routes = routes(estate, evidence);
-        let senders: Vec<_> = routes.iter().flat_map(|route| &route.senders).collect();
+        // Those of another tenant too: by what a port shows, a connector may prove to lead to the own one.
+        let routes = routes.iter().filter(|route| !route.is_logged_alone || route.tenant == Tenant::Own);
+        let senders: Vec<_> = routes.flat_map(|route| &route.senders).collect();
         let of = |need: &Need| {
             let Subject::Port(host, SMTP_PORT, _) = &need.subject else { return None };
             let sender = senders.iter().find(|sender| sender.is_named && sender.host == *host)?;
@@ -82,22 +84,43 @@ impl Check for Presented {
 
     fn judge(&self, estate: &Estate, evidence: &Evidence) -> Vec<Finding> {
         if !is_known(estate, evidence) {
-            let seen = "no hybrid organisation and no connector to Exchange Online is known";
-            return vec![Finding::new(&META, Subject::Estate, Verdict::Skip, seen)];
+            return vec![Finding::new(&META, Subject::Estate, Verdict::Skip, NOT_KNOWN)];
         }
         let routes = routes(estate, evidence);
-        let is_told = |sender: &&Sender<'_>| !matches!(sender.shows, Shows::Untold) || !sender.sessions.is_empty();
+        if goes_nowhere(&routes, estate, evidence) {
+            return vec![Finding::new(&META, Subject::Estate, Verdict::Skip, GOES_NOWHERE)];
+        }
+        let (own, others): (Vec<_>, Vec<_>) = routes.into_iter().partition(|route| route.tenant == Tenant::Own);
+        let of_others = others.iter().flat_map(judge_strange);
+        if own.is_empty() && !others.is_empty() {
+            return of_others.collect();
+        }
+        let is_told = |sender: &Sender<'_>| {
+            !matches!(sender.shows, Shows::Untold) || !sender.sessions.is_empty() || sender.is_handed_on
+        };
         let at_work = |sender: &&Sender<'_>| !is_away(&sender.host, estate);
-        let is_anyone_told =
-            routes.iter().flat_map(|route| &route.senders).filter(at_work).any(|sender| is_told(&sender));
+        let is_anyone_told = own.iter().flat_map(|route| &route.senders).filter(at_work).any(is_told);
         if estate.plan.inputs.is_empty() || !is_anyone_told {
-            return vec![mend_spelling(estate).into_iter().fold(untold(&routes), Finding::remedy)];
+            let untold = mend_spelling(estate).into_iter().fold(untold(&own), Finding::remedy);
+            return of_others.chain([untold]).collect();
         }
         let look =
             Look { estate, certificates: &Certificates::seen(estate, evidence), now: estate_now(estate, evidence) };
-        let of_route = |route| look.judge_route(route);
-        routes.iter().flat_map(of_route).collect()
+        let of_own = own.iter().flat_map(|route| look.judge_route(route));
+        of_own.chain(of_others).collect()
     }
+}
+
+/// Of each server that sends by a connector which is not known to lead to the own tenant.
+fn judge_strange(route: &Route<'_>) -> Vec<Finding> {
+    let subjects = route.senders.iter().map(|sender| sender.subject.clone());
+    let found = subjects.filter_map(|subject| {
+        let is_untold = Trouble::ClientSideUntold(subject.clone());
+        let finding = strange(&META, subject, route)?;
+        Some(if finding.verdict == Verdict::Unknown { finding.is(is_untold) } else { finding })
+    });
+    let found: Vec<_> = found.collect();
+    if found.is_empty() { strange(&META, route.connector.subject(), route).into_iter().collect() } else { found }
 }
 
 /// The client's side is not known of anybody: said once.
@@ -108,14 +131,21 @@ fn untold(routes: &[Route<'_>]) -> Finding {
         .is(Trouble::ClientSideUntold(Subject::Estate))
         .remedy("Give the newest send log of every source server, and their certificates (--input):");
     let name = in_command(routes.first().map_or("", |route| &route.connector.name));
-    let proxied = routes.first().is_some_and(|route| route.connector.is_proxied);
-    let get = if proxied { "Get-FrontendTransportService" } else { "Get-TransportService" };
+    let get = routes.first().map_or(TRANSPORT, service);
     let finding = finding
         .remedy(format!("    Set-SendConnector {name} -ProtocolLoggingLevel Verbose"))
         .remedy(format!("    (Get-SendConnector {name}).SourceTransportServers | % {{ {get} $_.Name }} | fl Name,SendProtocolLogPath"))
         .remedy("exchange-preflight explain inputs has the commands that export the certificates.");
     let subjects = routes.iter().flat_map(|route| &route.senders).map(|sender| sender.subject.clone());
     subjects.fold(finding, Finding::speaks_for)
+}
+
+const TRANSPORT: &str = "Get-TransportService";
+
+/// The service whose log tells what goes out by a connector.
+fn service(route: &Route<'_>) -> &'static str {
+    let is_handed_on = route.senders.iter().any(|sender| sender.is_handed_on);
+    if route.connector.is_proxied || is_handed_on { "Get-FrontendTransportService" } else { TRANSPORT }
 }
 
 struct Look<'l> {
@@ -171,14 +201,17 @@ impl Look<'_> {
     fn well(&self, sender: &Sender<'_>, route: &Route<'_>) -> Finding {
         let finding = |verdict, seen: String| Finding::new(&META, sender.subject.clone(), verdict, seen);
         let untold = |seen: &str| {
-            let name = server_name(&sender.host);
+            let (name, get) = (server_name(&sender.host), service(route));
             let finding = finding(Verdict::Unknown, seen.into())
                 .is(Trouble::ClientSideUntold(sender.subject.clone()))
                 .remedy(format!("Give its newest send log, or an export of its certificates (--input {name}=<FILE>):"))
-                .remedy(format!("    Get-TransportService {name} | fl SendProtocolLogPath"));
+                .remedy(format!("    {get} {name} | fl SendProtocolLogPath"));
             mend_spelling(self.estate).into_iter().fold(finding, Finding::remedy)
         };
         match &sender.shows {
+            Shows::Untold if sender.is_handed_on => untold(
+                "by its log it hands all to a front end, which dials for it: what that shows its own send log tells, and that was not given",
+            ),
             Shows::Untold => {
                 untold("neither a log of it nor its certificates were given, so that what it shows is not known")
             }
@@ -477,7 +510,10 @@ fn chain_remedy(finding: Finding, sender: &Sender<'_>) -> Finding {
 mod tests {
     use super::*;
     use crate::{
-        facts::export::ExportedCertificate,
+        facts::{
+            export::{ExportedCertificate, ExportedSendConnector},
+            protocol_log::SendSession,
+        },
         model::{
             connectors::testing::words,
             hybrid::testing::*,
@@ -495,7 +531,7 @@ mod tests {
         words.iter().map(|word| word.replace("/Outbound to Office 365", "")).collect()
     }
 
-    fn logged(pin: Option<&str>, sessions: Vec<crate::facts::protocol_log::SendSession>) -> Inputs {
+    fn logged(pin: Option<&str>, sessions: Vec<SendSession>) -> Inputs {
         Inputs {
             send_connectors: Some(vec![sender(pin, &["EX01"])]),
             inbound: Some(vec![comes_in(Some("mail.contoso.com"), &[])]),
@@ -546,6 +582,30 @@ mod tests {
         assert_eq!(refused(logged(None, strange)), ["fail ex01 refused"]);
         let root = vec![at("1969-12-31T10:00:00Z", &["UntrustedRoot"])];
         assert_eq!(refused(logged(None, root)), ["fail ex01 refused-certificate"]);
+    }
+
+    #[test]
+    fn what_a_front_end_shows_the_log_of_transport_does_not_tell() {
+        let hop =
+            SendSession { is_to_front_end: true, ..session("1969-12-31T10:00:00Z", 2, &["ex01.contoso.com"], &[]) };
+        let inputs = Inputs { send_connectors: Some(vec![sender(None, &["EX01", "EX02"])]), ..logged(None, vec![hop]) };
+        let judged = Presented.judge(&estate(inputs), &Evidence::default());
+        let remedy = judged[0].remedy.join("\n");
+        assert!(remedy.contains("Get-FrontendTransportService ex01 | fl SendProtocolLogPath"), "{remedy}");
+        let words = words(judged);
+        assert_eq!(words, ["unknown ex01/Outbound to Office 365", "unknown ex02/Outbound to Office 365"]);
+    }
+
+    #[test]
+    fn who_refused_a_connector_that_only_a_log_tells_of_is_not_known() {
+        let sessions = vec![session("1969-12-31T10:00:00Z", 1, &["ex01.contoso.com"], &[REFUSED])];
+        let alone = Inputs { send_connectors: None, ..logged(None, sessions.clone()) };
+        let judged = Presented.judge(&estate(alone), &Evidence::default());
+        assert!(judged[0].remedy.join("\n").contains("Get-SendConnector"), "{judged:?}");
+        assert_eq!(words(judged), ["unknown ex01/Outbound to Office 365"]);
+        let gateway = ExportedSendConnector { name: "Gateway".into(), ..ExportedSendConnector::default() };
+        let known = Inputs { send_connectors: Some(vec![gateway]), ..logged(None, sessions) };
+        assert_eq!(judge(known), ["skip estate"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         hybrid::{
-            Fit, Route, Sender, Shows, best_fit, inbound, inbound_subject, nothing_to_judge, routes,
+            Fit, Route, Sender, Shows, Tenant, best_fit, inbound, inbound_subject, nothing_to_judge, routes, strange,
             suspects_client_side,
         },
         meta::{Basis, Fold, Meta, Tier},
@@ -63,7 +63,16 @@ impl Check for SenderAddress {
         {
             return vec![nothing];
         }
-        let routes = routes(estate, evidence);
+        let mut routes = routes(estate, evidence);
+        if !routes.is_empty() && !routes.iter().any(|route| route.tenant == Tenant::Own) {
+            // From nowhere known do the servers come to this tenant.
+            let word = |route: &Route<'_>| {
+                Some(suspects_client_side(strange(&META, route.connector.subject(), route)?, route))
+            };
+            let words = routes.iter().filter_map(word);
+            return words.max_by_key(|word| word.verdict).into_iter().collect();
+        }
+        routes.retain(|route| route.tenant == Tenant::Own);
         let findings: Vec<_> = inbound(estate).map(|connector| judge(connector, &routes, estate)).collect();
         if findings.is_empty() {
             let seen = "the tenant has no inbound connector of type OnPremises in service";
@@ -213,11 +222,14 @@ fn list(all: impl Iterator<Item = String>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{
-        connectors::testing::words,
-        hybrid::testing::*,
-        inputs::{HybridPlan, Inputs},
-        plan::Plan,
+    use crate::{
+        facts::export::ExportedSendConnector,
+        model::{
+            connectors::testing::words,
+            hybrid::testing::*,
+            inputs::{HybridPlan, Inputs},
+            plan::Plan,
+        },
     };
 
     fn judge(inbound: Vec<InboundConnector>, egress: &[&str], logged: bool) -> Vec<String> {
@@ -259,5 +271,32 @@ mod tests {
         assert_eq!(judge(other(), &["192.0.2.1"], true), ["fail inbound connector/Relay address", "skip in"]);
         assert_eq!(judge(Vec::new(), &[], true), ["skip estate"]);
         assert_eq!(judge(vec![comes_in(None, &[])], &[], true), ["skip in"]);
+    }
+    #[test]
+    fn behind_a_gateway_the_address_of_the_servers_is_nobodys_business() {
+        let judge = |change: fn(&mut ExportedSendConnector)| {
+            let mut connector = sender(None, &["EX01"]);
+            (connector.is_cloud, connector.tls_domain) = (false, None);
+            change(&mut connector);
+            let inputs = Inputs {
+                send_connectors: Some(vec![connector]),
+                inbound: Some(vec![comes_in(None, &["203.0.113.0/24"])]),
+                ..Inputs::default()
+            };
+            let hybrid = HybridPlan { egress: vec!["198.51.100.7".parse().unwrap()], ..HybridPlan::default() };
+            let plan = Plan { hybrid, inputs, ..Plan::of("contoso.com") };
+            let judged = SenderAddress.judge(&Estate::learn(&plan, &Evidence::default()), &Evidence::default());
+            (judged[0].seen.contains("to Exchange Online itself"), words(judged))
+        };
+        let (_, told) = judge(|_| ());
+        assert_eq!(told, ["fail inbound connector/Inbound from Contoso address"]);
+        let through =
+            |connector: &mut ExportedSendConnector| connector.smart_hosts = vec!["mx.provider.example".into()];
+        assert_eq!(judge(through), (true, vec!["skip estate".to_string()]));
+        let to_whom = |connector: &mut ExportedSendConnector| {
+            connector.address_spaces = vec!["SMTP:fabrikam.com;1".into()];
+            connector.smart_hosts = vec!["fabrikam-com.mail.protection.outlook.com".into()];
+        };
+        assert_eq!(judge(to_whom).1, ["skip send connector/Outbound to Office 365"]);
     }
 }

@@ -9,7 +9,7 @@ use crate::{
         finding::{Finding, Subject, Trouble, Verdict},
         hybrid::{
             Client, Fit, Refusal, Route, Sender, Shows, fit, inbound, is_accepted, is_pattern, nothing_to_judge,
-            routes, suspects_client_side,
+            routes, strange, suspects_client_side,
         },
         listeners::quote,
         meta::{Basis, Fold, Meta, Tier},
@@ -76,6 +76,9 @@ impl Check for SenderDomain {
 
 fn judge_route(route: &Route<'_>, estate: &Estate) -> Finding {
     let subject = route.connector.subject();
+    if let Some(strange) = strange(&META, subject.clone(), route) {
+        return suspects_client_side(strange, route);
+    }
     let is_domain = |(refusal, _): &(Refusal, &str)| *refusal == Refusal::Domain;
     if let Some((_, said)) = route.refused().filter(is_domain) {
         let seen = format!("Exchange Online says so: {}", quote(said));

@@ -10,7 +10,7 @@ use crate::{
         finding::{Finding, Subject, Trouble, Verdict},
         hybrid::{
             Client, Fit, Route, Sender, Shows, best_fit, fit, inbound, is_accepted, is_pattern, nothing_to_judge,
-            routes, suspects_client_side,
+            routes, strange, suspects_client_side,
         },
         listeners::quote,
         meta::{Basis, Fold, Meta, Tier},
@@ -93,6 +93,9 @@ struct Word<'r> {
 
 fn judge(route: &Route<'_>, estate: &Estate) -> Finding {
     let subject = route.connector.subject();
+    if let Some(strange) = strange(&META, subject.clone(), route) {
+        return suspects_client_side(strange, route);
+    }
     if let Some(unnamed) = unnamed(route, estate) {
         return unnamed;
     }
@@ -334,7 +337,7 @@ fn set_inbound(estate: &Estate, name: &str) -> String {
 mod tests {
     use super::*;
     use crate::{
-        facts::export::ExportedCertificate,
+        facts::export::{ExportedCertificate, ExportedSendConnector},
         model::{
             connectors::testing::words,
             hybrid::testing::*,
@@ -449,8 +452,38 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_to_strangers_is_none_of_the_tenants_business() {
+        let own = ["ex01.contoso.com"];
+        let asked = ["mail.contoso.com"];
+        let of = |change: fn(&mut ExportedSendConnector)| {
+            move |inputs: &mut Inputs| {
+                inputs.accepted_domains = Some(accepted(&["contoso.com", "contoso.onmicrosoft.com"]));
+                change(&mut inputs.send_connectors.as_mut().unwrap()[0]);
+            }
+        };
+        assert_eq!(judge(&asked, &own, of(|_| ())), ["fail cloud name"]);
+        let to_partner = |connector: &mut ExportedSendConnector| {
+            (connector.is_cloud, connector.address_spaces) = (false, vec!["SMTP:fabrikam.com;1".into()]);
+            connector.smart_hosts = vec!["fabrikam-com.mail.protection.outlook.com".into()];
+        };
+        assert_eq!(judge(&asked, &own, of(to_partner)), ["skip cloud"]);
+        let to_gateway = |connector: &mut ExportedSendConnector| {
+            (connector.is_cloud, connector.tls_domain) = (false, None);
+            connector.smart_hosts = vec!["gateway.provider.example".into()];
+        };
+        assert_eq!(judge(&asked, &own, of(to_gateway)), ["skip estate"]);
+        assert_eq!(judge(&asked, &own, |inputs| inputs.send_connectors = None), ["unknown estate"]);
+        let refused = |inputs: &mut Inputs| {
+            inputs.send_connectors = None;
+            inputs.send_log = Some(vec![session("1970-01-01T00:00:00Z", 1, &own, &["550 5.7.64 TenantAttribution"])]);
+        };
+        assert_eq!(judge(&asked, &own, refused), ["unknown cloud"]);
+    }
+
+    #[test]
     fn the_remedy_has_real_values() {
         let inputs = Inputs {
+            send_connectors: Some(vec![sender(None, &["EX01"])]),
             inbound: Some(vec![comes_in(Some("mail.contoso.com"), &[])]),
             certificates: Some(vec![held(3, &["mail.contoso.com"])]),
             send_log: Some(vec![session("1970-01-01T00:00:00Z", 1, &["smtp.contoso.com"], &[])]),

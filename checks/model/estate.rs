@@ -99,6 +99,8 @@ pub(crate) struct Derived {
     pub(crate) certificates: OnceCell<Rc<Certificates>>,
     /// Which certificates each server has.
     pub(crate) stocks: OnceCell<Rc<BTreeMap<String, Stock>>>,
+    /// Which connectors led to the own tenant before what a rehearsal supposes.
+    pub(crate) own_before: OnceCell<Rc<BTreeSet<String>>>,
 }
 
 /// A domain controller.

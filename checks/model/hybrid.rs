@@ -6,19 +6,21 @@
 
 use crate::{
     facts::{
+        connector::CertificateName,
         distinguished::DistinguishedName,
         dns::{canonical_name, is_host_name},
         export::{AcceptedDomain, InboundConnector},
         protocol_log::{LoggedCertificate, SendSession},
     },
     model::{
-        estate::Estate,
+        estate::{Derived, Estate},
         evidence::Evidence,
         finding::{Finding, Subject, Trouble, Verdict},
         informants::are_settled,
+        listeners::quote,
         meta::Meta,
         organisation::{SearchOf, Told, searches},
-        outgoing::{Outgoing, Presented, outgoing, presented, successor},
+        outgoing::{Outgoing, Presented, TENANTS, is_internal, outgoing, presented, successor},
         selection::{By, Choice, Selected},
         stock::{Source, Stock, Stocked, session_host, stocks},
     },
@@ -26,6 +28,7 @@ use crate::{
 use alloc::{
     boxed::Box,
     collections::{BTreeMap, BTreeSet},
+    rc::Rc,
     string::{String, ToString},
     vec,
     vec::Vec,
@@ -39,6 +42,22 @@ pub struct Route<'e> {
     pub connector: Outgoing,
     /// Its source servers.
     pub senders: Vec<Sender<'e>>,
+    /// Where it leads.
+    pub tenant: Tenant,
+    /// Neither the directory nor an export has it.
+    pub is_logged_alone: bool,
+}
+
+/// Whose part of Exchange Online a connector leads to. Partners have theirs there as well, and their connectors are none of the
+/// exported tenant's business.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tenant {
+    /// The organisation's own: the one that was exported, if any was.
+    Own,
+    /// Another one, as far as is told.
+    Another,
+    /// Nobody tells.
+    Untold,
 }
 
 /// A server that sends by a connector.
@@ -52,6 +71,8 @@ pub struct Sender<'e> {
     pub subject: Subject,
     /// Its logged sessions by this connector, the oldest first.
     pub sessions: Vec<&'e SendSession>,
+    /// It has a log, and by that hands all over to a front end, whose log nobody gave.
+    pub is_handed_on: bool,
     /// What it shows there as a client.
     pub shows: Shows,
     /// What was changed after its newest session, so that this tells nothing sure of today.
@@ -291,6 +312,19 @@ impl Route<'_> {
     pub fn refused(&self) -> Option<(Refusal, &str)> {
         self.senders.iter().filter_map(Sender::refused).min_by_key(|(refusal, _)| *refusal)
     }
+
+    /// And that because Exchange Online did not know whose mail it was.
+    pub fn refused_as_unknown(&self) -> Option<&str> {
+        let (refusal, said) = self.refused()?;
+        matches!(refusal, Refusal::Domain | Refusal::Attribution).then_some(said)
+    }
+
+    /// Every certificate that was ever shown by it is one that the tenant asks for, as far as logs tell.
+    fn fits_whole(&self, estate: &Estate) -> bool {
+        let sessions = self.senders.iter().flat_map(|sender| &sender.sessions);
+        let mut sent = sessions.filter_map(|session| session.sent.as_ref()).map(Client::logged);
+        sent.all(|client| is_known_by(&client, estate) == Some(true))
+    }
 }
 
 /// Is it known that there is a hybrid organisation, or that mail goes to Exchange Online?
@@ -309,7 +343,7 @@ pub fn is_settled(estate: &Estate, evidence: &Evidence) -> bool {
     estate.plan.logon.is_none() || are_settled(&SEARCHES, estate, evidence)
 }
 
-/// Why a check that rests on a file of the tenant's has nothing to judge, if it has not.
+/// Why a check of what is sent to Exchange Online has nothing to judge, if it has not. It rests on this file of the tenant's.
 pub fn nothing_to_judge(
     meta: &'static Meta,
     is_given: bool,
@@ -318,7 +352,9 @@ pub fn nothing_to_judge(
     evidence: &Evidence,
 ) -> Option<Finding> {
     let seen = if !is_known(estate, evidence) {
-        "no hybrid organisation and no connector to Exchange Online is known".to_string()
+        NOT_KNOWN.to_string()
+    } else if goes_nowhere(&routes(estate, evidence), estate, evidence) {
+        GOES_NOWHERE.to_string()
     } else if !is_given {
         alloc::format!("it needs {needed}, and nobody gave that (--input)")
     } else {
@@ -327,36 +363,169 @@ pub fn nothing_to_judge(
     Some(Finding::new(meta, Subject::Estate, Verdict::Skip, seen))
 }
 
-/// Every way to Exchange Online.
+/// What is said of an organisation that has nothing to do with Exchange Online.
+pub const NOT_KNOWN: &str = "no hybrid organisation and no connector to Exchange Online is known";
+
+/// What is said where others stand between.
+pub const GOES_NOWHERE: &str =
+    "nothing goes from the servers to Exchange Online itself: none of their send connectors leads there";
+
+/// All send connectors are known, and none leads to Exchange Online: a gateway of others may stand between.
+pub fn goes_nowhere(routes: &[Route<'_>], estate: &Estate, evidence: &Evidence) -> bool {
+    routes.is_empty() && are_connectors_known(estate, evidence)
+}
+
+fn are_connectors_known(estate: &Estate, evidence: &Evidence) -> bool {
+    let is_read = || !estate.organisation.send_connectors.is_empty() && is_settled(estate, evidence);
+    estate.plan.inputs.send_connectors.is_some() || is_read()
+}
+
+/// What there is to say of a connector that is not known to lead to the organisation's own tenant; nothing where it does.
+pub fn strange(meta: &'static Meta, subject: Subject, route: &Route<'_>) -> Option<Finding> {
+    let skip = |seen| Some(Finding::new(meta, subject.clone(), Verdict::Skip, seen));
+    match (route.tenant, route.refused_as_unknown()) {
+        (Tenant::Own, _) => None,
+        (Tenant::Another, _) => skip("it leads to another tenant than the one that was exported, as far as is told"),
+        (Tenant::Untold, None) => {
+            skip("whether it leads to the own tenant or to another one is not told (Get-AcceptedDomain of the tenant)")
+        }
+        (Tenant::Untold, Some(said)) => {
+            let said = quote(said);
+            let seen = alloc::format!(
+                "Exchange Online refused a session: {said}; whether the own tenant was meant is not told"
+            );
+            let give = if route.is_logged_alone { "the send connectors" } else { "the accepted domains of the tenant" };
+            let command = if route.is_logged_alone { "Get-SendConnector" } else { "Get-AcceptedDomain" };
+            let remedy = alloc::format!(
+                "Give {give} by --input ({command}); exchange-preflight explain inputs has the command that exports them."
+            );
+            Some(Finding::new(meta, subject, Verdict::Unknown, seen).remedy(remedy))
+        }
+    }
+}
+
+/// Every way to Exchange Online, and whose tenant it leads to.
+///
+/// A server shows a certificate to any partner whose mail is there. So a connector that only a log tells of is a way to the own
+/// tenant only by a certificate that this asks for; and what was refused as unknown may be, as long as nothing better is known.
 pub fn routes<'e>(estate: &'e Estate, evidence: &Evidence) -> Vec<Route<'e>> {
     let log: Vec<&SendSession> = estate.plan.inputs.send_log.iter().flatten().collect();
     let known = outgoing(estate);
-    let is_of = |session: &SendSession, name: &str| session.connector.eq_ignore_ascii_case(name);
-    let is_strange = |session: &SendSession| !known.iter().any(|connector| is_of(session, &connector.name));
-    let is_online = |session: &SendSession| {
-        session.remote_name.as_deref().is_some_and(is_exchange_online)
-            || matches!(refusal(session), Some((Refusal::Domain | Refusal::Attribution, _)))
-    };
     let stocks = stocks(estate, evidence);
+    let own_before = own_before(estate, evidence);
+    let draw = |connector: &Outgoing, sessions: &[&'e SendSession]| {
+        route(connector.clone(), sessions, &own_before, &stocks, estate, evidence)
+    };
     let mut routes = Vec::new();
-    let mut is_claimed = false;
     for connector in known.iter().filter(|connector| connector.is_enabled && connector.is_to_exchange_online()) {
         let mut sessions: Vec<_> = log.iter().copied().filter(|session| is_of(session, &connector.name)).collect();
-        if sessions.is_empty() && connector.is_proxied {
-            // The front end dials for it, and logs that under a connector of its own.
-            sessions = log.iter().copied().filter(|session| is_strange(session) && is_online(session)).collect();
-            is_claimed |= !sessions.is_empty();
+        let is_dialled = |session: &&SendSession| !is_internal(session, estate);
+        if connector.is_proxied && !sessions.iter().any(is_dialled) {
+            sessions.extend(log.iter().copied().filter(|session| is_of_front_end(session, connector, &known, estate)));
         }
-        routes.push(route(connector.clone(), &sessions, &stocks, estate, evidence));
+        routes.push(draw(connector, &sessions));
     }
-    let mut strange: BTreeMap<String, Vec<&SendSession>> = BTreeMap::new();
-    for session in log.iter().copied().filter(|session| !is_claimed && is_strange(session)) {
-        strange.entry(session.connector.to_lowercase()).or_default().push(session);
+    if are_connectors_known(estate, evidence) {
+        return routes;
     }
-    for sessions in strange.into_values().filter(|sessions| sessions.iter().any(|session| is_online(session))) {
-        routes.push(route(of_log(sessions[0]), &sessions, &stocks, estate, evidence));
+    let mut logged: BTreeMap<String, Vec<&SendSession>> = BTreeMap::new();
+    for session in log.iter().copied().filter(|session| !known.iter().any(|one| is_of(session, &one.name))) {
+        logged.entry(session.connector.to_lowercase()).or_default().push(session);
+    }
+    let logged = logged.into_values().filter(|sessions| sessions.iter().any(|session| is_online(session)));
+    let drawn = logged.map(|sessions| {
+        let route = draw(&of_log(sessions[0]), &sessions);
+        let tenant = if route.tenant == Tenant::Own { Tenant::Own } else { Tenant::Untold };
+        Route { is_logged_alone: true, tenant, ..route }
+    });
+    let (own, others): (Vec<_>, Vec<_>) = drawn.partition(|route| route.tenant == Tenant::Own);
+    // Where one server shows its only certificate to everybody, a way to strangers seems to fit in part.
+    let has_whole = own.iter().any(|route| route.fits_whole(estate));
+    let is_meant = |route: &Route<'_>| !has_whole || route.fits_whole(estate) || route.refused_as_unknown().is_some();
+    routes.extend(own.into_iter().filter(is_meant));
+    if !routes.iter().any(|route| route.tenant == Tenant::Own) {
+        routes.extend(others.into_iter().filter(|route| route.refused_as_unknown().is_some()));
     }
     routes
+}
+
+fn is_of(session: &SendSession, connector: &str) -> bool {
+    session.connector.eq_ignore_ascii_case(connector)
+}
+
+fn is_online(session: &SendSession) -> bool {
+    session.remote_name.as_deref().is_some_and(is_exchange_online)
+        || matches!(refusal(session), Some((Refusal::Domain | Refusal::Attribution, _)))
+}
+
+/// The front end dials for a connector, and logs that under a connector of its own. Where it dials for several, only the certificate
+/// tells which one was meant.
+fn is_of_front_end(session: &SendSession, connector: &Outgoing, known: &[Outgoing], estate: &Estate) -> bool {
+    let is_known = known.iter().any(|one| is_of(session, &one.name));
+    let is_sole = known.iter().filter(|one| one.is_enabled && one.is_proxied).count() == 1;
+    let pin = connector.pin.value().and_then(|pin| CertificateName::read(pin));
+    let is_meant = |client: &Client| {
+        let is_named = pin.as_ref().is_some_and(|pin| pin.fits(&client.subject, &client.issuer));
+        is_named || is_known_by(client, estate) == Some(true)
+    };
+    let is_its = || is_sole || session.sent.as_ref().map(Client::logged).is_some_and(|client| is_meant(&client));
+    !is_known && is_online(session) && is_its()
+}
+
+/// By a certificate that a rehearsal takes away a connector was known until now, and is to be found again.
+fn own_before(estate: &Estate, evidence: &Evidence) -> Rc<BTreeSet<String>> {
+    let look = || {
+        if estate.plan.inputs.supposed.is_none() {
+            return Rc::default();
+        }
+        let mut before = estate.clone();
+        (before.plan.inputs.supposed, before.derived) = (None, Derived::default());
+        let own = |route: Route<'_>| (route.tenant == Tenant::Own).then_some(route.connector.name);
+        Rc::new(routes(&before, evidence).into_iter().filter_map(own).collect())
+    };
+    Rc::clone(estate.derived.own_before.get_or_init(look))
+}
+
+/// Whose tenant a connector leads to. What the Hybrid Configuration Wizard made leads to the own one, unless an address space
+/// names the domain of another.
+fn tenant(connector: &Outgoing, senders: &[Sender<'_>], estate: &Estate) -> Tenant {
+    let sent = |sender: &Sender<'_>| {
+        let logged = sender.sessions.iter().filter_map(|session| session.sent.as_ref()).map(Client::logged);
+        let shown = if let Shows::These(clients, _) = &sender.shows { clients.clone() } else { Vec::new() };
+        logged.chain(shown).any(|client| is_known_by(&client, estate) == Some(true))
+    };
+    if senders.iter().any(sent) {
+        return Tenant::Own;
+    }
+    let is_of_a_tenant = |domain: &str| domain.ends_with(TENANTS);
+    let Some(accepted) = &estate.plan.inputs.accepted_domains else {
+        let is_own = connector.is_cloud || connector.domains().any(|domain| is_of_a_tenant(&domain));
+        return if is_own { Tenant::Own } else { Tenant::Untold };
+    };
+    let own: BTreeSet<_> = accepted.iter().filter_map(|domain| tenant_name(&domain.name)).collect();
+    let is_own_domain =
+        |domain: String| is_accepted(&domain, accepted) || tenant_name(&domain).is_some_and(|name| own.contains(name));
+    let is_exchanger = |host: &String| accepted.iter().any(|domain| is_exchanger_of(host, &domain.name));
+    if connector.domains().any(is_own_domain) || connector.smart_hosts.iter().any(is_exchanger) {
+        return Tenant::Own;
+    }
+    let leads_elsewhere = !own.is_empty() && connector.domains().any(|domain| is_of_a_tenant(&domain));
+    if connector.is_cloud && !leads_elsewhere { Tenant::Own } else { Tenant::Another }
+}
+
+/// `contoso` of `contoso.onmicrosoft.com` and `contoso.mail.onmicrosoft.com`.
+fn tenant_name(domain: &str) -> Option<&str> {
+    let name = domain.strip_suffix(TENANTS)?;
+    Some(name.strip_suffix(".mail").unwrap_or(name))
+}
+
+/// Is it the host to which the MX record of a domain in Exchange Online leads? `contoso.com` has
+/// `contoso-com.mail.protection.outlook.com`, or the same before a zone of `mx.microsoft`.
+fn is_exchanger_of(host: &str, domain: &str) -> bool {
+    let host = canonical_name(host);
+    let label = host.split('.').next().filter(|_| is_exchange_online(&host));
+    let domain = domain.strip_prefix("*.").unwrap_or(domain);
+    label.is_some_and(|label| label == domain.replace('.', "-") || tenant_name(domain) == Some(label))
 }
 
 /// A connector of which only a log tells.
@@ -377,18 +546,21 @@ fn of_log(session: &SendSession) -> Outgoing {
 
 fn route<'e>(
     mut connector: Outgoing,
-    sessions: &[&'e SendSession],
+    logged: &[&'e SendSession],
+    own_before: &BTreeSet<String>,
     stocks: &BTreeMap<String, Stock>,
     estate: &Estate,
     evidence: &Evidence,
 ) -> Route<'e> {
+    let (hops, sessions): (Vec<_>, Vec<&SendSession>) =
+        logged.iter().copied().partition(|session| is_internal(session, estate));
     let host_of = |session: &SendSession| {
         let address = || session.local.map_or("<SERVER>".to_string(), |address| address.to_string());
         session_host(session, estate).unwrap_or_else(address)
     };
-    let of_named = sessions.iter().filter(|session| session.server.is_some()).map(|session| host_of(session));
+    let of_named = logged.iter().filter(|session| session.server.is_some()).map(|session| host_of(session));
     let named: BTreeSet<String> = connector.sources.iter().cloned().chain(of_named).collect();
-    connector.sources.extend(sessions.iter().map(|session| host_of(session)));
+    connector.sources.extend(logged.iter().map(|session| host_of(session)));
     let senders = presented(&connector, stocks, estate, evidence).into_iter().map(|one| {
         let mut own: Vec<_> = sessions.iter().copied().filter(|session| host_of(session) == one.host).collect();
         own.sort_by_key(|session| session.when);
@@ -400,12 +572,16 @@ fn route<'e>(
             since: own.last().and_then(|session| since(session, selected, estate)),
             selected: selected.and_then(Selected::sure).map(Client::stocked),
             stock: stock.into_iter().flat_map(|stock| stock.certificates.values().map(Client::stocked)).collect(),
+            is_handed_on: own.is_empty() && hops.iter().any(|session| host_of(session) == one.host),
             sessions: own,
             is_named: named.contains(&one.host),
             host: one.host,
         }
     });
-    Route { senders: senders.collect(), connector }
+    let senders: Vec<_> = senders.collect();
+    let is_own = own_before.contains(&connector.name);
+    let tenant = if is_own { Tenant::Own } else { tenant(&connector, &senders, estate) };
+    Route { senders, tenant, is_logged_alone: false, connector }
 }
 
 /// A session of the log counts more than what Exchange is thought to select; where a certificate is supposed that was not there
@@ -563,7 +739,7 @@ pub(crate) mod testing {
 mod tests {
     use super::{testing::*, *};
     use crate::{
-        facts::export::ExportedCertificate,
+        facts::export::{ExportedCertificate, ExportedSendConnector},
         model::inputs::{Inputs, Supposed},
     };
 
@@ -642,7 +818,8 @@ mod tests {
         let supposed = Supposed { on: vec!["ex01".into()], ..Supposed::default() };
         let rehearsed = Inputs { supposed: Some(supposed), ..logged(with(None)) };
         assert_eq!(shown(rehearsed), ["ex01 01 selected"]);
-        assert_eq!(shown(logged(Inputs::default())), ["ex01 02 logged"], "a log alone tells of the connector");
+        let asked = Inputs { inbound: Some(vec![comes_in(Some("mail.contoso.com"), &[])]), ..Inputs::default() };
+        assert_eq!(shown(logged(asked)), ["ex01 02 logged"], "a log alone tells of the connector");
         let unknown = Inputs { send_connectors: Some(vec![sender(None, &["EX01", "EX02"])]), ..Inputs::default() };
         assert_eq!(shown(logged(unknown)), ["ex01 02 logged", "ex02 ?"]);
     }
@@ -663,5 +840,130 @@ mod tests {
         };
         assert_eq!(had(&[held(1, &mail), held(3, &mail)]), ["01", "03"]);
         assert_eq!(had(&[held(1, &mail), held(2, &mail)]), ["01", "02"]);
+    }
+    /// Where connectors lead, by their names.
+    fn led(inputs: Inputs) -> Vec<String> {
+        let estate = estate(inputs);
+        let routes = routes(&estate, &Evidence::default());
+        routes.iter().map(|route| alloc::format!("{} {:?}", route.connector.name, route.tenant)).collect()
+    }
+
+    fn led_by(change: impl FnOnce(&mut ExportedSendConnector), domains: Option<&[&str]>) -> Vec<String> {
+        let mut connector = ExportedSendConnector { name: "c".into(), is_cloud: false, ..sender(None, &["EX01"]) };
+        change(&mut connector);
+        let accepted_domains = domains.map(accepted);
+        led(Inputs { send_connectors: Some(vec![connector]), accepted_domains, ..Inputs::default() })
+    }
+
+    #[test]
+    fn a_connector_leads_to_the_tenant_whose_domains_it_names() {
+        let of_tenant: Option<&[&str]> = Some(&["contoso.com", "contoso.onmicrosoft.com"]);
+        let by = |host: &'static str, space: &'static str, is_cloud: bool| {
+            move |it: &mut ExportedSendConnector| {
+                it.smart_hosts = if host.is_empty() { Vec::new() } else { vec![host.into()] };
+                (it.address_spaces, it.is_cloud) = (vec![space.into()], is_cloud);
+            }
+        };
+        let own = "contoso-com.mail.protection.outlook.com";
+        for (host, space, is_cloud, untold, told) in [
+            ("", "SMTP:contoso.mail.onmicrosoft.com;1", false, "c Own", "c Own"),
+            ("", "SMTP:fabrikam.mail.onmicrosoft.com;1", false, "c Own", "c Another"),
+            ("", "SMTP:fabrikam.mail.onmicrosoft.com;1", true, "c Own", "c Another"),
+            ("", "smtp:*.contoso.com;5", false, "c Untold", "c Own"),
+            ("", "SMTP:*;1", true, "c Own", "c Own"),
+            (own, "SMTP:*;1", false, "c Untold", "c Own"),
+            ("contoso-com.a-v1.mx.microsoft", "SMTP:*;1", false, "c Untold", "c Own"),
+            ("contoso.mail.protection.outlook.com", "SMTP:*;1", false, "c Untold", "c Own"),
+            ("fabrikam-com.mail.protection.outlook.com", "SMTP:fabrikam.com;1", false, "c Untold", "c Another"),
+        ] {
+            assert_eq!(led_by(by(host, space, is_cloud), None), [untold], "{host} {space}");
+            assert_eq!(led_by(by(host, space, is_cloud), of_tenant), [told], "{host} {space}");
+        }
+        let renamed = by("", "SMTP:contoso.mail.onmicrosoft.com;1", true);
+        assert_eq!(led_by(renamed, Some(&["fabrikam.com"])), ["c Own"], "not all domains were given");
+        let through_others = |it: &mut ExportedSendConnector| {
+            (it.smart_hosts, it.tls_domain) = (vec!["gateway.provider.example".into()], None);
+        };
+        assert!(led_by(through_others, None).is_empty());
+    }
+
+    #[test]
+    fn what_fits_the_tenant_leads_there_before_and_after_a_rehearsal() {
+        let to_partner = ExportedSendConnector {
+            is_cloud: false,
+            smart_hosts: vec!["fabrikam-com.mail.protection.outlook.com".into()],
+            address_spaces: vec!["SMTP:fabrikam.com;1".into()],
+            ..sender(None, &["EX01"])
+        };
+        let inputs = |name: &str| Inputs {
+            send_connectors: Some(vec![to_partner.clone()]),
+            inbound: Some(vec![comes_in(Some("mail.contoso.com"), &[])]),
+            certificates: Some(vec![held(1, &[name])]),
+            ..Inputs::default()
+        };
+        assert_eq!(led(inputs("ex01.contoso.com")), ["Outbound to Office 365 Untold"]);
+        assert_eq!(led(inputs("mail.contoso.com")), ["Outbound to Office 365 Own"]);
+        let removed = vec![hex::encode([1; 20])];
+        let supposed = Supposed { on: vec!["ex01".into()], removed, ..Supposed::default() };
+        let rehearsed = Inputs { supposed: Some(supposed), ..inputs("mail.contoso.com") };
+        assert_eq!(led(rehearsed), ["Outbound to Office 365 Own"]);
+    }
+
+    #[test]
+    fn a_log_alone_tells_of_a_way_to_the_tenant_only_by_what_fits() {
+        let (mail, own) = (["mail.contoso.com"], ["ex01.contoso.com"]);
+        let by = |connector: &str, number: u8, names: &[&str], refusals: &[&str]| SendSession {
+            connector: connector.into(),
+            ..session("1970-01-01T00:00:00Z", number, names, refusals)
+        };
+        let of = |sessions: &[SendSession]| Inputs {
+            inbound: Some(vec![comes_in(Some("mail.contoso.com"), &[])]),
+            send_log: Some(sessions.to_vec()),
+            ..Inputs::default()
+        };
+        let refused = ["550 5.7.64 TenantAttribution"];
+        let (cloud, internet) = (by("Cloud", 1, &mail, &[]), by("Internet", 2, &own, &[]));
+        assert_eq!(led(of(&[cloud.clone(), internet.clone()])), ["Cloud Own"]);
+        assert!(led(of(&[internet.clone()])).is_empty(), "a stranger's mail may be there as well");
+        assert_eq!(led(of(&[cloud.clone(), by("Internet", 2, &own, &refused)])), ["Cloud Own"]);
+        assert_eq!(led(of(&[by("Internet", 2, &own, &refused)])), ["Internet Untold"]);
+        let in_part = [internet.clone(), by("Internet", 1, &mail, &[])];
+        assert_eq!(led(of(&in_part)), ["Internet Own"], "it may have been renewed");
+        assert_eq!(led(of(&[cloud.clone(), internet, by("Internet", 1, &mail, &[])])), ["Cloud Own"]);
+        let exported = vec![ExportedSendConnector { name: "Internet".into(), ..ExportedSendConnector::default() }];
+        let known = Inputs { send_connectors: Some(exported), ..of(&[cloud]) };
+        assert!(led(known).is_empty(), "all connectors are known");
+    }
+
+    #[test]
+    fn what_stays_inside_shows_nothing() {
+        let mail = ["mail.contoso.com"];
+        let hop = SendSession { is_to_front_end: true, ..session("1970-01-02T00:00:00Z", 2, &["ex01"], &[]) };
+        let with = |sessions: &[SendSession]| Inputs {
+            send_connectors: Some(vec![ExportedSendConnector { is_proxied: true, ..sender(None, &["EX01"]) }]),
+            inbound: Some(vec![comes_in(Some("mail.contoso.com"), &[])]),
+            send_log: Some(sessions.to_vec()),
+            ..Inputs::default()
+        };
+        let dialled = |number, names: &[&str]| SendSession {
+            connector: "Front End".into(),
+            ..session("1970-01-01T00:00:00Z", number, names, &[])
+        };
+        assert_eq!(shown(with(&[hop.clone()])), ["ex01 ?"]);
+        assert_eq!(shown(with(&[hop.clone(), dialled(1, &mail)])), ["ex01 01 logged"], "the front end's own log");
+        assert_eq!(shown(with(&[hop.clone(), dialled(3, &["smtp.contoso.com"])])), ["ex01 03 logged"]);
+        let exported = Inputs { certificates: Some(vec![held(1, &mail)]), ..with(&[hop.clone()]) };
+        assert_eq!(shown(exported), ["ex01 01 selected"]);
+        let mut several = with(&[hop, dialled(1, &mail), dialled(3, &["ex01.contoso.com"])]);
+        let internet = ExportedSendConnector { name: "Internet".into(), is_enabled: true, ..sender(None, &["EX01"]) };
+        let internet = ExportedSendConnector {
+            is_cloud: false,
+            is_proxied: true,
+            tls_domain: None,
+            address_spaces: vec!["SMTP:*;1".into()],
+            ..internet
+        };
+        several.send_connectors.as_mut().unwrap().push(internet);
+        assert_eq!(shown(several), ["ex01 01 logged"], "the other one is by the other connector");
     }
 }

@@ -40,6 +40,9 @@ use core::net::IpAddr;
 const CLOUD_SERVICES_MAIL: i64 = 131_072;
 const FRONTEND_PROXY: i64 = 8192;
 
+/// Where every tenant has its own domain (`contoso.onmicrosoft.com`, `contoso.mail.onmicrosoft.com`).
+pub const TENANTS: &str = ".onmicrosoft.com";
+
 /// A send connector, as the directory has it or an export.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
@@ -71,15 +74,24 @@ impl Outgoing {
         Subject::Configured("send connector".into(), self.name.clone())
     }
 
-    /// Does it lead to Exchange Online?
+    /// Does it lead to Exchange Online, its own tenant or another?
     pub fn is_to_exchange_online(&self) -> bool {
         // The TlsDomain that the wizard sets is the domain above all tenants itself.
         let is_online = |name: &str| is_exchange_online(name) || canonical_name(name) == "mail.protection.outlook.com";
-        let is_tenant = |space: &String| space.to_lowercase().contains(".mail.onmicrosoft.com");
         self.is_cloud
             || self.smart_hosts.iter().any(|host| is_online(host))
             || self.tls_domain.as_deref().is_some_and(is_online)
-            || self.address_spaces.iter().any(is_tenant)
+            // What a smart host of others does with it is their affair.
+            || self.smart_hosts.is_empty() && self.domains().any(|domain| domain.ends_with(TENANTS))
+    }
+
+    /// The domains of its address spaces, without the `*.` that stands for all below.
+    pub fn domains(&self) -> impl Iterator<Item = String> {
+        self.address_spaces.iter().filter_map(|space| {
+            let space = space.split(';').next()?;
+            let domain = canonical_name(space.split_once(':').map_or(space, |(_, domain)| domain).trim());
+            Some(domain.strip_prefix("*.").map_or_else(|| domain.clone(), ToString::to_string))
+        })
     }
 
     /// Does mail leave the organisation by it? A fax gateway takes none, and a smart host of one's own is no stranger: a server of the
@@ -367,13 +379,21 @@ pub fn is_supposed(host: &str, estate: &Estate) -> bool {
     supposed.map(|name| host_called(name, estate)).any(|name| name == host)
 }
 
-/// The last session of a host by a connector in which it showed a certificate.
+/// Did a session stay inside, between two servers of the estate, or of transport with the front end that dials for it? What is
+/// shown there nobody outside sees.
+pub fn is_internal(session: &SendSession, estate: &Estate) -> bool {
+    let is_own = |remote| estate.servers.keys().any(|host| estate.addresses(host).any(|address| address == remote));
+    session.is_to_front_end || session.remote.is_some_and(is_own)
+}
+
+/// The last session of a host by a connector in which it showed a certificate to somebody outside.
 fn last_session<'e>(connector: &str, host: &str, estate: &'e Estate) -> Option<&'e SendSession> {
     let sessions = estate.plan.inputs.send_log.iter().flatten();
     let is_its = |session: &&SendSession| {
         session.connector.eq_ignore_ascii_case(connector)
             && session.sent.is_some()
             && session_host(session, estate).as_deref() == Some(host)
+            && !is_internal(session, estate)
     };
     sessions.filter(is_its).max_by_key(|session| session.when)
 }
