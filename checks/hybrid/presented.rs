@@ -13,6 +13,7 @@ use crate::{
         hybrid::{
             Client, Fit, GOES_NOWHERE, NOT_KNOWN, Refusal, Route, Sender, Shows, Since, Teller, Tenant, best_fit,
             goes_nowhere, inbound, is_accepted, is_known, is_known_by, is_settled, refusal, routes, strange,
+            tenant_changed,
         },
         listeners::{quote, server_name},
         meta::{Basis, Fold, Meta, Tier},
@@ -96,7 +97,7 @@ impl Check for Presented {
             return of_others.collect();
         }
         let is_told = |sender: &Sender<'_>| {
-            !matches!(sender.shows, Shows::Untold) || !sender.sessions.is_empty() || sender.is_handed_on
+            !matches!(sender.shows, Shows::Untold) || !sender.sessions.is_empty() || !sender.handed_on.is_empty()
         };
         let at_work = |sender: &&Sender<'_>| !is_away(&sender.host, estate);
         let is_anyone_told = own.iter().flat_map(|route| &route.senders).filter(at_work).any(is_told);
@@ -144,7 +145,7 @@ const TRANSPORT: &str = "Get-TransportService";
 
 /// The service whose log tells what goes out by a connector.
 fn service(route: &Route<'_>) -> &'static str {
-    let is_handed_on = route.senders.iter().any(|sender| sender.is_handed_on);
+    let is_handed_on = route.senders.iter().any(|sender| !sender.handed_on.is_empty());
     if route.connector.is_proxied || is_handed_on { "Get-FrontendTransportService" } else { TRANSPORT }
 }
 
@@ -208,8 +209,19 @@ impl Look<'_> {
                 .remedy(format!("    {get} {name} | fl SendProtocolLogPath"));
             mend_spelling(self.estate).into_iter().fold(finding, Finding::remedy)
         };
+        // The front end passes on what is answered, and not what it showed before.
+        if let Some(session) = sender.handed_on.last()
+            && let Some((Refusal::Domain | Refusal::Attribution, said)) = refusal(session)
+            && tenant_changed(session.when, self.estate).is_none()
+            && !self.is_rehearsed(sender)
+        {
+            let (when, said) = (session.when.strftime("%Y-%m-%d %H:%M UTC"), quote(said));
+            return untold(&format!(
+                "its session of {when} by a front end was refused: {said}; what that showed its own send log tells, and that was not given"
+            ));
+        }
         match &sender.shows {
-            Shows::Untold if sender.is_handed_on => untold(
+            Shows::Untold if !sender.handed_on.is_empty() => untold(
                 "by its log it hands all to a front end, which dials for it: what that shows its own send log tells, and that was not given",
             ),
             Shows::Untold => {
@@ -586,9 +598,15 @@ mod tests {
 
     #[test]
     fn what_a_front_end_shows_the_log_of_transport_does_not_tell() {
-        let hop =
-            SendSession { is_to_front_end: true, ..session("1969-12-31T10:00:00Z", 2, &["ex01.contoso.com"], &[]) };
-        let inputs = Inputs { send_connectors: Some(vec![sender(None, &["EX01", "EX02"])]), ..logged(None, vec![hop]) };
+        let hop = |refusals: &[&str]| SendSession {
+            is_to_front_end: true,
+            ..session("1969-12-31T10:00:00Z", 2, &["ex01.contoso.com"], refusals)
+        };
+        let with_export = |hop| Inputs { certificates: Some(vec![held(1, &MAIL)]), ..logged(None, vec![hop]) };
+        assert_eq!(judge(with_export(hop(&[]))), ["pass ex01"]);
+        assert_eq!(judge(with_export(hop(&[REFUSED]))), ["unknown ex01"]);
+        let two = Some(vec![sender(None, &["EX01", "EX02"])]);
+        let inputs = Inputs { send_connectors: two, ..logged(None, vec![hop(&[])]) };
         let judged = Presented.judge(&estate(inputs), &Evidence::default());
         let remedy = judged[0].remedy.join("\n");
         assert!(remedy.contains("Get-FrontendTransportService ex01 | fl SendProtocolLogPath"), "{remedy}");

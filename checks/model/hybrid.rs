@@ -71,8 +71,8 @@ pub struct Sender<'e> {
     pub subject: Subject,
     /// Its logged sessions by this connector, the oldest first.
     pub sessions: Vec<&'e SendSession>,
-    /// It has a log, and by that hands all over to a front end, whose log nobody gave.
-    pub is_handed_on: bool,
+    /// Where it has none, but hands all over to a front end whose log nobody gave: its sessions with that, the oldest first.
+    pub handed_on: Vec<&'e SendSession>,
     /// What it shows there as a client.
     pub shows: Shows,
     /// What was changed after its newest session, so that this tells nothing sure of today.
@@ -552,8 +552,7 @@ fn route<'e>(
     estate: &Estate,
     evidence: &Evidence,
 ) -> Route<'e> {
-    let (hops, sessions): (Vec<_>, Vec<&SendSession>) =
-        logged.iter().copied().partition(|session| is_internal(session, estate));
+    let (hops, sessions): (Vec<_>, Vec<_>) = logged.iter().copied().partition(|session| is_internal(session, estate));
     let host_of = |session: &SendSession| {
         let address = || session.local.map_or("<SERVER>".to_string(), |address| address.to_string());
         session_host(session, estate).unwrap_or_else(address)
@@ -562,8 +561,12 @@ fn route<'e>(
     let named: BTreeSet<String> = connector.sources.iter().cloned().chain(of_named).collect();
     connector.sources.extend(logged.iter().map(|session| host_of(session)));
     let senders = presented(&connector, stocks, estate, evidence).into_iter().map(|one| {
-        let mut own: Vec<_> = sessions.iter().copied().filter(|session| host_of(session) == one.host).collect();
-        own.sort_by_key(|session| session.when);
+        let of_host = |all: &[&'e SendSession]| {
+            let mut own: Vec<_> = all.iter().copied().filter(|session| host_of(session) == one.host).collect();
+            own.sort_by_key(|session| session.when);
+            own
+        };
+        let own = of_host(&sessions);
         let stock = stocks.get(&one.host);
         let selected = one.selected.as_ref();
         Sender {
@@ -572,7 +575,7 @@ fn route<'e>(
             since: own.last().and_then(|session| since(session, selected, estate)),
             selected: selected.and_then(Selected::sure).map(Client::stocked),
             stock: stock.into_iter().flat_map(|stock| stock.certificates.values().map(Client::stocked)).collect(),
-            is_handed_on: own.is_empty() && hops.iter().any(|session| host_of(session) == one.host),
+            handed_on: if own.is_empty() { of_host(&hops) } else { Vec::new() },
             sessions: own,
             is_named: named.contains(&one.host),
             host: one.host,
@@ -841,6 +844,7 @@ mod tests {
         assert_eq!(had(&[held(1, &mail), held(3, &mail)]), ["01", "03"]);
         assert_eq!(had(&[held(1, &mail), held(2, &mail)]), ["01", "02"]);
     }
+
     /// Where connectors lead, by their names.
     fn led(inputs: Inputs) -> Vec<String> {
         let estate = estate(inputs);
