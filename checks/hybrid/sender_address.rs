@@ -13,6 +13,7 @@ use crate::{
             suspects_client_side,
         },
         meta::{Basis, Fold, Meta, Tier},
+        outgoing::is_away,
     },
 };
 use alloc::{
@@ -160,8 +161,9 @@ fn are_known_by_certificate(routes: &[Route<'_>], estate: &Estate) -> Known {
     if !inbound(estate).any(|connector| connector.certificate_name.is_some()) {
         return Known::No;
     }
-    let senders: Vec<_> = routes.iter().flat_map(|route| &route.senders).collect();
-    let known = |sender: &&Sender<'_>| {
+    let all = routes.iter().flat_map(|route| &route.senders);
+    let senders = all.filter(|sender| !is_away(&sender.host, estate));
+    let known = |sender: &Sender<'_>| {
         let Shows::These(clients, _) = &sender.shows else { return Known::Untold };
         let fits = || clients.iter().map(|client| best_fit(client, estate).map_or(Fit::No, |(fit, _)| fit));
         let is_named = clients.iter().all(|client| !client.names.is_empty());
@@ -173,7 +175,7 @@ fn are_known_by_certificate(routes: &[Route<'_>], estate: &Estate) -> Known {
             Known::Untold
         }
     };
-    let all: Vec<_> = senders.iter().map(known).collect();
+    let all: Vec<_> = senders.map(known).collect();
     if all.contains(&Known::No) {
         Known::No
     } else if all.is_empty() || all.contains(&Known::Untold) {

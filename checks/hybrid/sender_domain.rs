@@ -13,6 +13,7 @@ use crate::{
         },
         listeners::quote,
         meta::{Basis, Fold, Meta, Tier},
+        outgoing::is_away,
     },
 };
 use alloc::{
@@ -88,7 +89,8 @@ fn judge_route(route: &Route<'_>, estate: &Estate) -> Finding {
         return mend(finding.is(Trouble::SenderDomain(subject)), missing.unwrap_or_default());
     }
     // Each server for itself: a name of one helps no other.
-    let words = route.senders.iter().map(|sender| {
+    let at_work = route.senders.iter().filter(|sender| !is_away(&sender.host, estate));
+    let words = at_work.map(|sender| {
         let word = judge(&names_of(core::slice::from_ref(sender), estate), &subject, estate);
         let is_old = sender.is_of_before(estate) && word.verdict == Verdict::Fail;
         let verdict = if is_old { Verdict::Unknown } else { word.verdict };

@@ -103,13 +103,10 @@ fn judge(route: &Route<'_>, estate: &Estate) -> Finding {
         let seen = "its source servers are not known";
         return suspects_client_side(Finding::new(&META, subject, Verdict::Unknown, seen), route);
     }
-    let mut at_work = route.senders.iter().filter(|sender| !is_away(&sender.host, estate)).peekable();
-    if at_work.peek().is_none() {
-        return Finding::new(&META, subject, Verdict::Skip, "its source servers send nothing now, as you stated");
-    }
+    let at_work = route.senders.iter().filter(|sender| !is_away(&sender.host, estate));
     let words = at_work.map(|sender| word(sender, route, estate));
     let Some(worst) = words.reduce(|worst, word| if word.verdict > worst.verdict { word } else { worst }) else {
-        return Finding::new(&META, subject, Verdict::Unknown, "its source servers are not known");
+        return Finding::new(&META, subject, Verdict::Skip, "its source servers send nothing now, as you stated");
     };
     let finding = Finding::new(&META, subject.clone(), worst.verdict, &worst.said);
     let finding = match worst.verdict {

@@ -30,7 +30,7 @@ use crate::{
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     format,
-    string::String,
+    string::{String, ToString},
     vec,
     vec::Vec,
 };
