@@ -413,7 +413,7 @@ fn a_source_enters_a_command_only_as_a_name() {
     for name in ["wildcard-new-issuer", "wildcard-same-names"] {
         let steps = advice(sent_from(&["EX01", "x; iex (irm evil)"]), name, &[]);
         assert!(!steps.iter().any(|step| format!("{step:?}").contains("iex")), "{steps:#?}");
-        assert!(commands(&steps).iter().any(|command| command.contains("-Server <SERVER>")), "{steps:#?}");
+        assert!(commands(&steps).iter().any(|command| command.contains("# on <SERVER> itself")), "{steps:#?}");
     }
 }
 
@@ -521,6 +521,8 @@ fn a_server_that_only_a_file_names_is_told_of() {
     given.plan.inputs.certificates = Some(vec![exported("EX99", Services(24))]);
     let steps = advice(given, "wildcard-new-issuer", &[]);
     assert!(steps.iter().any(|step| step.said.contains("Neither the plan nor the directory knows ex99")), "{steps:#?}");
+    let of_it: Vec<_> = commands(&steps).into_iter().filter(|line| line.contains("ex99")).collect();
+    assert!(!of_it.is_empty() && of_it.iter().all(|line| line.ends_with("# on ex99 itself")), "{of_it:#?}");
 }
 
 /// The management shell of each server hangs on it.

@@ -102,7 +102,7 @@ impl Check for Presented {
         let at_work = |sender: &&Sender<'_>| !is_away(&sender.host, estate);
         let is_anyone_told = own.iter().flat_map(|route| &route.senders).filter(at_work).any(is_told);
         if estate.plan.inputs.is_empty() || !is_anyone_told {
-            let untold = mend_spelling(estate).into_iter().fold(untold(&own), Finding::remedy);
+            let untold = mend_spelling(estate).into_iter().fold(untold(&own, estate), Finding::remedy);
             return of_others.chain([untold]).collect();
         }
         let look =
@@ -125,8 +125,14 @@ fn judge_strange(route: &Route<'_>) -> Vec<Finding> {
 }
 
 /// The client's side is not known of anybody: said once.
-fn untold(routes: &[Route<'_>]) -> Finding {
-    let seen = "which certificate the servers show Exchange Online, no port tells, and no send log or export of certificates was given";
+fn untold(routes: &[Route<'_>], estate: &Estate) -> Finding {
+    let inputs = &estate.plan.inputs;
+    let why = if inputs.certificates.is_some() || inputs.send_log.is_some() {
+        "what was given does not tell it: it is of other servers, or older than what their ports show"
+    } else {
+        "no send log or export of certificates was given"
+    };
+    let seen = format!("which certificate the servers show Exchange Online, no port tells, and {why}");
     let finding = Finding::new(&META, Subject::Estate, Verdict::Unknown, seen)
         .code("untold")
         .is(Trouble::ClientSideUntold(Subject::Estate))

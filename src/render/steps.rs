@@ -126,8 +126,9 @@ impl Guide<'_> {
         &self.rehearsal.new.thumbprint
     }
 
+    /// Of a server that only files name nobody tells the role: what is typed on an Edge itself, each of them takes.
     fn role(&self, host: &str) -> ServerRole {
-        self.estate.servers.get(host).map(|server| server.role).unwrap_or_default()
+        self.estate.servers.get(host).map_or(ServerRole::Edge, |server| server.role)
     }
 
     fn has(&self, host: &str, thumbprint: &str) -> bool {
@@ -219,7 +220,7 @@ impl Guide<'_> {
         if is_new_kind { vec![Step::new(said, Vec::new())] } else { Vec::new() }
     }
 
-    /// A server that files alone tell of may be an Edge, which no shell but its own reaches.
+    /// Servers that files alone tell of.
     fn unknown_servers(&self) -> Vec<Step> {
         let others = self.other_sources();
         let all = self.on.iter().chain(others);
@@ -230,8 +231,8 @@ impl Guide<'_> {
         }
         let unknown: Vec<_> = unknown.into_iter().collect();
         let said = format!(
-            "Neither the plan nor the directory knows {}. If that is an Edge server, do what is for it on itself, without -Server; if it \
-             is a slip in the name of a file, mend that first.",
+            "Neither the plan nor the directory knows {}. If that is a slip in the name of a file, mend it first. What is for it is typed on \
+             itself; if it is no Edge server, restart MSExchangeFrontEndTransport there, too.",
             unknown.join(", ")
         );
         vec![Step::new(said, Vec::new())]
